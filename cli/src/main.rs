@@ -1,0 +1,2 @@
+//! Command line of the Stratavec vector index engine.
+fn main() {}

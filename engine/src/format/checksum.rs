@@ -1,0 +1,27 @@
+//! CRC-32 bound to a place: every checksum is started from the file's identity and the unit's position, so a block that
+//! lands in the wrong file or at the wrong offset fails like a damaged one.
+
+use crate::format::mix64;
+
+/// The 32-bit start value of a file's checksums, from its 128-bit id.
+pub fn file_seed(file_id: u128) -> u32 {
+    let mixed = mix64((file_id >> 64) as u64 ^ mix64(file_id as u64));
+    (mixed >> 32) as u32
+}
+
+/// The start value for the unit at `offset` of a file: two units of one file below 32 GiB apart never share one.
+pub fn unit_seed(file_seed: u32, offset: u64) -> u32 {
+    file_seed ^ (offset >> 3) as u32 ^ (offset >> 35) as u32
+}
+
+/// CRC-32 (IEEE, reflected, as zlib's `crc32`) of `bytes`, continued from `seed`.
+pub fn crc32(seed: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(seed);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+/// The checksum of a unit: `bytes` at `offset` of the file with `file_seed`.
+pub fn unit_crc(file_seed: u32, offset: u64, bytes: &[u8]) -> u32 {
+    crc32(unit_seed(file_seed, offset), bytes)
+}

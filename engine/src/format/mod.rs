@@ -1,0 +1,13 @@
+//! Bytes and types: how everything on disk is laid out, and how bytes from disk become values only after they were
+//! proven. `format-spec/` describes the same byte for byte; `tests/format` compares the two.
+
+pub mod checksum;
+
+/// The frozen 64-bit mixer (the finaliser of SplitMix64): a bijection of u64. Seeds of checksums and the order of id
+/// tables depend on it, so it never changes.
+pub const fn mix64(value: u64) -> u64 {
+    let mut z = value.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

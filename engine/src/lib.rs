@@ -1,0 +1,23 @@
+//! Stratavec: an embeddable, crash-safe, on-disk vector index engine.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
+compile_error!("stratavec needs a 64-bit little-endian platform: its files are mapped as they are");
+
+mod error;
+mod format;
+mod id;
+mod kernel;
+mod metric;
+mod options;
+pub mod storage;
+mod value;
+
+pub use error::{Error, ErrorKind, Outcome, Result};
+pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
+pub use metric::{Metric, RowFormat};
+pub use options::{
+    Background, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES, OpenOptions,
+    RecoveryCallback, RecoveryReport, Schema,
+};
+pub use value::{Attributes, Value};

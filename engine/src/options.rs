@@ -1,0 +1,296 @@
+//! What a collection is (its schema, fixed at creation) and how a handle treats it (options of each open call).
+
+use std::sync::Arc;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::IdKind;
+use crate::metric::{Metric, RowFormat};
+
+/// Largest dimension of a collection.
+pub const MAX_DIM: usize = 65_536;
+
+/// Most bytes of payload that one row carries.
+pub const MAX_PAYLOAD_BYTES: usize = 64 << 10;
+
+/// Most bytes that the attributes of one row take when encoded.
+pub const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
+
+/// Most bytes of one encoded batch: the size of the largest log record.
+pub const MAX_BATCH_BYTES: usize = 64 << 20;
+
+/// How vectors are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IndexKind {
+    /// Every row is scored: exact, linear in the number of rows.
+    #[default]
+    Flat,
+}
+
+impl IndexKind {
+    /// The name used in JSON, on the command line and in error texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexKind::Flat => "flat",
+        }
+    }
+}
+
+/// What a collection is: fixed when it is created, stored in every manifest, checked by every open that names one.
+///
+/// ```
+/// use stratavec::{IdKind, Metric, RowFormat, Schema};
+/// let schema = Schema::new(384, Metric::Cosine).ids(IdKind::U64).rows(RowFormat::F16).seed(42);
+/// assert_eq!(schema.dim(), 384);
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Schema {
+    dim: usize,
+    metric: Metric,
+    ids: IdKind,
+    rows: RowFormat,
+    index: IndexKind,
+    seed: u64,
+}
+
+impl Schema {
+    /// Vectors of `dim` components (1..=65,536) under `metric`; byte ids, f32 rows, exact search, seed 0.
+    pub fn new(dim: usize, metric: Metric) -> Self {
+        Schema { dim, metric, ids: IdKind::default(), rows: RowFormat::default(), index: IndexKind::default(), seed: 0 }
+    }
+
+    /// Sets the kind of ids.
+    #[must_use]
+    pub fn ids(mut self, kind: IdKind) -> Self {
+        self.ids = kind;
+        self
+    }
+
+    /// Sets how vectors are stored.
+    #[must_use]
+    pub fn rows(mut self, format: RowFormat) -> Self {
+        self.rows = format;
+        self
+    }
+
+    /// Sets how vectors are searched.
+    #[must_use]
+    pub fn index(mut self, kind: IndexKind) -> Self {
+        self.index = kind;
+        self
+    }
+
+    /// Sets the seed of everything that is drawn at random and reaches the disk.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// Components per vector.
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+    /// The distance.
+    pub fn metric(&self) -> Metric {
+        self.metric
+    }
+    /// The kind of ids.
+    pub fn id_kind(&self) -> IdKind {
+        self.ids
+    }
+    /// How vectors are stored.
+    pub fn row_format(&self) -> RowFormat {
+        self.rows
+    }
+    /// How vectors are searched.
+    pub fn index_kind(&self) -> IndexKind {
+        self.index
+    }
+    /// The seed.
+    pub fn random_seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Bytes of one stored vector.
+    pub fn vector_bytes(&self) -> usize {
+        self.dim.saturating_mul(self.rows.component_bytes())
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `dim`.
+    pub fn check(&self) -> Result<()> {
+        if self.dim == 0 || self.dim > MAX_DIM {
+            return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
+        }
+        Ok(())
+    }
+
+    /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.
+    ///
+    /// # Errors
+    /// `SchemaMismatch` naming the first property that differs.
+    pub fn check_same(&self, wanted: &Schema) -> Result<()> {
+        let pairs = [
+            ("dim", self.dim.to_string(), wanted.dim.to_string()),
+            ("metric", self.metric.name().into(), wanted.metric.name().into()),
+            ("ids", self.ids.name().into(), wanted.ids.name().into()),
+            ("rows", self.rows.name().into(), wanted.rows.name().into()),
+            ("index", self.index.name().into(), wanted.index.name().into()),
+        ];
+        match pairs.into_iter().find(|(_, have, want)| have != want) {
+            None => Ok(()),
+            Some((name, have, want)) => Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                format!("the collection was created with {name} = {have}, the call asks for {want}"),
+            )
+            .with_hint("open it without a schema, or create another collection")),
+        }
+    }
+}
+
+/// When a commit is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// After a sync of the log that serves this batch alone. Survives power loss.
+    Sync,
+    /// After a sync of the log that may serve every batch waiting at that moment. Survives power loss. No fixed window:
+    /// a lone commit does not wait.
+    #[default]
+    Group,
+    /// After the operating system has the bytes. Survives a crash of the process; survives power loss only up to
+    /// `durable_seq()`.
+    Os,
+}
+
+impl Durability {
+    /// The name used in JSON, on the command line and in error texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Durability::Sync => "sync",
+            Durability::Group => "group",
+            Durability::Os => "os",
+        }
+    }
+}
+
+/// Who does the work that follows writes (moving a full delta to files).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Background {
+    /// One thread of the handle. Commits wait only when two full deltas are pending.
+    #[default]
+    Thread,
+    /// The committing call itself: no threads at all, and the same calls give the same sequence of disk operations.
+    Inline,
+}
+
+/// Called once by an open that had to recover.
+pub type RecoveryCallback = Arc<dyn Fn(&RecoveryReport) + Send + Sync>;
+
+/// How a handle treats a collection. Nothing here is stored.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct OpenOptions {
+    pub(crate) durability: Durability,
+    pub(crate) background: Background,
+    pub(crate) flush_bytes: u64,
+    pub(crate) flush_rows: u64,
+    pub(crate) on_recovery: Option<RecoveryCallback>,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        OpenOptions {
+            durability: Durability::Group,
+            background: Background::Thread,
+            flush_bytes: 64 << 20,
+            flush_rows: u64::MAX,
+            on_recovery: None,
+        }
+    }
+}
+
+impl OpenOptions {
+    /// The defaults: group commit, one background thread, flush at 64 MiB.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The durability of `commit()`. Each batch can choose its own with `commit_with`.
+    #[must_use]
+    pub fn durability(mut self, level: Durability) -> Self {
+        self.durability = level;
+        self
+    }
+
+    /// Who moves a full delta to files.
+    #[must_use]
+    pub fn background(mut self, who: Background) -> Self {
+        self.background = who;
+        self
+    }
+
+    /// Bytes of log (1 KiB..=4 GiB) after which the delta is moved to files. More: fewer, larger files; longer recovery
+    /// (at most a second per 64 MiB) and more memory (about the same again).
+    #[must_use]
+    pub fn flush_bytes(mut self, bytes: u64) -> Self {
+        self.flush_bytes = bytes;
+        self
+    }
+
+    /// Rows (1..) after which the delta is moved to files, whatever their size. Default: no limit.
+    #[must_use]
+    pub fn flush_rows(mut self, rows: u64) -> Self {
+        self.flush_rows = rows;
+        self
+    }
+
+    /// Called before `open` returns if there was anything to recover or to clean up.
+    #[must_use]
+    pub fn on_recovery(mut self, callback: impl Fn(&RecoveryReport) + Send + Sync + 'static) -> Self {
+        self.on_recovery = Some(Arc::new(callback));
+        self
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the option.
+    pub fn check(&self) -> Result<()> {
+        if !(1 << 10..=4 << 30).contains(&self.flush_bytes) {
+            return Err(Error::argument("flush_bytes", format!("is {}; use 1024..=4294967296", self.flush_bytes)));
+        }
+        if self.flush_rows == 0 {
+            return Err(Error::argument("flush_rows", "is 0; use 1 or more"));
+        }
+        Ok(())
+    }
+}
+
+/// What an open found and did (contract C11).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// Batches read back from the log.
+    pub batches_replayed: u64,
+    /// Bytes of log records read back.
+    pub bytes_replayed: u64,
+    /// Bytes at the end of the log that form no whole record: a write that no commit was acknowledged for, or damage
+    /// to the last group of a log (contract C15).
+    pub tail_bytes_dropped: u64,
+    /// Files left over by an interrupted job, removed.
+    pub orphans_removed: u64,
+    /// The manifest's first copy was damaged; the second was used.
+    pub manifest_copy_used: bool,
+}
+
+impl RecoveryReport {
+    /// Whether the last writer stopped without `close()` or left anything behind.
+    pub fn is_clean(&self) -> bool {
+        *self == RecoveryReport::default()
+    }
+}

@@ -1,0 +1,4 @@
+//! A directory of the operating system.
+
+/// A directory of the operating system.
+pub struct RealDir;

@@ -1,0 +1,1 @@
+//! What the suites share: oracles, seeded data, workloads.
