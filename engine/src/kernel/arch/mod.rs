@@ -272,16 +272,15 @@ impl Kernels {
 /// Records prefetched ahead of the one in hand.
 const EXTRA_AHEAD: usize = 4;
 
-/// Functions written once in plain Rust and compiled for the calling module's instruction set, whose attributes are passed.
+/// Functions written once against `Lanes` and compiled for the calling module: how it gets its lanes, and its attributes.
 macro_rules! portable_functions {
-    ($($attribute:tt)*) => {
+    ($lanes:expr; $($attribute:tt)*) => {
         $($attribute)*
         unsafe fn rotate(rotation: &crate::kernel::rotation::Rotation, vector: &mut [f32]) {
-            crate::kernel::rotation::rotate(rotation, vector, |part| {
-                // SAFETY: the caller has the instructions this is compiled for.
-                #[allow(unused_unsafe, reason = "plain Rust on some paths")]
-                unsafe { hadamard(part) }
-            });
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::rotation::rotate(lanes, rotation, vector);
         }
 
         $($attribute)*
@@ -293,12 +292,18 @@ macro_rules! portable_functions {
             residual: &mut [f32],
             out: &mut crate::kernel::code::residual::Coded,
         ) {
-            crate::kernel::code::residual::encode(coding, vector, centroid, offset, residual, out);
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::code::residual::encode(lanes, coding, vector, centroid, offset, residual, out);
         }
 
         $($attribute)*
         unsafe fn prepare(query: &[f32], tables: &mut crate::kernel::code::query::QueryTables) {
-            crate::kernel::code::query::prepare(query, tables);
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::code::query::prepare(lanes, query, tables);
         }
     };
 }

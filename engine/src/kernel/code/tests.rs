@@ -157,7 +157,7 @@ fn degenerate_vectors_are_coded_alike_on_every_path() {
         [(0, 1, Op::L2), (0, 4, Op::L2), (1, 4, Op::L2), (1, 8, Op::Dot), (7, 3, Op::L2), (4, 2, Op::Dot)]
     {
         let coding = Coding { bits, op, scale: 1.0 };
-        for query in [&members[0], &members[1], &members[5], &members[7]] {
+        for query in [&members[0], &members[1], &members[5], &members[7], &vec![1.0e-41; padded]] {
             check_paths(coding, &members, &members[centroid], query);
         }
     }

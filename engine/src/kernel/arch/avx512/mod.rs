@@ -2,11 +2,10 @@
 
 mod code;
 mod distance;
-mod hadamard;
+mod lanes;
 
 use super::{Table, distance_table, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
-use hadamard::hadamard;
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
@@ -18,4 +17,4 @@ pub(super) static TABLE: Table = Table {
     extra: code::EXTRA,
 };
 
-portable_functions!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);
+portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);

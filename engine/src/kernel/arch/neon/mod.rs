@@ -4,7 +4,6 @@ mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_functions};
-use crate::kernel::rotation::hadamard;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
@@ -17,4 +16,4 @@ pub(super) static TABLE: Table = Table {
     extra: code::EXTRA,
 };
 
-portable_functions!(#[target_feature(enable = "neon")]);
+portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

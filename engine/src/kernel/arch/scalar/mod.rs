@@ -4,7 +4,6 @@ mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_functions};
-use crate::kernel::rotation::hadamard;
 pub(super) use code::EXTRA;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
@@ -18,4 +17,4 @@ pub(super) static TABLE: Table = Table {
     extra: EXTRA,
 };
 
-portable_functions!();
+portable_functions!(crate::kernel::lanes::Plain;);
