@@ -31,6 +31,8 @@ pub(super) trait Lanes: Copy {
     fn nearest(self, x: Self::Vector) -> Self::Vector;
     /// `x >= 0`, which -0 is and NaN is not.
     fn not_negative(self, x: Self::Vector) -> Self::Mask;
+    /// `a <= b`, false if either is NaN.
+    fn at_most(self, a: Self::Vector, b: Self::Vector) -> Self::Mask;
     /// The mask as bits, lane 0 lowest.
     fn bits(self, mask: Self::Mask) -> u16;
     /// `a` where the mask is set, `b` elsewhere.
@@ -131,6 +133,10 @@ impl Lanes for Plain {
     #[inline(always)]
     fn not_negative(self, x: [f32; LANES]) -> u16 {
         x.iter().enumerate().fold(0, |mask, (lane, x)| mask | u16::from(*x >= 0.0) << lane)
+    }
+    #[inline(always)]
+    fn at_most(self, a: [f32; LANES], b: [f32; LANES]) -> u16 {
+        (0..LANES).fold(0, |mask, lane| mask | u16::from(a[lane] <= b[lane]) << lane)
     }
     #[inline(always)]
     fn bits(self, mask: u16) -> u16 {

@@ -21,6 +21,7 @@ use super::dispatch::CpuPath;
 use super::distance::Op;
 use super::element;
 use super::rotation::{PADDING, Rotation};
+use super::select::{Chosen, Selection};
 use crate::metric::RowFormat;
 
 /// Query, its dimension, row -> sum.
@@ -47,6 +48,8 @@ struct Table {
     encode: unsafe fn(&Coding, &[f32], &[f32], f32, &mut [f32], &mut Coded),
     /// Query, whose length is a multiple of 64, and its tables.
     prepare: unsafe fn(&[f32], &mut QueryTables),
+    /// Estimates, how many to choose, and the place for their keys.
+    select: unsafe fn(&[f32], usize, &mut Selection),
     /// Tables, a list checked against them, the line of bounds, threshold, bytes to prefetch meanwhile, and survivors with room
     /// for the list; returns how many there are then.
     scan: unsafe fn(&QueryTables, &SignList, &Line, f32, &[u8], &mut Survivors) -> usize,
@@ -189,6 +192,18 @@ impl Kernels {
         unsafe { (self.table.prepare)(query, tables) }
     }
 
+    /// Chooses the `m` smallest of `estimates`, ties to the smaller index, without sorting the rest; NaN is never chosen. The
+    /// same choice on every path.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` estimates.
+    pub fn select<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a mut [Chosen] {
+        assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.select)(estimates, m, selection) };
+        selection.chosen_mut()
+    }
+
     /// Appends to `out` the entries of `list` whose estimate less `z` standard errors is below `threshold`, in order; reads
     /// `ahead` into the cache meanwhile (the list to be scanned next). The same survivors and bounds on every path.
     ///
@@ -304,6 +319,14 @@ macro_rules! portable_functions {
             // SAFETY: the caller has the instructions of this path.
             let lanes = unsafe { $lanes };
             crate::kernel::code::query::prepare(lanes, query, tables);
+        }
+
+        $($attribute)*
+        unsafe fn select(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::select::select(lanes, estimates, m, selection);
         }
     };
 }

@@ -77,6 +77,7 @@ impl Lanes for Avx2 {
             let zero = _mm256_setzero_ps();
             [_mm256_cmp_ps::<_CMP_GE_OQ>(x[0], zero), _mm256_cmp_ps::<_CMP_GE_OQ>(x[1], zero)]
         };
+        fn at_most(a: Pair, b: Pair) -> Pair = [_mm256_cmp_ps::<_CMP_LE_OQ>(a[0], b[0]), _mm256_cmp_ps::<_CMP_LE_OQ>(a[1], b[1])];
         fn bits(mask: Pair) -> u16 = (_mm256_movemask_ps(mask[0]) | _mm256_movemask_ps(mask[1]) << 8) as u16;
         fn select(mask: Pair, a: Pair, b: Pair) -> Pair =
             [_mm256_blendv_ps(b[0], a[0], mask[0]), _mm256_blendv_ps(b[1], a[1], mask[1])];

@@ -12,6 +12,7 @@ pub(super) static TABLE: Table = Table {
     rotate,
     encode,
     prepare,
+    select,
     scan: code::scan,
     estimate: code::estimate,
     extra: code::EXTRA,

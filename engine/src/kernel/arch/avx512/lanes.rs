@@ -47,6 +47,7 @@ impl Lanes for Avx512 {
         fn floor(x: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC }>(x);
         fn nearest(x: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         fn not_negative(x: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps());
+        fn at_most(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
         fn bits(mask: __mmask16) -> u16 = mask;
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(mask, b, a);
         fn negate(x: __m512) -> __m512 = _mm512_xor_ps(x, _mm512_set1_ps(-0.0));
