@@ -101,7 +101,7 @@ mod tests {
         for round in 0..3_u64 {
             let mut expected = HashSet::new();
             for i in 0..5000_u64 {
-                let key = (i * 7919 + round) % 3000 << (i % 40);
+                let key = ((i * 7919 + round) % 3000) << (i % 40);
                 assert_eq!(seen.insert(key), expected.insert(key));
                 assert_eq!(seen.len(), expected.len());
             }

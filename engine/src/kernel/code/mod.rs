@@ -22,8 +22,10 @@
 pub mod extra;
 #[cfg(test)]
 mod golden;
+pub mod product;
 pub mod query;
 pub mod residual;
+pub mod row;
 pub mod scan;
 pub mod sign_block;
 #[cfg(test)]

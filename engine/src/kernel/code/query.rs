@@ -9,6 +9,7 @@
 //! of half a percent, which is enough for up to five bits per component.
 
 use super::super::lanes::{LANES, Lanes, sum1};
+use super::SIGMA;
 
 /// Largest magnitude of a plane value: 125 * 128.
 const LIMIT: f32 = 16_000.0;
@@ -34,12 +35,35 @@ pub struct QueryTables {
     pub(in crate::kernel) high_sum: i32,
     pub(in crate::kernel) low_sum: i32,
     norm_squared: f32,
+    /// Standard error of a scan's estimates in units of `fr |q - c|`.
+    pub(in crate::kernel) ratio: f32,
 }
 
 impl QueryTables {
     /// Empty tables; fill them with [`Kernels::prepare_query`](crate::kernel::Kernels::prepare_query).
     pub fn new() -> Self {
         QueryTables::default()
+    }
+
+    /// Tables of any 16 numbers per group: each group's smallest is taken off, and the unit is chosen as for signs.
+    pub(super) fn from_entries(groups: &[[f32; 16]], ratio: f32) -> Self {
+        let least = |group: &[f32; 16]| group.iter().copied().fold(f32::INFINITY, f32::min);
+        let range = |group: &[f32; 16]| group.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least(group);
+        // Groups of a pair of lines: 8 i + t and 8 i + 4 + t.
+        let both = |at: usize| groups.get(at).map_or(0.0, range) + groups.get(at + 4).map_or(0.0, range);
+        let widest = (0..groups.len()).filter(|at| at % 8 < 4).map(both).fold(0.0, f32::max);
+        let unit = normal(widest / 254.0);
+        let inverse = if unit > 0.0 { 1.0 / unit } else { 0.0 };
+        let padded = (groups.len() * 4).next_multiple_of(64);
+        let mut tables = QueryTables { padded, unit, ratio, ..QueryTables::default() };
+        tables.lines.resize(padded / 16, Line([0; 64]));
+        let places = tables.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
+        for (place, group) in places.zip(groups) {
+            let smallest = least(group);
+            *place = group.map(|x| ((x - smallest) * inverse).round_ties_even() as u8);
+            tables.bias += smallest;
+        }
+        tables
     }
 
     /// Components of the query these tables were made from.
@@ -81,6 +105,7 @@ pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, query: &[f32], tables: &mut
     tables.lines.resize(query.len() / 16, Line([0; 64]));
     tables.high.resize(query.len(), 0);
     tables.low.resize(query.len(), 0);
+    tables.ratio = SIGMA[1];
     tables.norm_squared = sum1(lanes, query, |q| lanes.mul(q, q));
     tables.unit = normal(table_unit(query));
     let zero = lanes.splat(0.0);
@@ -121,7 +146,7 @@ const SELECTED: [[f32; LANES]; 4] = {
     let mut bits = [[-1.0; LANES]; 4];
     let mut at = 0;
     while at < 4 * LANES {
-        if at % LANES >> (3 - at / LANES) & 1 == 1 {
+        if ((at % LANES) >> (3 - at / LANES)) & 1 == 1 {
             bits[at / LANES][at % LANES] = 0.0;
         }
         at += 1;

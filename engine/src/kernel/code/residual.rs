@@ -35,6 +35,16 @@ pub struct SignFactors {
     pub rescale: u16,
 }
 
+impl SignFactors {
+    /// The stored words of `F` in units of `scale`, and of `fr`.
+    #[inline(always)]
+    pub(super) fn new(add: f32, rescale: bf16, scale: f32) -> Self {
+        let add = f16::from_f32(add / scale);
+        let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
+        SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
+    }
+}
+
 /// One coded vector.
 #[derive(Clone, Debug, Default)]
 pub struct Coded {
@@ -151,14 +161,12 @@ pub(in crate::kernel) fn gain(op: Op) -> f32 {
 #[inline(always)]
 fn round(exact: f32, fixed: f32, centroid_term: f32, scale: f32) -> SignFactors {
     let rescale = bf16::from_f32(exact);
-    let add = f16::from_f32((fixed + rescale.to_f32() * centroid_term) / scale);
-    let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
-    SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
+    SignFactors::new(fixed + rescale.to_f32() * centroid_term, rescale, scale)
 }
 
 /// The step whose code has the largest cosine with the residual; the first of equals.
 #[inline(always)]
-fn best_step<L: Lanes>(lanes: L, residual: &[f32], energy: f32, bits: usize) -> f32 {
+pub(super) fn best_step<L: Lanes>(lanes: L, residual: &[f32], energy: f32, bits: usize) -> f32 {
     let unit = STEP[bits] * (energy / residual.len() as f32).sqrt() / 16.0;
     let mut best = (f32::NEG_INFINITY, unit * 16.0);
     for trial in TRIALS {
@@ -199,7 +207,7 @@ fn magnitude<L: Lanes>(lanes: L, size: L::Vector, inverse: L::Vector, largest: L
 
 /// Writes the bits behind the sign; returns `<r, g>` and `<c, g>`.
 #[inline(always)]
-fn quantise<L: Lanes>(
+pub(super) fn quantise<L: Lanes>(
     lanes: L,
     residual: &[f32],
     centroid: &[f32],

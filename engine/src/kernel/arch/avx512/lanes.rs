@@ -19,7 +19,7 @@ impl Avx512 {
 
 /// Defines methods by one intrinsic expression each; see `assume` for why that is sound.
 macro_rules! by_intrinsic {
-    ($($(#[$meta:meta])* fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:expr;)*) => {
+    ($(fn $name:ident($($argument:ident: $type:ty),*) -> $result:ty = $body:expr;)*) => {
         $(
             #[inline(always)]
             fn $name(self, $($argument: $type),*) -> $result {
@@ -33,6 +33,11 @@ macro_rules! by_intrinsic {
 impl Lanes for Avx512 {
     type Vector = __m512;
     type Mask = __mmask16;
+
+    #[inline(always)]
+    fn bits(self, mask: __mmask16) -> u16 {
+        mask
+    }
 
     by_intrinsic! {
         fn splat(x: f32) -> __m512 = _mm512_set1_ps(x);
@@ -48,7 +53,6 @@ impl Lanes for Avx512 {
         fn nearest(x: __m512) -> __m512 = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(x);
         fn not_negative(x: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, _mm512_setzero_ps());
         fn at_most(a: __m512, b: __m512) -> __mmask16 = _mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b);
-        fn bits(mask: __mmask16) -> u16 = mask;
         fn select(mask: __mmask16, a: __m512, b: __m512) -> __m512 = _mm512_mask_blend_ps(mask, b, a);
         fn negate(x: __m512) -> __m512 = _mm512_xor_ps(x, _mm512_set1_ps(-0.0));
         fn low_bytes(x: __m512) -> [u8; LANES] = {
