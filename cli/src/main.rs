@@ -1,2 +1,3 @@
-//! Command line of the Stratavec vector index engine.
+//! The binary `stratavec`.
+
 fn main() {}
