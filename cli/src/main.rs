@@ -1,3 +1,7 @@
 //! The binary `stratavec`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stratavec_cli::run(std::env::args_os())
+}

@@ -26,6 +26,11 @@ impl JsonlSource {
         JsonlSource { input, fields, line_number: 0, line: Vec::new() }
     }
 
+    fn absent(&self, field: &str, hint: &str) -> ImportError {
+        let message = format!("there is no field {field:?}");
+        ImportError::value(self.input.name(), self.place(), message).with_hint(hint)
+    }
+
     fn refuse(&self, error: &serde_json::Error) -> ImportError {
         // serde_json ends its text with its own idea of the place; ours has the line of the file.
         let text = error.to_string();
@@ -54,9 +59,17 @@ impl RecordSource for JsonlSource {
                 break;
             }
         }
+        let (fields, mut vector_seen) = (&self.fields, false);
         let mut json = serde_json::Deserializer::from_slice(&self.line);
-        let read = json.deserialize_map(Object { fields: &self.fields, record }).and_then(|()| json.end());
-        read.map(|()| true).map_err(|e| self.refuse(&e))
+        let object = Object { fields, record, vector_seen: &mut vector_seen };
+        json.deserialize_map(object).and_then(|()| json.end()).map_err(|e| self.refuse(&e))?;
+        match (&fields.vector, &fields.id) {
+            (Some(name), _) if !vector_seen => Err(self.absent(name, "name the one there is: --vector-field NAME")),
+            (_, Some(name)) if record.id.is_none() => {
+                Err(self.absent(name, "name the one there is: --id-field NAME; or number the records: --number"))
+            }
+            _ => Ok(true),
+        }
     }
 
     fn place(&self) -> Place {
@@ -72,6 +85,7 @@ impl RecordSource for JsonlSource {
 struct Object<'a> {
     fields: &'a Fields,
     record: &'a mut Record,
+    vector_seen: &'a mut bool,
 }
 
 impl<'de> Visitor<'de> for Object<'_> {
@@ -82,14 +96,13 @@ impl<'de> Visitor<'de> for Object<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Object { fields, record } = self;
+        let Object { fields, record, vector_seen } = self;
         let is = |wanted: &Option<String>, name: &str| wanted.as_deref() == Some(name);
-        let mut vector_seen = false;
         while let Some(name) = map.next_key::<String>()? {
             let mut used = false;
             let attribute = fields.attributes.iter().find(|field| field.name == name);
             if is(&fields.vector, &name) {
-                if std::mem::replace(&mut vector_seen, true) {
+                if std::mem::replace(vector_seen, true) {
                     return Err(twice(&name));
                 }
                 map.next_value_seed(Components(&mut record.vector))?;
@@ -132,13 +145,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                 return Err(twice(&name));
             }
         }
-        match &fields.vector {
-            Some(name) if !vector_seen => Err(A::Error::custom(format!("there is no field {name:?}"))),
-            _ => match &fields.id {
-                Some(name) if record.id.is_none() => Err(A::Error::custom(format!("there is no field {name:?}"))),
-                _ => Ok(()),
-            },
-        }
+        Ok(())
     }
 }
 
@@ -295,7 +302,7 @@ mod tests {
     fn every_refusal_names_file_line_and_field() {
         assert_eq!(
             error("{\"id\": \"a\", \"vector\": []}\n{\"id\": \"b\"}"),
-            "a.jsonl: line 2: column 11: there is no field \"vector\""
+            "a.jsonl: line 2: there is no field \"vector\""
         );
         assert!(error("{\"vector\": [1]}").contains("there is no field \"id\""));
         assert!(error("[1, 2]").contains("expected a JSON object"));
