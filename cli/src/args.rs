@@ -8,10 +8,11 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 use crate::import::{AttributeField, Format};
 
 /// What a bare `stratavec` shows.
-pub const EXAMPLES: &str = "\
-  stratavec create my.db --dim 384 --metric cosine
-  stratavec import my.db vectors.npy --records texts.jsonl --payload-field text
-  stratavec search my.db --like 42 --k 5";
+pub const EXAMPLES: &str = concat!(
+    "  stratavec create my.db --dim 384 --metric cosine\n",
+    "  stratavec import my.db vectors.npy --records texts.jsonl --payload-field text\n",
+    "  stratavec search my.db --like 42 --k 5",
+);
 
 /// Stratavec: vectors on disk, durable and searchable
 #[derive(Debug, Parser)]
@@ -19,10 +20,10 @@ pub const EXAMPLES: &str = "\
 #[command(after_help = format!("Exit codes: 0 fine, 1 failed or something found, 2 usage, 3 missing or corrupt\n\nExamples:\n{EXAMPLES}"))]
 pub struct Cli {
     /// Print JSON, one document per result, and errors as JSON to standard error
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = "Output")]
     pub json: bool,
     /// Print results only: no progress, no remarks
-    #[arg(long, short, global = true)]
+    #[arg(long, short, global = true, help_heading = "Output")]
     pub quiet: bool,
     /// What to do
     #[command(subcommand)]
@@ -162,6 +163,7 @@ pub struct Import {
 
 /// `search`
 #[derive(Debug, Args)]
+#[command(override_usage = "stratavec search <COLLECTION> <--vector [X,Y,...] | --file FILE | --like ID> [OPTIONS]")]
 #[command(group = clap::ArgGroup::new("query").required(true).args(["vector", "file", "like"]))]
 pub struct Search {
     /// The collection
@@ -194,7 +196,7 @@ pub struct Search {
     #[arg(long, value_name = "A,B,C|@FILE")]
     pub filter_ids: Option<String>,
     /// What to show of each row
-    #[arg(long, value_delimiter = ',', default_values = ["attributes", "payload"])]
+    #[arg(long, value_delimiter = ',', default_value = "attributes,payload")]
     pub include: Vec<Part>,
 }
 

@@ -9,7 +9,9 @@ use serde_json::json;
 fn line_of_five() -> Place {
     let place = Place::with_collection(&["--dim", "2", "--metric", "l2"]);
     let lines: Vec<String> = (0..5)
-        .map(|i| json!({"id": format!("r{i}"), "vector": [i, 0], "text": format!("at {i}"), "even": i % 2 == 0}).to_string())
+        .map(|i| {
+            json!({"id": format!("r{i}"), "vector": [i, 0], "text": format!("at {i}"), "even": i % 2 == 0}).to_string()
+        })
         .collect();
     place.write("rows.jsonl", lines.join("\n"));
     place.run(&["import", "c", "rows.jsonl", "--payload-field", "text", "--attributes", "even"]).expect_code(0);
@@ -23,7 +25,8 @@ fn search_prints_distance_id_and_what_was_asked_for() {
     assert_eq!(ran.out, "  0.0625  r1  even=false  at 1\n  0.5625  r2  even=true  at 2\n");
     let ran = place.run(&["search", "c", "--vector", "[1.25, 0]", "--k", "1", "--include", "none"]).expect_code(0);
     assert_eq!(ran.out, "  0.0625  r1\n");
-    let ran = place.run(&["search", "c", "--vector", "[-1, 0]", "--include", "vector", "--k", "1", "--json"]).expect_code(0);
+    let ran =
+        place.run(&["search", "c", "--vector", "[-1, 0]", "--include", "vector", "--k", "1", "--json"]).expect_code(0);
     assert_eq!(ran.document()["hits"], json!([{"id": "r0", "distance": 1.0, "vector": [0.0, 0.0]}]));
 }
 
@@ -94,7 +97,11 @@ fn stats_fit_a_screen() {
     assert!(lines[0].starts_with("c   5 vectors · 2-d l2 f32 · "), "{}", lines[0]);
     assert!(lines[1].starts_with("delta    ░░░░░░░░░░ 0.0 % of 67 MB   0 rows in memory"), "{}", lines[1]);
     assert!(lines[1].ends_with("last batch 1 (synced)"), "{}", lines[1]);
-    assert!(lines[2].starts_with("files    1 row file · 1 id table · 0 tombstone files   dead rows 0 (0.0 %)"), "{}", lines[2]);
+    assert!(
+        lines[2].starts_with("files    1 row file · 1 id table · 0 tombstone files   dead rows 0 (0.0 %)"),
+        "{}",
+        lines[2]
+    );
     assert_eq!(lines[3], "search   flat index, exact: a query scores every vector (40 B)");
 }
 
@@ -109,7 +116,7 @@ fn verify_finds_a_flipped_bit_and_nothing_in_a_sound_collection() {
     let mut bytes = std::fs::read(file).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    let writable = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    let writable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     std::fs::set_permissions(file, writable).unwrap();
     std::fs::write(file, bytes).unwrap();
     let ran = place.run(&["verify", "c"]).expect_code(1);

@@ -34,7 +34,7 @@ fn a_bare_command_shows_three_examples() {
 fn a_mistyped_command_is_usage() {
     let place = Place::new();
     let ran = place.run(&["serach", "c"]).expect_code(2);
-    assert_eq!(ran.err, "error: unrecognized subcommand 'serach'\nhint: a similar subcommand exists: 'search'\n");
+    assert_eq!(ran.err, "error: unrecognized subcommand 'serach'\nhint: did you mean search?\n");
     said(
         place.run(&["stats", "c", "--colour"]),
         2,
@@ -175,7 +175,7 @@ fn files_that_do_not_fit_are_refused_before_anything_is_written() {
 fn a_damaged_collection_is_missing_or_corrupt_not_a_crash() {
     let place = small();
     for file in place.files("man-") {
-        let writable = std::fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+        let writable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
         std::fs::set_permissions(&file, writable).unwrap();
         std::fs::write(&file, vec![0; 8192]).unwrap();
     }
@@ -199,7 +199,8 @@ fn a_second_writer_is_told_who_has_the_collection() {
 fn nothing_is_painted_or_remarked_where_nobody_watches() {
     let place = small();
     place.write("v.npy", npy(&[&[1.0, 2.0]]));
-    for arguments in [&["import", "c", "v.npy"][..], &["stats", "c"], &["search", "c", "--like", "0"], &["verify", "c"]] {
+    for arguments in [&["import", "c", "v.npy"][..], &["stats", "c"], &["search", "c", "--like", "0"], &["verify", "c"]]
+    {
         let ran = place.run(arguments).expect_code(0);
         assert!(!ran.out.contains('\u{1b}') && !ran.err.contains('\u{1b}'), "{arguments:?}: {ran:?}");
         assert_eq!(ran.err, "", "{arguments:?}");
@@ -211,7 +212,7 @@ fn nothing_is_painted_or_remarked_where_nobody_watches() {
 #[test]
 fn a_reader_that_goes_away_is_no_error() {
     let place = small();
-    place.write("v.npy", npy(&[&[1.0, 2.0]; 200]));
+    place.write("v.npy", npy(&[&[1.0f32, 2.0][..]; 200]));
     place.run(&["import", "c", "v.npy"]).expect_code(0);
     let mut command = place.command(&["search", "c", "--file", "v.npy", "--k", "200", "--json"]);
     let mut child = command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();

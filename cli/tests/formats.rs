@@ -49,7 +49,8 @@ fn ids_from_lines_and_from_an_array() {
 fn records_beside_vectors_give_ids_attributes_and_payloads() {
     let place = Place::with_collection(&L2);
     place.write("v.npy", npy(&[&[1.0, 2.0], &[3.0, 4.0]]));
-    place.write("t.jsonl", "{\"id\": \"a\", \"text\": \"één\", \"lang\": \"nl\"}\n{\"id\": \"b\", \"text\": \"two\"}\n");
+    place
+        .write("t.jsonl", "{\"id\": \"a\", \"text\": \"één\", \"lang\": \"nl\"}\n{\"id\": \"b\", \"text\": \"two\"}\n");
     let options = ["--records", "t.jsonl", "--payload-field", "text", "--attributes", "lang"];
     place.run(&[&["import", "c", "v.npy"], &options[..]].concat()).expect_code(0);
     let rows = place.get(&["a", "b"]);

@@ -9,10 +9,7 @@ use crate::screen::Screen;
 
 /// Makes an empty collection.
 pub fn create(args: &args::Create, screen: &Screen) -> Result<(), Failure> {
-    let schema = Schema::new(args.dim, args.metric.into())
-        .ids(args.ids.into())
-        .rows(args.rows.into())
-        .seed(args.seed);
+    let schema = Schema::new(args.dim, args.metric.into()).ids(args.ids.into()).rows(args.rows.into()).seed(args.seed);
     let path = &args.collection;
     let made = Collection::create(path, schema.clone(), OpenOptions::default());
     let made = made.map_err(|e| Failure::engine(&e, path))?;

@@ -217,7 +217,8 @@ impl<'c> Job<'c> {
         match source.dim() {
             Some(found) if found != want => {
                 let problem = format!("{} does not fit the collection", source.name());
-                Err(Failure::failed(problem).because(format!("its vectors have {found} components, the collection's {want}")))
+                Err(Failure::failed(problem)
+                    .because(format!("its vectors have {found} components, the collection's {want}")))
             }
             _ => Ok(()),
         }

@@ -16,7 +16,7 @@ use stratavec::{Collection, Id, OpenOptions};
 pub use create::create;
 pub use delete::delete;
 pub use get::get;
-pub use import::{Imported, Job, import};
+pub use import::{Job, import};
 pub use search::search;
 pub use stats::{show as show_stats, stats};
 pub use usage::{greet, usage_failure};
@@ -32,7 +32,8 @@ pub fn open(path: &Path, options: OpenOptions, screen: &Screen) -> Result<Collec
     let collection = Collection::open(path, options).map_err(|e| Failure::engine(&e, path))?;
     let report = collection.recovery();
     if !report.is_clean() {
-        let mut text = format!("recovered: {} read back from the log", words::counted(report.batches_replayed, "batch"));
+        let mut text =
+            format!("recovered: {} read back from the log", words::counted(report.batches_replayed, "batch"));
         if report.tail_bytes_dropped > 0 {
             text += &format!(", {} of an unfinished write dropped", words::bytes(report.tail_bytes_dropped));
         }
@@ -55,6 +56,7 @@ pub fn close(collection: Collection, path: &Path) -> Result<(), Failure> {
 /// The ids that were typed.
 fn parse_ids<'t>(texts: impl IntoIterator<Item = &'t str>, collection: &Collection) -> Result<Vec<Id>, Failure> {
     let kind = collection.schema().id_kind();
-    let parse = |text| id_from_text(text, kind).map_err(|e| Failure::usage(format!("{text:?} is no id here")).because(e));
+    let parse =
+        |text| id_from_text(text, kind).map_err(|e| Failure::usage(format!("{text:?} is no id here")).because(e));
     texts.into_iter().map(parse).collect()
 }

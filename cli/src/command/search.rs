@@ -191,7 +191,9 @@ fn hit_json(hit: &Hit) -> Json {
 fn parse_vector(text: &str) -> Result<Vec<f32>, Failure> {
     let parsed: Result<Vec<f32>, _> = serde_json::from_str(text);
     parsed.map_err(|e| {
-        Failure::usage("--vector is no JSON array of numbers").because(e.to_string()).hint("like this: --vector '[0.1, -0.2, 0.3]'")
+        Failure::usage("--vector is no JSON array of numbers")
+            .because(e.to_string())
+            .hint("like this: --vector '[0.1, -0.2, 0.3]'")
     })
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory as _;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ErrorKind};
 
 use crate::args::{Cli, EXAMPLES};
 use crate::failure::{Exit, Failure};
@@ -26,7 +26,8 @@ pub fn usage_failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
     let failure = Failure::new(Exit::Usage, "usage", problem);
     let root = Cli::command();
     let named = arguments.iter().skip(1).filter_map(|a| a.to_str()).find_map(|name| root.find_subcommand(name));
-    let tip = text.lines().find_map(|line| line.trim().strip_prefix("tip: ")).map(str::to_owned);
+    let meant = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    let meant = meant.into_iter().find_map(|kind| error.get(kind)).map(|name| format!("did you mean {name}?"));
     match named {
         Some(command) if error.kind() == ErrorKind::MissingRequiredArgument && arguments.len() == 2 => {
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -35,7 +36,7 @@ pub fn usage_failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
             failure.more = lines.map(str::to_owned).collect();
             failure
         }
-        Some(command) => failure.hint(tip.unwrap_or_else(|| format!("stratavec {} --help", command.get_name()))),
-        None => failure.hint(tip.unwrap_or_else(|| "stratavec --help lists the commands".to_owned())),
+        Some(command) => failure.hint(meant.unwrap_or_else(|| format!("stratavec {} --help", command.get_name()))),
+        None => failure.hint(meant.unwrap_or_else(|| "stratavec --help lists the commands".to_owned())),
     }
 }

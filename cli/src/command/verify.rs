@@ -30,7 +30,11 @@ pub fn verify(args: &args::Verify, screen: &Screen) -> Result<(), Failure> {
             false => screen.paint(Tone::Bad, "damaged"),
         };
         let files = words::counted(report.files, "file");
-        screen.line(format!("{}: {verdict}, {name} check of {files}, {}", path.display(), words::bytes(report.bytes)))?;
+        screen.line(format!(
+            "{}: {verdict}, {name} check of {files}, {}",
+            path.display(),
+            words::bytes(report.bytes)
+        ))?;
         if !args.quick {
             let (rows, time) = (words::counted(report.rows, "live row"), words::time(start.elapsed()));
             screen.remark(format!("{rows} read and found by id in {time}"))?;

@@ -44,9 +44,8 @@ pub fn run(kills: u32, dir: &Path, folder: &Path, data: &Data, screen: &Screen) 
         let opened = Instant::now();
         let collection = Collection::open(dir, OpenOptions::default()).map_err(|e| Failure::engine(&e, dir))?;
         let time = opened.elapsed();
-        let there = check(&collection.snapshot(), data, acknowledged).map_err(|e| {
-            e.while_doing(format!("round {round}: the collection is not what was acknowledged"))
-        })?;
+        let there = check(&collection.snapshot(), data, acknowledged)
+            .map_err(|e| e.while_doing(format!("round {round}: the collection is not what was acknowledged")))?;
         let this = Round { acknowledged: acknowledged - last, last_one_there: there > acknowledged };
         screen.tell(line(round, life, this, time, collection.recovery(), screen))?;
         rounds.push(this);

@@ -51,8 +51,7 @@ pub fn run(args: &args::Demo, screen: &Screen) -> Result<(), Failure> {
     let step = |number: u32, title: &str| screen.tell(screen.paint(Tone::Strong, &format!("\n{number}  {title}")));
     step(1, "import")?;
     let schema = Schema::new(dim, Metric::Cosine).ids(IdKind::Bytes).rows(RowFormat::F16);
-    let collection =
-        Collection::create(dir, schema, OpenOptions::default()).map_err(|e| Failure::engine(&e, dir))?;
+    let collection = Collection::create(dir, schema, OpenOptions::default()).map_err(|e| Failure::engine(&e, dir))?;
     place::mark(dir)?;
     let mut source = data::base(&folder)?;
     let imported = Job::quiet(&collection, dir, IMPORT_BATCH, Meter::default()).run(&mut *source)?;

@@ -283,7 +283,7 @@ mod tests {
     }
 
     fn read_all(text: &str) -> Result<Vec<Record>, ImportError> {
-        let mut source = CsvSource::new(Input::from_bytes("a.csv", text.to_owned()), b',', fields())?;
+        let mut source = CsvSource::new(Input::from_bytes("a.csv", text), b',', fields())?;
         let (mut record, mut out) = (Record::default(), Vec::new());
         while source.read(&mut record)? {
             out.push(record.clone());

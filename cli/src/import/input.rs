@@ -53,9 +53,10 @@ impl Input {
         Input { name: name.to_owned(), len, offset: 0, meter: Meter::default(), reader }
     }
 
-    /// Bytes in memory, for tests.
-    pub fn from_bytes(name: &str, bytes: impl AsRef<[u8]> + 'static) -> Input {
-        let len = bytes.as_ref().len() as u64;
+    /// Bytes in memory.
+    pub fn from_bytes(name: &str, bytes: impl Into<Vec<u8>>) -> Input {
+        let bytes = bytes.into();
+        let len = bytes.len() as u64;
         Input::new(name, io::Cursor::new(bytes), Some(len))
     }
 

@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn read_all(text: &str, ids: IdKind) -> Result<Vec<Record>, ImportError> {
-        let input = Input::from_bytes("a.jsonl", text.to_owned());
+        let input = Input::from_bytes("a.jsonl", text);
         let mut source = JsonlSource::new(input, fields(ids));
         let (mut record, mut out) = (Record::default(), Vec::new());
         while source.read(&mut record)? {
