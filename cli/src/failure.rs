@@ -93,7 +93,7 @@ impl Failure {
     pub fn engine(error: &Error, path: &Path) -> Self {
         let mut failure = Failure::from(error);
         let path = path.display();
-        failure.hint = failure.hint.or_else(|| advice(error.kind(), &path.to_string()));
+        failure.hint = advice(error.kind(), &path.to_string()).or(failure.hint);
         failure
     }
 
@@ -203,7 +203,7 @@ fn exit_of(error: &Error) -> Exit {
     }
 }
 
-/// What to do about a kind of error, where the engine itself has no advice.
+/// What to do about a kind of error in terms of this program; the engine's advice is for people who call it.
 fn advice(kind: ErrorKind, path: &str) -> Option<String> {
     Some(match kind {
         ErrorKind::NotFound => format!("create it: stratavec create {path} --dim 384 --metric cosine"),

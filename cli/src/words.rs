@@ -47,6 +47,12 @@ pub fn bytes(n: u64) -> String {
     }
 }
 
+/// A limit in bytes: in binary units where it is a round number of them.
+pub fn limit_bytes(n: u64) -> String {
+    let mib = 1 << 20;
+    if n >= mib && n.is_multiple_of(mib) { format!("{} MiB", count(n / mib)) } else { bytes(n) }
+}
+
 /// A time in a unit that fits: `0.8 ms`, `1.2 s`, `3 min 20 s`.
 pub fn time(time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -139,6 +145,7 @@ mod tests {
         assert_eq!([counted(1, "row"), counted(2, "batch")], ["1 row", "2 batches"]);
         assert_eq!([bytes(0), bytes(999), bytes(1000), bytes(412_345_678)], ["0 B", "999 B", "1.0 kB", "412 MB"]);
         assert_eq!([bytes(999_600), bytes(9_960)], ["1.0 MB", "10 kB"]);
+        assert_eq!([limit_bytes(64 << 20), limit_bytes(1 << 10)], ["64 MiB", "1.0 kB"]);
         assert_eq!(time(Duration::from_micros(812)), "812 µs");
         assert_eq!(time(Duration::from_millis(1234)), "1.2 s");
         assert_eq!(time(Duration::from_secs(200)), "3 min 20 s");

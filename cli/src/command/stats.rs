@@ -66,7 +66,7 @@ fn delta(stats: &Stats) -> String {
     format!(
         "{} {full:.1} % of {}   {} in memory ({})   {synced}",
         bar(full),
-        words::bytes(stats.flush_bytes),
+        words::limit_bytes(stats.flush_bytes),
         words::counted(stats.delta_rows, "row"),
         words::bytes(stats.delta_bytes)
     )

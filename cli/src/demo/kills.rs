@@ -38,6 +38,8 @@ pub fn run(kills: u32, dir: &Path, folder: &Path, data: &Data, screen: &Screen) 
     let mut random = Random::new();
     let mut rounds = Vec::new();
     let mut last = 0;
+    let head = row(["kill", "lived", "acknowledged", "in flight", "reopened", "read back from the log"]);
+    screen.tell(screen.paint(Tone::Faint, &head))?;
     for round in 1..=kills {
         let life = Duration::from_millis(random.within(LIFE_MS));
         let acknowledged = let_write_and_kill(dir, folder, last + 1, life)?;
@@ -47,40 +49,44 @@ pub fn run(kills: u32, dir: &Path, folder: &Path, data: &Data, screen: &Screen) 
         let there = check(&collection.snapshot(), data, acknowledged)
             .map_err(|e| e.while_doing(format!("round {round}: the collection is not what was acknowledged")))?;
         let this = Round { acknowledged: acknowledged - last, last_one_there: there > acknowledged };
-        screen.tell(line(round, life, this, time, collection.recovery(), screen))?;
+        screen.tell(line(round, life, this, time, collection.recovery()))?;
         rounds.push(this);
         last = there;
     }
     leave_no_trace(dir, last)?;
     let total: u64 = rounds.iter().map(|round| round.acknowledged).sum();
     screen.tell(format!(
-        "   {} acknowledged to a process that died, {} lost, 0 halves; all {} looked up after each kill",
+        "   {} acknowledged, {} lost, 0 half there; every row was compared after every kill",
         words::counted(total, "batch"),
         screen.paint(Tone::Good, "0"),
-        words::counted(data.rows.len() as u64, "row"),
     ))?;
     Ok(rounds)
 }
 
-fn line(round: u32, life: Duration, this: Round, time: Duration, report: &RecoveryReport, screen: &Screen) -> String {
-    let under_way = if this.last_one_there { "whole" } else { "absent" };
-    let mut text = format!(
-        "   round {round}  killed after {:>6}  {:>4} batches acknowledged, {}; the one under way: {under_way:<6}  \
-         reopened in {}",
-        words::time(life),
-        words::count(this.acknowledged),
-        screen.paint(Tone::Good, "all there"),
-        words::time(time)
-    );
-    let replayed = format!(" ({} from the log", words::count(report.batches_replayed));
-    text += &replayed;
+/// The columns of the table; a row for each kill.
+fn row(columns: [&str; 6]) -> String {
+    let [round, lived, acknowledged, under_way, reopened, log] = columns;
+    format!("   {round:<6} {lived:>7}   {acknowledged:<24}  {under_way:<10}  {reopened:>8}   {log}")
+        .trim_end()
+        .to_owned()
+}
+
+fn line(round: u32, life: Duration, this: Round, time: Duration, report: &RecoveryReport) -> String {
+    let mut log = vec![words::counted(report.batches_replayed, "batch")];
     if report.tail_bytes_dropped > 0 {
-        text += &format!(", torn tail of {}", words::bytes(report.tail_bytes_dropped));
+        log.push(format!("{} torn off", words::bytes(report.tail_bytes_dropped)));
     }
     if report.orphans_removed > 0 {
-        text += &format!(", {}", words::counted(report.orphans_removed, "left-over file"));
+        log.push(format!("{} removed", words::counted(report.orphans_removed, "left-over file")));
     }
-    text + ")"
+    row([
+        &round.to_string(),
+        &words::time(life),
+        &format!("{}, all there", words::counted(this.acknowledged, "batch")),
+        if this.last_one_there { "whole" } else { "absent" },
+        &words::time(time),
+        &log.join(", "),
+    ])
 }
 
 /// Starts a writer, kills it, and returns the number of the last batch it told of; `first - 1` if there is none.

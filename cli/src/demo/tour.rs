@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stratavec::{Collection, Hits, Include};
+use stratavec::{Collection, Hits, Id, Include};
 
 use super::data::{Data, Entry};
 use crate::failure::{Failure, printable};
@@ -16,7 +16,7 @@ const SHOWN_HITS: usize = 3;
 /// Hits compared of each query.
 const NEAREST: usize = 10;
 /// Columns for a text, however wide the terminal is.
-const TEXT: usize = 84;
+const TEXT: usize = 72;
 
 fn short(text: &str) -> String {
     let text = printable(text);
@@ -74,33 +74,40 @@ pub fn check_recall(collection: &Collection, data: &Data, screen: &Screen) -> Re
 /// Deletes the nearest row of a query, moves it onto the query, and puts it back; the next search sees each.
 pub fn show_changes(collection: &Collection, data: &Data, screen: &Screen) -> Result<(), Failure> {
     let Some(query) = shown(data).first().copied() else { return Ok(()) };
-    let first = |k: usize| -> Result<(String, f32), Failure> {
-        let hits = search(collection, &query.vector, k)?;
+    let first = || -> Result<(Id, f32, String), Failure> {
+        let hits = search(collection, &query.vector, 1)?;
         let hit = hits.first().ok_or_else(|| Failure::failed("a search found nothing"))?;
-        Ok((words::id(&hit.id), hit.distance))
+        let text = words::payload(hit.payload.as_deref().unwrap_or_default());
+        Ok((hit.id.clone(), hit.distance, lemmas(&text).to_owned()))
     };
-    let (nearest, distance) = first(1)?;
-    let Some(row) = data.rows.iter().find(|row| words::id(&row.id) == nearest) else {
-        return Err(Failure::failed(format!("a search found {nearest}, which was never written")));
+    let line = |when: &str, (id, distance, name): &(Id, f32, String)| {
+        let when = screen.paint(Tone::Faint, &format!("{when:<27}"));
+        screen.tell(format!("   {when}  {distance:.4}  {}  {}", words::id(id), printable(name)))
     };
     let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(Failure::failed(what)) };
-    let line = |did: &str, now: &(String, f32)| {
-        screen.tell(format!("   {did:<34}  the next search finds first: {}  {:.4}", now.0, now.1))
-    };
 
-    line("", &(nearest.clone(), distance))?;
+    let before = first()?;
+    let row = data.rows.iter().find(|row| row.id == before.0);
+    let row = row.ok_or_else(|| Failure::failed("a search found what was never written"))?;
+    screen.tell(format!("   nearest to {}", printable(lemmas(&query.text))))?;
+    line("at first", &before)?;
     collection.delete(&row.id)?;
-    let now = first(1)?;
-    expect(now.0 != nearest, "a deleted row was found")?;
-    line(&format!("delete {nearest}"), &now)?;
+    let now = first()?;
+    expect(now.0 != before.0, "a deleted row was found")?;
+    line("after that one is deleted", &now)?;
     put(collection, row, &query.vector)?;
-    let now = first(1)?;
-    expect(now.0 == nearest && now.1 < 1e-5, "an updated row was not found where it was moved")?;
-    line("upsert it onto the query itself", &now)?;
+    let now = first()?;
+    expect(now.0 == before.0 && now.1 < 1e-5, "an updated row was not found where it was moved")?;
+    line("put back onto the query", &now)?;
     put(collection, row, &row.vector)?;
-    let now = first(1)?;
-    expect(now == (nearest, distance), "a row that was put back is not where it was")?;
-    line("upsert it back where it was", &now)
+    let now = first()?;
+    expect(now == before, "a row that was put back is not where it was")?;
+    line("put back where it was", &now)
+}
+
+/// The words an entry is about: what stands before its gloss.
+fn lemmas(text: &str) -> &str {
+    text.split_once(": ").map_or(text, |(lemmas, _)| lemmas)
 }
 
 fn put(collection: &Collection, row: &Entry, vector: &[f32]) -> Result<(), Failure> {

@@ -115,9 +115,12 @@ impl NpyHeader {
         let header = Literal { text: &text, at: 0 }.array();
         let header = header.map_err(|(offset, what)| bad(input, at + offset as u64, what))?;
         let header = NpyHeader { bytes: input.offset(), ..header.checked(input.name(), at)? };
-        let elements = header.shape.iter().try_fold(1u64, |product, n| product.checked_mul(*n));
-        let elements = elements.ok_or_else(|| bad(input, at, "the shape is larger than any file"))?;
-        check_len(input, header.bytes, elements, header.element.width() as u64)?;
+        let (records, rest) = header.shape.split_first().map_or((1, &[][..]), |(first, rest)| (*first, rest));
+        let width = header.element.width() as u64;
+        let size = rest.iter().try_fold(width, |product, n| product.checked_mul(*n));
+        let size = size.filter(|size| size.checked_mul(records).is_some());
+        let size = size.ok_or_else(|| bad(input, at, "the shape is larger than any file"))?;
+        check_len(input, header.bytes, records, size)?;
         Ok(header)
     }
 }
