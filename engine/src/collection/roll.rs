@@ -1,0 +1,104 @@
+//! Ending one generation and beginning the next.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::shared::{Frozen, MAX_FROZEN, Shared, Writer};
+use crate::delta::{Generation, KnownIds};
+use crate::error::Result;
+use crate::options::Background;
+use crate::planted::{self, Bug};
+use crate::snapshot::View;
+use crate::wal::{WalHead, WalWriter};
+
+impl Shared {
+    /// Waits until the flusher has caught up so far that another generation fits in memory.
+    pub(super) fn wait_for_room(&self) -> Result<()> {
+        let mut pending = self.pending.lock();
+        while pending.frozen >= MAX_FROZEN {
+            if pending.failed.is_some() || pending.stop || self.options.background == Background::Inline {
+                drop(pending);
+                return self.flush_frozen();
+            }
+            self.pending_changed.wait(&mut pending);
+        }
+        Ok(())
+    }
+
+    /// Rolls if the active generation has reached its size; true if it did. A failure is no failure of the commits
+    /// before it: it is kept for `stats` and tried again later.
+    pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
+        let length = writer.wal.len();
+        let full = length >= self.options.flush_bytes
+            || self.view.load().active.rows() >= self.options.flush_rows;
+        if !full || length < writer.roll_not_before || writer.frozen.len() >= MAX_FROZEN || self.poison_cause().is_some() {
+            return false;
+        }
+        match self.roll(writer) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "cannot start a new log; the old one goes on");
+                writer.roll_not_before = length + self.options.flush_bytes / 8;
+                self.pending.lock().failed = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Ends the active generation. Under the commit lock:
+    ///
+    /// 1. Sync the old log, at every durability: there is never a hole between two logs. A crash: as before.
+    /// 2. Create the next log, sync it, sync the directory. A crash: an empty log that recovery finds by its header and
+    ///    that adds nothing.
+    /// 3. Publish a view in which the old generation is frozen and the new one is empty.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
+        if !planted::is(Bug::RollWithoutSync) {
+            self.sync_log(writer)?;
+        }
+        let next = self.new_file_id();
+        let head = WalHead {
+            collection: self.collection,
+            epoch: self.epoch,
+            predecessor: Some(writer.wal.link()),
+            first_seq: writer.last_seq + 1,
+            first_row: writer.next_row,
+        };
+        let wal = WalWriter::create(&*self.storage, next, head).map_err(|failure| self.judge(failure))?;
+        let old_wal = mem::replace(&mut writer.wal, wal);
+        let old = self.view.load_full();
+        let generation = Arc::new(old.active.clone());
+        writer.frozen.push_back(Frozen {
+            generation: generation.clone(),
+            known: mem::replace(&mut writer.known, KnownIds::new(self.schema.id_kind())),
+            wal: old_wal.id(),
+            next_wal: next,
+            last_seq: writer.last_seq,
+        });
+        writer.roll_not_before = 0;
+        let mut frozen = old.frozen.clone();
+        frozen.push(generation);
+        self.view.store(Arc::new(View {
+            version: old.version.clone(),
+            frozen,
+            active: Generation::new(writer.next_row),
+            seq: old.seq,
+            count: old.count,
+        }));
+        self.pending.lock().frozen = writer.frozen.len();
+        Ok(())
+    }
+
+    /// After a commit rolled the log, outside all locks: have the frozen generation flushed.
+    pub(super) fn flush_after_roll(&self) {
+        match self.options.background {
+            Background::Thread => {
+                self.pending_changed.notify_all();
+            }
+            Background::Inline => {
+                if let Err(error) = self.flush_frozen() {
+                    tracing::warn!(%error, "flush failed; it will be tried again");
+                }
+            }
+        }
+    }
+}
