@@ -69,10 +69,13 @@ fn seal_if_idle(shared: &Shared, seen: &mut u64) {
     let mut writer = shared.writer.lock();
     let idle = *seen == writer.last_seq && shared.check_writable().is_ok();
     *seen = writer.last_seq;
-    if idle && !writer.wal.is_sealed() && shared.durable_seq() >= writer.last_seq {
-        let sealed = writer.wal.seal();
-        if let Err(failure) = sealed {
-            shared.judge_append(&failure);
-        }
+    let durable = shared.durable_seq() >= writer.last_seq;
+    if let Some(wal) = &mut writer.wal
+        && idle
+        && durable
+        && !wal.is_sealed()
+        && let Err(error) = wal.seal()
+    {
+        shared.judge(error);
     }
 }

@@ -198,15 +198,22 @@ impl Shared {
         };
         if planted::is(Bug::ApplyBeforeLog) {
             let applied = self.publish(writer, staged);
-            let refused = writer.wal.append(&mut frames).err().map(|failure| failure.error);
+            let refused = match self.log(writer) {
+                Ok(wal) => wal.append(&mut frames).err().map(|failure| failure.error),
+                Err(error) => Some(error),
+            };
             let answer = |(ticket, receipt)| (ticket, refused.clone().map_or(receipt, Err));
             return applied.into_iter().map(answer).collect();
         }
+        let wal = match self.log(writer) {
+            Ok(wal) => wal,
+            Err(error) => return fail(staged, error),
+        };
         if planted::is(Bug::AckBeforeSync) {
-            let _ = writer.wal.sync();
+            let _ = wal.sync();
         }
-        let before = writer.wal.len();
-        if let Err(failure) = writer.wal.append(&mut frames) {
+        let before = wal.len();
+        if let Err(failure) = wal.append(&mut frames) {
             let error = match failure.undone {
                 true => failure.error.with_outcome(Outcome::NotCommitted),
                 false => {
@@ -216,10 +223,10 @@ impl Shared {
             };
             return fail(staged, error);
         }
-        count(&self.counters.log_bytes, writer.wal.len() - before);
+        count(&self.counters.log_bytes, wal.len() - before);
         let durable = staged.iter().any(|s| s.ticket.durability != Durability::Os);
         if durable {
-            let synced = if planted::is(Bug::AckBeforeSync) { Ok(()) } else { writer.wal.sync() };
+            let synced = if planted::is(Bug::AckBeforeSync) { Ok(()) } else { wal.sync() };
             if let Err(error) = synced {
                 self.poison(&error);
                 if planted::is(Bug::ServeFailedBatch) {

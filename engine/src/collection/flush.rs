@@ -15,7 +15,7 @@ use crate::storage::{FileId, FileKind, FileName, Storage};
 struct Job {
     generation: Arc<Generation>,
     version: Arc<Version>,
-    wal: FileId,
+    logs: Vec<FileId>,
     next_wal: FileId,
     last_seq: u64,
 }
@@ -56,7 +56,7 @@ impl Shared {
         Ok(Some(Job {
             generation: frozen.generation.clone(),
             version: self.view.load().version.clone(),
-            wal: frozen.wal,
+            logs: frozen.logs.clone(),
             next_wal: frozen.next_wal,
             last_seq: frozen.last_seq,
         }))
@@ -77,8 +77,8 @@ impl Shared {
         built.manifest.epoch = self.epoch;
         built.manifest.first_wal = Some(job.next_wal);
         built.manifest.next_file_number = self.next_file_number() + 1;
-        built.dropped.push(FileName::File(FileKind::Wal, job.wal));
-        if planted::is(Bug::RemoveInputsEarly) {
+        built.dropped.extend(job.logs.iter().map(|id| FileName::File(FileKind::Wal, *id)));
+        if planted::is(Bug::RemoveBeforeDirSync) {
             remove_all(&*self.storage, &built.dropped);
         }
         publish(&*self.storage, &built.manifest, self.new_file_id()).map_err(|error| self.judge(error))?;

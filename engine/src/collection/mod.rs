@@ -248,7 +248,13 @@ impl Collection {
 }
 
 fn real_dir(path: &Path, make: bool) -> Result<Arc<dyn Storage>> {
-    let dir = if make { RealDir::create(path) } else { RealDir::open(path) };
+    let dir = match make {
+        true => RealDir::create(path).or_else(|error| match error.kind() {
+            std::io::ErrorKind::DirectoryNotEmpty => RealDir::open(path),
+            _ => Err(error),
+        }),
+        false => RealDir::open(path),
+    };
     match dir {
         Ok(dir) => Ok(Arc::new(dir)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

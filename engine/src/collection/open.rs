@@ -13,7 +13,7 @@ use crate::options::{OpenOptions, RecoveryReport, Schema};
 use crate::planted::{self, Bug};
 use crate::snapshot::{Version, View};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
-use crate::wal::{self, Replay, WalHead, WalWriter};
+use crate::wal::{self, Replay, WalHead, WalLink, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
 fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
@@ -78,7 +78,8 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
         count: 0,
     };
     let recovery = RecoveryReport::default();
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, next_file: 3, recovery, lock }))
+    let (tip, logs) = (wal.link(), vec![wal_id]);
+    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal: Some(wal), tip, logs, next_file: 3, recovery, lock }))
 }
 
 fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
@@ -116,26 +117,33 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let numbers = Numbers::new(&loaded.manifest, &list(&*storage)?, epoch);
     let version = open_version(&*storage, loaded.manifest, 0)?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
-    let (version, wal) = match log.reusable {
-        Some(wal) => (version, wal),
+    let Recovered { version, generation, last_seq, wal, tip, logs } = match log.clean_tip() {
+        Some(tip) => Recovered {
+            generation: Generation::new(version.manifest.next_row),
+            last_seq: log.last_seq,
+            wal: None,
+            tip,
+            logs: log.ids(),
+            version,
+        },
         None => recover(&*storage, version, log, &numbers, epoch)?,
     };
-    report.orphans_removed = remove_orphans(&*storage, &version.manifest, wal.id())?;
+    report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs)?;
     if !report.is_clean()
         && let Some(callback) = &options.on_recovery
     {
         callback(&report);
     }
     let view = View {
-        seq: wal.first_seq() - 1,
-        active: Generation::new(version.manifest.next_row),
-        count: version.rows.iter().map(|rows| rows.live()).sum(),
+        seq: last_seq,
+        count: version.rows.iter().map(|rows| rows.live()).sum::<u64>() + generation.rows() - generation.kills().len() as u64,
+        active: generation,
         version: Arc::new(version),
         frozen: Vec::new(),
     };
     let schema = view.version.manifest.schema.clone();
     let next_file = numbers.next();
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, next_file, recovery: report, lock }))
+    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, tip, logs, next_file, recovery: report, lock }))
 }
 
 /// Gives file numbers above every one ever used here, of a file that is still there or not.
@@ -168,8 +176,17 @@ impl Numbers {
 pub(super) struct Log {
     generation: Generation,
     last_seq: u64,
-    /// The one log, if it is empty and whole: it can be written to as it is.
-    reusable: Option<WalWriter>,
+    chain: Vec<(FileId, Replay)>,
+}
+
+/// What `open` goes on with.
+struct Recovered {
+    version: Version,
+    generation: Generation,
+    last_seq: u64,
+    wal: Option<WalWriter>,
+    tip: WalLink,
+    logs: Vec<FileId>,
 }
 
 impl Log {
@@ -179,33 +196,14 @@ impl Log {
         manifest: &Manifest,
         report: &mut RecoveryReport,
     ) -> Result<(Generation, u64)> {
-        let (log, chain) = Self::replay(storage, manifest, report)?;
-        Ok((log.generation, chain.len() as u64))
+        let log = Self::read(storage, manifest, report)?;
+        Ok((log.generation, log.chain.len() as u64))
     }
 
-    /// Replays the logs; takes the one there is for writing, if it is empty and whole.
+    /// Replays the logs.
     fn read(storage: &dyn Storage, manifest: &Manifest, report: &mut RecoveryReport) -> Result<Log> {
-        let (mut log, mut chain) = Self::replay(storage, manifest, report)?;
-        match (chain.len(), chain.pop()) {
-            (1, Some((id, replay))) if replay.is_empty() => {
-                log.reusable = Some(WalWriter::resume_empty(storage, id, &replay)?);
-            }
-            (_, Some((id, replay))) if planted::is(Bug::AppendToOldLog) || planted::is(Bug::AppendBehindTornTail) => {
-                log.reusable = Some(WalWriter::resume_planted(storage, id, &replay)?);
-            }
-            _ => {}
-        }
-        Ok(log)
-    }
-
-    fn replay(
-        storage: &dyn Storage,
-        manifest: &Manifest,
-        report: &mut RecoveryReport,
-    ) -> Result<(Log, Vec<(FileId, Replay)>)> {
-        let mut log =
-            Log { generation: Generation::new(manifest.next_row), last_seq: manifest.covered_seq, reusable: None };
-        let mut chain = Vec::new();
+        let generation = Generation::new(manifest.next_row);
+        let mut log = Log { generation, last_seq: manifest.covered_seq, chain: Vec::new() };
         for id in wal::find_chain(storage, manifest.first_wal, manifest.collection)? {
             let mut batches = 0;
             let replay = wal::replay(storage, id, manifest.collection, &mut |seq, payload| {
@@ -215,9 +213,22 @@ impl Log {
             report.batches_replayed += batches;
             report.bytes_replayed += replay.bytes;
             report.tail_bytes_dropped += replay.dropped;
-            chain.push((id, replay));
+            log.chain.push((id, replay));
         }
-        Ok((log, chain))
+        Ok(log)
+    }
+
+    fn ids(&self) -> Vec<FileId> {
+        self.chain.iter().map(|(id, _)| *id).collect()
+    }
+
+    /// The one log, if it is empty and whole: the next log can follow it as it is. Any longer chain is copied, empty or
+    /// not: only the log that a manifest names is known to be on the disk.
+    fn clean_tip(&self) -> Option<WalLink> {
+        match &self.chain[..] {
+            [(id, replay)] if replay.is_empty() => Some(replay.link(*id)),
+            _ => None,
+        }
     }
 
     /// Applies one record.
@@ -241,20 +252,22 @@ impl Log {
         if let Some(block) = rows.finish() {
             self.generation.push(block.number(next_row, seq));
         }
-        self.generation.kill(batch.kills().filter(|row| *row < next_row && !self.generation.kills().contains(*row)).collect());
+        let kills = self.generation.kills();
+        let mut killed: Vec<u64> = batch.kills().filter(|row| *row < next_row && !kills.contains(*row)).collect();
+        killed.sort_unstable();
+        killed.dedup();
+        self.generation.kill(killed);
         self.last_seq = seq;
         Ok(())
     }
 }
 
 /// Step 5 of `open`: the same as a flush of what the logs hold, with a new first log.
-fn recover(
-    storage: &dyn Storage,
-    old: Version,
-    log: Log,
-    numbers: &Numbers,
-    epoch: u64,
-) -> Result<(Version, WalWriter)> {
+fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epoch: u64) -> Result<Recovered> {
+    if let Some(trusting) = trust_the_log(&log) {
+        let (generation, last_seq, logs) = (log.generation.clone(), log.last_seq, log.ids());
+        return Ok(Recovered { version: old, generation, last_seq, wal: None, tip: trusting, logs });
+    }
     let schema = old.manifest.schema.clone();
     let build = Build { storage, schema: &schema, new_id: &|| numbers.give() };
     let mut built = build.generation(&old, &log.generation, log.last_seq)?;
@@ -274,17 +287,29 @@ fn recover(
     built.manifest.next_file_number = numbers.next();
     publish(storage, &built.manifest, temp)?;
     let Built { manifest, rows, id_tables, .. } = built;
-    Ok((Version { install: 0, manifest: Arc::new(manifest), rows, id_tables }, wal))
+    let generation = Generation::new(manifest.next_row);
+    let version = Version { install: 0, manifest: Arc::new(manifest), rows, id_tables };
+    Ok(Recovered { version, generation, last_seq: log.last_seq, tip: wal.link(), wal: Some(wal), logs: vec![wal_id] })
+}
+
+/// The planted bugs that go on from an old log instead of copying what it holds.
+fn trust_the_log(log: &Log) -> Option<WalLink> {
+    let (id, replay) = log.chain.last()?;
+    let link = replay.link(*id);
+    if planted::is(Bug::AppendBehindTornTail) && replay.dropped > 0 {
+        return Some(WalLink { len: link.len + replay.dropped, ..link });
+    }
+    planted::is(Bug::AppendToOldLog).then_some(link)
 }
 
 /// Step 6 of `open`: files of our grammar that neither the newest manifest nor its log needs. The manifest before the
 /// newest is kept. Called only after a good manifest was read and, if there was a recovery, its successor is durable.
-fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, wal: FileId) -> Result<u64> {
+fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId]) -> Result<u64> {
     let needed = manifest.file_names();
     let keep = |name: FileName| match name {
         FileName::Lock => true,
         FileName::Manifest(generation) => Some(FileName::Manifest(generation)) > older_manifests(manifest.generation),
-        FileName::File(FileKind::Wal, id) => id == wal,
+        FileName::File(FileKind::Wal, id) => logs.contains(&id),
         FileName::File(..) => needed.contains(&name),
     };
     let entries = list(storage)?;

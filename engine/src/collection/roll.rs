@@ -9,7 +9,6 @@ use crate::error::Result;
 use crate::options::Background;
 use crate::planted::{self, Bug};
 use crate::snapshot::View;
-use crate::wal::{WalHead, WalWriter};
 
 impl Shared {
     /// Waits until the flusher has caught up so far that another generation fits in memory.
@@ -28,7 +27,7 @@ impl Shared {
     /// Rolls if the active generation has reached its size; true if it did. A failure is no failure of the commits
     /// before it: it is kept for `stats` and tried again later.
     pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
-        let length = writer.wal.len();
+        let length = writer.wal.as_ref().map_or(0, |wal| wal.len());
         let full = length >= self.options.flush_bytes
             || self.view.load().active.rows() >= self.options.flush_rows;
         if !full || length < writer.roll_not_before || writer.frozen.len() >= MAX_FROZEN || self.poison_cause().is_some() {
@@ -55,23 +54,17 @@ impl Shared {
         if !planted::is(Bug::RollWithoutSync) {
             self.sync_log(writer)?;
         }
-        let next = self.new_file_id();
-        let head = WalHead {
-            collection: self.collection,
-            epoch: self.epoch,
-            predecessor: Some(writer.wal.link()),
-            first_seq: writer.last_seq + 1,
-            first_row: writer.next_row,
-        };
-        let wal = WalWriter::create(&*self.storage, next, head).map_err(|failure| self.judge(failure))?;
-        let old_wal = mem::replace(&mut writer.wal, wal);
+        let wal = self.create_log(writer)?;
+        let next_wal = wal.id();
+        writer.tip = wal.link();
+        writer.wal = Some(wal);
         let old = self.view.load_full();
         let generation = Arc::new(old.active.clone());
         writer.frozen.push_back(Frozen {
             generation: generation.clone(),
             known: mem::replace(&mut writer.known, KnownIds::new(self.schema.id_kind())),
-            wal: old_wal.id(),
-            next_wal: next,
+            logs: mem::replace(&mut writer.logs, vec![next_wal]),
+            next_wal,
             last_seq: writer.last_seq,
         });
         writer.roll_not_before = 0;

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
 use crate::snapshot::View;
 use crate::storage::{FileId, LockGuard, Storage};
-use crate::wal::WalWriter;
+use crate::wal::{WalHead, WalLink, WalWriter};
 
 /// Generations that may wait for their flush before commits wait too.
 pub(super) const MAX_FROZEN: usize = 2;
@@ -49,7 +49,12 @@ pub(super) struct Shared {
 
 /// What only the holder of the commit lock touches.
 pub(super) struct Writer {
-    pub(super) wal: WalWriter,
+    /// The log being written. `None` after a clean open, until the first commit: opening writes nothing.
+    pub(super) wal: Option<WalWriter>,
+    /// The newest log there is, written or not.
+    pub(super) tip: WalLink,
+    /// The logs of the active generation, to be removed once a manifest covers it.
+    pub(super) logs: Vec<FileId>,
     /// Newest state of each id written in the active generation.
     pub(super) known: KnownIds,
     /// One per frozen generation of the view, oldest first.
@@ -64,8 +69,8 @@ pub(super) struct Writer {
 pub(super) struct Frozen {
     pub(super) generation: Arc<Generation>,
     pub(super) known: KnownIds,
-    /// Its log, to be removed once a manifest covers it.
-    pub(super) wal: FileId,
+    /// Its logs, to be removed once a manifest covers it.
+    pub(super) logs: Vec<FileId>,
     /// The log that follows.
     pub(super) next_wal: FileId,
     pub(super) last_seq: u64,
@@ -104,7 +109,9 @@ pub(super) struct Opened {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) epoch: u64,
     pub(super) view: View,
-    pub(super) wal: WalWriter,
+    pub(super) wal: Option<WalWriter>,
+    pub(super) tip: WalLink,
+    pub(super) logs: Vec<FileId>,
     pub(super) next_file: u64,
     pub(super) recovery: RecoveryReport,
     pub(super) lock: Box<dyn LockGuard>,
@@ -119,6 +126,8 @@ impl Shared {
             queue: Mutex::new(Queue::default()),
             writer: Mutex::new(Writer {
                 wal: opened.wal,
+                tip: opened.tip,
+                logs: opened.logs,
                 known: KnownIds::new(opened.schema.id_kind()),
                 frozen: VecDeque::new(),
                 last_seq: view.seq,
@@ -217,11 +226,35 @@ impl Shared {
 
     /// Syncs the log if it holds anything that is not durable. The first failure poisons the handle.
     pub(super) fn sync_log(&self, writer: &mut Writer) -> Result<()> {
-        if self.durable_seq() < writer.last_seq {
-            writer.wal.sync().map_err(|error| self.poison(&error))?;
+        if self.durable_seq() < writer.last_seq
+            && let Some(wal) = &mut writer.wal
+        {
+            wal.sync().map_err(|error| self.poison(&error))?;
             count(&self.counters.log_syncs, 1);
             self.set_durable(writer.last_seq);
         }
         Ok(())
+    }
+
+    /// Creates the log that follows the newest one; synced, its name durable.
+    pub(super) fn create_log(&self, writer: &Writer) -> Result<WalWriter> {
+        let head = WalHead {
+            collection: self.collection,
+            epoch: self.epoch,
+            predecessor: Some(writer.wal.as_ref().map_or(writer.tip, WalWriter::link)),
+            first_seq: writer.last_seq + 1,
+            first_row: writer.next_row,
+        };
+        WalWriter::create(&*self.storage, self.new_file_id(), head).map_err(|error| self.judge(error))
+    }
+
+    /// The log to write to, created at the first commit after a clean open.
+    pub(super) fn log<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut WalWriter> {
+        if writer.wal.is_none() {
+            let wal = self.create_log(writer)?;
+            writer.logs.push(wal.id());
+            writer.wal = Some(wal);
+        }
+        writer.wal.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "there is no log"))
     }
 }

@@ -70,7 +70,7 @@ impl Shared {
             dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
             delta_rows: view.generations().map(|g| g.rows()).sum(),
             delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
-            wal_bytes: self.writer.lock().wal.len(),
+            wal_bytes: self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len()),
             flush_bytes: self.options.flush_bytes,
             file_bytes: total_bytes(manifest),
             row_files: manifest.row_files.len() as u64,
