@@ -8,7 +8,8 @@ mod delta;
 mod error;
 mod format;
 mod id;
-mod kernel;
+#[doc(hidden)]
+pub mod kernel;
 mod metric;
 mod options;
 #[cfg(feature = "testing")]
