@@ -2,8 +2,10 @@
 //! proven. `format-spec/` describes the same byte for byte; `tests/format` compares the two.
 
 pub mod checksum;
+mod facts;
 mod key;
 
+pub use facts::FileFacts;
 pub use key::id_key;
 
 /// The frozen 64-bit mixer (the finaliser of SplitMix64): a bijection of u64. Seeds of checksums and the order of id
