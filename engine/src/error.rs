@@ -169,6 +169,7 @@ impl Error {
         inner.file = self.0.file.clone();
         inner.section = self.0.section;
         inner.offset = self.0.offset;
+        inner.sync_failed = self.0.sync_failed;
         inner.source = Some(Arc::new(self));
         error
     }
