@@ -3,7 +3,7 @@
 //! The place that must not fail asks `planted::is(Bug::X)` and does the wrong thing if the answer is yes. Without the
 //! feature `testing` the answer is a constant `false` and the wrong branch is not compiled into the program. The
 //! switch belongs to one thread and ends with the closure it was given, so tests that run side by side do not disturb
-//! each other; work that moves to another thread takes it along with [`carry`].
+//! each other; work that moves to another thread takes it along with `carry`.
 
 /// A fault that can be switched on. The numbers are those of the test catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,7 +76,7 @@ mod switch {
         carry(bugs, work)
     }
 
-    /// The bugs switched on for this thread, for [`carry`].
+    /// The bugs switched on for this thread, for `carry`.
     pub fn current() -> Vec<Bug> {
         ACTIVE.with_borrow(Vec::clone)
     }
