@@ -11,6 +11,10 @@ mod id;
 mod kernel;
 mod metric;
 mod options;
+#[cfg(feature = "testing")]
+pub mod planted;
+#[cfg(not(feature = "testing"))]
+mod planted;
 pub mod storage;
 mod value;
 
