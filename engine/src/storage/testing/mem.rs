@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
+use crate::planted::{self, Bug};
 use super::call::{Call, Op};
 use super::content::{Content, FileBytes, Hash128};
 use super::crash::{CrashOptions, CrashSet};
@@ -305,6 +306,11 @@ pub(super) fn hash_name(hash: &mut Hash128, name: FileName) {
     hash.words(name.kind().map_or(0, |kind| kind as u64 + 1), 0);
 }
 
+/// Whether a planted bug is on that goes on writing to a file it found: the one thing `open` never allows otherwise.
+fn writes_old_logs() -> bool {
+    planted::is(Bug::AppendToOldLog) || planted::is(Bug::AppendBehindTornTail)
+}
+
 impl Storage for MemDir {
     fn create(&self, name: FileName) -> io::Result<Arc<dyn StorageFile>> {
         let number = self.change(Call::file(Op::Create, name), |disk| disk.create(name))?;
@@ -320,7 +326,7 @@ impl Storage for MemDir {
             }
             number
         };
-        self.open_file(number, name, false)
+        self.open_file(number, name, writes_old_logs())
     }
 
     fn publish(&self, from: FileName, to: FileName) -> io::Result<()> {
