@@ -10,9 +10,9 @@ mod id;
 mod kernel;
 mod metric;
 mod options;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod planted;
-#[cfg(not(feature = "testing"))]
+#[cfg(not(any(test, feature = "testing")))]
 mod planted;
 pub mod storage;
 mod value;
