@@ -4,6 +4,7 @@
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("stratavec needs a 64-bit little-endian platform: its files are mapped as they are");
 
+mod delta;
 mod error;
 mod format;
 mod id;

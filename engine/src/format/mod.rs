@@ -2,6 +2,9 @@
 //! proven. `format-spec/` describes the same byte for byte; `tests/format` compares the two.
 
 pub mod checksum;
+mod key;
+
+pub use key::id_key;
 
 /// The frozen 64-bit mixer (the finaliser of SplitMix64): a bijection of u64. Seeds of checksums and the order of id
 /// tables depend on it, so it never changes.

@@ -1,0 +1,297 @@
+//! An immutable run of rows in memory, laid out like the sections of a row file.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::ids::{BlobColumn, IdColumn};
+use crate::format::id_key;
+use crate::id::IdRef;
+use crate::options::Schema;
+
+/// Bytes between the starts of two vectors: whole 8-byte words.
+fn stride_of(schema: &Schema) -> usize {
+    schema.vector_bytes().next_multiple_of(8)
+}
+
+/// Rows `first_row ..`, all committed, none of which ever changes. Only `maybe_dead` is written after publication, and only
+/// from 0 to 1: a clear bit proves that no published view kills the row; a set bit says "ask the view".
+pub(crate) struct Block {
+    first_row: u64,
+    stride: usize,
+    vectors: Vec<u8>,
+    norms: Vec<f32>,
+    seqs: Vec<u64>,
+    ids: IdColumn,
+    attributes: BlobColumn,
+    payloads: BlobColumn,
+    /// (key of the id, position), sorted: finds a row by id without a lock.
+    by_key: Vec<(u64, u32)>,
+    maybe_dead: Box<[AtomicU64]>,
+}
+
+impl Block {
+    /// Rows in this block, at least one.
+    pub(crate) fn len(&self) -> usize {
+        self.norms.len()
+    }
+
+    /// Row number of the first row.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.first_row
+    }
+
+    /// One past the last row number.
+    pub(crate) fn end_row(&self) -> u64 {
+        self.first_row + self.len() as u64
+    }
+
+    /// All vectors; vector `i` starts at `i * stride()`.
+    pub(crate) fn vectors(&self) -> &[u8] {
+        &self.vectors
+    }
+
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// The stored bytes of one vector, with padding to whole words.
+    pub(crate) fn vector(&self, i: usize) -> &[u8] {
+        &self.vectors[i * self.stride..(i + 1) * self.stride]
+    }
+
+    pub(crate) fn norm(&self, i: usize) -> f32 {
+        self.norms[i]
+    }
+
+    pub(crate) fn seq(&self, i: usize) -> u64 {
+        self.seqs[i]
+    }
+
+    pub(crate) fn id(&self, i: usize) -> IdRef<'_> {
+        self.ids.get(i)
+    }
+
+    pub(crate) fn attributes(&self, i: usize) -> &[u8] {
+        self.attributes.get(i)
+    }
+
+    pub(crate) fn payload(&self, i: usize) -> &[u8] {
+        self.payloads.get(i)
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.vectors.len()
+            + self.len() * (4 + 8 + 16)
+            + self.ids.memory_bytes()
+            + self.attributes.memory_bytes()
+            + self.payloads.memory_bytes()
+            + self.maybe_dead.len() * 8
+    }
+
+    /// The newest position of an id in this block.
+    pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Option<usize> {
+        let start = self.by_key.partition_point(|(k, _)| *k < key);
+        self.by_key[start..]
+            .iter()
+            .take_while(|(k, _)| *k == key)
+            .map(|(_, i)| *i as usize)
+            .filter(|i| self.id(*i) == id)
+            .max()
+    }
+
+    /// Says that some view kills the row; called before that view is published.
+    pub(crate) fn mark_maybe_dead(&self, i: usize) {
+        self.maybe_dead[i / 64].fetch_or(1 << (i % 64), Ordering::Release);
+    }
+
+    /// The 64 maybe-dead bits of rows `64 * word ..`.
+    pub(crate) fn maybe_dead_word(&self, word: usize) -> u64 {
+        self.maybe_dead[word].load(Ordering::Acquire)
+    }
+
+    /// One block from several that follow each other.
+    pub(super) fn merge(parts: &[Arc<Block>]) -> Block {
+        let rows = parts.iter().map(|p| p.len()).sum();
+        let first = &parts[0];
+        let mut merged = Block {
+            first_row: first.first_row,
+            stride: first.stride,
+            vectors: Vec::with_capacity(rows * first.stride),
+            norms: Vec::with_capacity(rows),
+            seqs: Vec::with_capacity(rows),
+            ids: match &first.ids {
+                IdColumn::U64(_) => IdColumn::U64(Vec::with_capacity(rows)),
+                IdColumn::Bytes { .. } => IdColumn::Bytes { ends: Vec::with_capacity(rows), bytes: Vec::new() },
+            },
+            attributes: BlobColumn::default(),
+            payloads: BlobColumn::default(),
+            by_key: Vec::with_capacity(rows),
+            maybe_dead: new_bits(rows),
+        };
+        for part in parts {
+            merged.append(part);
+        }
+        merged.by_key.sort_unstable();
+        merged
+    }
+
+    fn append(&mut self, part: &Block) {
+        let base = self.len();
+        self.vectors.extend_from_slice(&part.vectors);
+        self.norms.extend_from_slice(&part.norms);
+        self.seqs.extend_from_slice(&part.seqs);
+        for i in 0..part.len() {
+            self.ids.push(part.id(i));
+            self.attributes.push(part.attributes(i));
+            self.payloads.push(part.payload(i));
+            if part.maybe_dead_word(i / 64) >> (i % 64) & 1 == 1 {
+                self.mark_maybe_dead(base + i);
+            }
+        }
+        self.by_key.extend(part.by_key.iter().map(|(key, i)| (*key, *i + base as u32)));
+    }
+}
+
+fn new_bits(rows: usize) -> Box<[AtomicU64]> {
+    (0..rows.div_ceil(64)).map(|_| AtomicU64::new(0)).collect()
+}
+
+/// Rows on their way into a batch: the columns of a block before it has row numbers and a sequence number.
+pub(crate) struct BlockBuilder {
+    stride: usize,
+    collection: u128,
+    vectors: Vec<u8>,
+    norms: Vec<f32>,
+    ids: IdColumn,
+    attributes: BlobColumn,
+    payloads: BlobColumn,
+    keys: Vec<u64>,
+}
+
+impl BlockBuilder {
+    /// An empty builder for rows of this schema. `collection` keys the hash of byte ids.
+    pub(crate) fn new(schema: &Schema, collection: u128) -> Self {
+        BlockBuilder {
+            stride: stride_of(schema),
+            collection,
+            vectors: Vec::new(),
+            norms: Vec::new(),
+            ids: IdColumn::new(schema.id_kind()),
+            attributes: BlobColumn::default(),
+            payloads: BlobColumn::default(),
+            keys: Vec::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.norms.len()
+    }
+
+    /// Appends a row: a checked id, the stored bytes of its vector, the vector's length under cosine (else 0).
+    pub(crate) fn push(&mut self, id: IdRef<'_>, vector: &[u8], norm: f32) {
+        self.vectors.extend_from_slice(vector);
+        self.vectors.resize((self.len() + 1) * self.stride, 0);
+        self.norms.push(norm);
+        self.ids.push(id);
+        self.attributes.push(&[]);
+        self.payloads.push(&[]);
+        self.keys.push(id_key(id, self.collection));
+    }
+
+    /// Sets the encoded attributes of the last row.
+    pub(crate) fn set_attributes(&mut self, encoded: &[u8]) {
+        self.attributes.replace_last(encoded);
+    }
+
+    /// Sets the payload of the last row.
+    pub(crate) fn set_payload(&mut self, payload: &[u8]) {
+        self.payloads.replace_last(payload);
+    }
+
+    pub(crate) fn id(&self, i: usize) -> IdRef<'_> {
+        self.ids.get(i)
+    }
+
+    pub(crate) fn key(&self, i: usize) -> u64 {
+        self.keys[i]
+    }
+
+    /// The stored bytes of one vector, with padding to whole words.
+    pub(crate) fn vector(&self, i: usize) -> &[u8] {
+        &self.vectors[i * self.stride..(i + 1) * self.stride]
+    }
+
+    pub(crate) fn norm(&self, i: usize) -> f32 {
+        self.norms[i]
+    }
+
+    pub(crate) fn attributes(&self, i: usize) -> &[u8] {
+        self.attributes.get(i)
+    }
+
+    pub(crate) fn payload(&self, i: usize) -> &[u8] {
+        self.payloads.get(i)
+    }
+
+    /// Bytes given by the caller so far, without framing.
+    pub(crate) fn data_bytes(&self) -> usize {
+        self.vectors.len() + self.ids.memory_bytes() + self.attributes.total_bytes() + self.payloads.total_bytes()
+    }
+
+    /// The same rows without those whose `keep` is false.
+    pub(crate) fn retain(self, keep: &[bool], schema: &Schema) -> BlockBuilder {
+        if keep.iter().all(|k| *k) {
+            return self;
+        }
+        let mut kept = BlockBuilder::new(schema, self.collection);
+        for i in (0..self.len()).filter(|i| keep[*i]) {
+            kept.push(self.id(i), self.vector(i), self.norm(i));
+            kept.set_attributes(self.attributes(i));
+            kept.set_payload(self.payload(i));
+        }
+        kept
+    }
+
+    /// The finished block; `None` if there is no row.
+    pub(crate) fn finish(self) -> Option<UnnumberedBlock> {
+        if self.len() == 0 {
+            return None;
+        }
+        let rows = self.len();
+        let mut by_key: Vec<(u64, u32)> = self.keys.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
+        by_key.sort_unstable();
+        Some(UnnumberedBlock(Block {
+            first_row: 0,
+            stride: self.stride,
+            vectors: self.vectors,
+            norms: self.norms,
+            seqs: Vec::new(),
+            ids: self.ids,
+            attributes: self.attributes,
+            payloads: self.payloads,
+            by_key,
+            maybe_dead: new_bits(rows),
+        }))
+    }
+}
+
+/// A block that only lacks the numbers which are given under the commit lock.
+pub(crate) struct UnnumberedBlock(Block);
+
+impl UnnumberedBlock {
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn id(&self, i: usize) -> IdRef<'_> {
+        self.0.id(i)
+    }
+
+    /// Gives the rows their numbers and the batch's sequence number.
+    pub(crate) fn number(mut self, first_row: u64, seq: u64) -> Block {
+        self.0.first_row = first_row;
+        self.0.seqs = vec![seq; self.0.len()];
+        self.0
+    }
+}

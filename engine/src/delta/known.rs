@@ -1,0 +1,61 @@
+//! What the writer knows of ids written in one generation: the newest state of each, whatever the files say.
+
+use std::collections::HashMap;
+
+use crate::id::{IdKind, IdRef};
+
+/// The newest state of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Live as this row.
+    Live(u64),
+    /// Deleted.
+    Dead,
+}
+
+/// Id to state, for one generation. Used under the commit lock only; searches find ids through the blocks.
+pub(crate) enum KnownIds {
+    U64(HashMap<u64, Known>),
+    Bytes(HashMap<Box<[u8]>, Known>),
+}
+
+impl KnownIds {
+    pub(crate) fn new(kind: IdKind) -> Self {
+        match kind {
+            IdKind::U64 => KnownIds::U64(HashMap::new()),
+            IdKind::Bytes => KnownIds::Bytes(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn get(&self, id: IdRef<'_>) -> Option<Known> {
+        match (self, id) {
+            (KnownIds::U64(map), IdRef::U64(n)) => map.get(&n).copied(),
+            (KnownIds::Bytes(map), IdRef::Bytes(b)) => map.get(b).copied(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set(&mut self, id: IdRef<'_>, state: Known) {
+        match (self, id) {
+            (KnownIds::U64(map), IdRef::U64(n)) => {
+                map.insert(n, state);
+            }
+            (KnownIds::Bytes(map), IdRef::Bytes(b)) => {
+                if let Some(known) = map.get_mut(b) {
+                    *known = state;
+                } else {
+                    map.insert(b.into(), state);
+                }
+            }
+            _ => debug_assert!(false, "the kind of an id is checked before it is stored"),
+        }
+    }
+
+    /// Ids known.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            KnownIds::U64(map) => map.len(),
+            KnownIds::Bytes(map) => map.len(),
+        }
+    }
+}
