@@ -90,6 +90,8 @@ impl MemDir {
 
     /// Calls `hook` before and after every call that changes the disk, with an independent copy of it. The hook runs
     /// on the calling thread without any lock, so it may enumerate images and recover from them.
+    /// Between two calls the disk does not change: the point before a call differs from the one after the call before
+    /// only in what the program has done meanwhile, such as an acknowledgement.
     pub fn on_call(&self, hook: impl Fn(&CrashPoint) + Send + Sync + 'static) {
         *self.shared.hook.lock() = Some(Arc::new(hook));
     }

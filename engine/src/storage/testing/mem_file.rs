@@ -89,11 +89,9 @@ impl StorageFile for MemFile {
     }
 
     fn seal(&self) -> io::Result<()> {
+        // As with real files, only the handle that may write can give that up.
         *self.writable.lock() = false;
-        self.inode(|inode| {
-            inode.sealed = true;
-            Ok(())
-        })
+        Ok(())
     }
 
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {

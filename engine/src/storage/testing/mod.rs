@@ -75,5 +75,8 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 }
 
 #[cfg(test)]
+#[path = "tests/likeness.rs"]
+mod likeness;
+#[cfg(test)]
 #[path = "tests/toy.rs"]
 mod toy_tests;
