@@ -16,9 +16,9 @@ pub mod kernel;
 mod manifest;
 mod metric;
 mod options;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod planted;
-#[cfg(not(feature = "testing"))]
+#[cfg(not(any(test, feature = "testing")))]
 mod planted;
 mod segment;
 mod snapshot;
