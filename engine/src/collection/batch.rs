@@ -107,6 +107,12 @@ impl<'c> Batch<'c> {
         self.rows.data_bytes() + self.newest.len() * 24
     }
 
+    /// The first argument that was refused, if any: what `commit` is going to fail with. Lets a caller who fills a batch
+    /// from many sources say which one it was.
+    pub fn refused(&self) -> Option<&Error> {
+        self.error.as_ref()
+    }
+
     /// Commits with the handle's durability.
     ///
     /// # Errors
