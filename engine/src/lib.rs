@@ -15,6 +15,7 @@ mod options;
 pub mod planted;
 #[cfg(not(feature = "testing"))]
 mod planted;
+mod segment;
 pub mod storage;
 mod value;
 
