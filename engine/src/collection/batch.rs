@@ -6,7 +6,7 @@ use super::prepare::{Change, Prepared};
 use super::shared::Shared;
 use crate::delta::BlockBuilder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::attributes;
+use crate::format::attributes::encode_attributes;
 use crate::id::{Id, IdRef};
 use crate::index::flat::{check_length, check_vector};
 use crate::kernel::{encode_row, kernels};
@@ -193,7 +193,7 @@ impl Put<'_, '_> {
     /// Attributes of the row; replaces those set before. At most 64 KiB encoded.
     pub fn attributes(self, attributes: impl Into<Attributes>) -> Self {
         if self.added {
-            match attributes::encode(&attributes.into()) {
+            match encode_attributes(&attributes.into()) {
                 Ok(encoded) if encoded.len() <= MAX_ATTRIBUTE_BYTES => self.batch.rows.set_attributes(&encoded),
                 Ok(encoded) => self.batch.refuse(Error::argument(
                     "attributes",

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crate::delta::{Block, Generation};
 use crate::error::Result;
-use crate::format::facts::FileFacts;
 use crate::format::id_key;
-use crate::manifest::{IdTableEntry, Manifest, RowFileEntry, TombstoneEntry};
+use crate::manifest::{FileEntry, Manifest};
 use crate::options::Schema;
 use crate::segment::{
     IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
@@ -43,7 +42,7 @@ impl Build<'_> {
     /// Each file: create, write, sync, re-open and check. A crash or an error leaves orphans.
     pub(super) fn generation(&self, old: &Version, generation: &Generation, covered_seq: u64) -> Result<Built> {
         let mut built = Built {
-            manifest: (*old.manifest).clone(),
+            manifest: old.manifest.successor(),
             rows: old.rows.clone(),
             id_tables: old.id_tables.clone(),
             dropped: Vec::new(),
@@ -75,8 +74,8 @@ impl Build<'_> {
         )?;
         let table = IdTable::open(self.storage, table_id, collection, origin, kind, &table_facts)?;
         built.bytes += facts.len + table_facts.len;
-        built.manifest.row_files.push(RowFileEntry::new(row_id, facts));
-        built.manifest.id_tables.push(IdTableEntry::new(table_id, table_facts));
+        built.manifest.row_files.push(FileEntry { id: row_id, facts });
+        built.manifest.id_tables.push(FileEntry { id: table_id, facts: table_facts });
         built.id_tables.insert(0, Arc::new(table));
         let rows = LiveRows::new(Arc::new(file));
         built.new_rows = Some(rows.clone());
@@ -104,7 +103,7 @@ impl Build<'_> {
         let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
         let facts = write_tombstones(self.storage, id, collection, origin, &kills, interval.0, interval.1)?;
         built.bytes += facts.len;
-        built.manifest.tombstones.push(TombstoneEntry::new(id, facts));
+        built.manifest.tombstones.push(FileEntry { id, facts });
         Ok(())
     }
 }
@@ -200,8 +199,5 @@ impl RowSource for LiveRowsOf<'_> {
 
 /// Bytes of all files a manifest names.
 pub(super) fn total_bytes(manifest: &Manifest) -> u64 {
-    let facts = |facts: &FileFacts| facts.len;
-    manifest.row_files.iter().map(|e| facts(&e.facts)).sum::<u64>()
-        + manifest.id_tables.iter().map(|e| facts(&e.facts)).sum::<u64>()
-        + manifest.tombstones.iter().map(|e| facts(&e.facts)).sum::<u64>()
+    manifest.files().map(|(_, facts)| facts.len).sum()
 }

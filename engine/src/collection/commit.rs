@@ -154,6 +154,12 @@ impl Shared {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
             return false;
         }
+        if writer.wal.is_none()
+            && let Err(error) = self.begin_log(&mut writer)
+        {
+            group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
+            return false;
+        }
         let staging = self.stage(&writer, group);
         let outcome = self.log_and_apply(&mut writer, staging);
         for (ticket, result) in outcome {

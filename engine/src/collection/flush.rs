@@ -73,9 +73,8 @@ impl Shared {
     fn flush_one(&self, job: Job) -> Result<()> {
         let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &|| self.new_file_id() };
         let mut built = build.generation(&job.version, &job.generation, job.last_seq)?;
-        built.manifest.generation += 1;
         built.manifest.epoch = self.epoch;
-        built.manifest.first_wal = Some(job.next_wal);
+        built.manifest.first_wal = job.next_wal;
         built.manifest.next_file_number = self.next_file_number() + 1;
         built.dropped.extend(job.logs.iter().map(|id| FileName::File(FileKind::Wal, *id)));
         if planted::is(Bug::RemoveBeforeDirSync) {

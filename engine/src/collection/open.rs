@@ -1,5 +1,6 @@
 //! Creating and opening: from a directory to a handle, through recovery if the last writer did not close.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::build::{Build, Built, open_version};
@@ -10,10 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::{BatchView, Op};
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
-use crate::planted::{self, Bug};
 use crate::snapshot::{Version, View};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
-use crate::wal::{self, Replay, WalHead, WalLink, WalWriter};
+use crate::wal::{self, Replay, WalHead, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
 fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
@@ -64,10 +64,10 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
     let wal_id = FileId { number: 1, epoch };
     let head = WalHead { collection, epoch, predecessor: None, first_seq: 1, first_row: 0 };
     let wal = WalWriter::create(&*storage, wal_id, head)?;
-    let mut first = Manifest::new(collection, schema.clone());
-    first.generation = 1;
+    let first = Manifest::new(collection, schema.clone());
+    let mut first = first.successor();
     first.epoch = epoch;
-    first.first_wal = Some(wal_id);
+    first.first_wal = wal_id;
     first.next_file_number = 3;
     publish(&*storage, &first, FileId { number: 2, epoch })?;
     let view = View {
@@ -78,8 +78,8 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
         count: 0,
     };
     let recovery = RecoveryReport::default();
-    let (tip, logs) = (wal.link(), vec![wal_id]);
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal: Some(wal), tip, logs, next_file: 3, recovery, lock }))
+    let logs = vec![wal_id];
+    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal: Some(wal), logs, next_file: 3, recovery, lock }))
 }
 
 fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
@@ -117,16 +117,15 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let numbers = Numbers::new(&loaded.manifest, &list(&*storage)?, epoch);
     let version = open_version(&*storage, loaded.manifest, 0)?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
-    let Recovered { version, generation, last_seq, wal, tip, logs } = match log.clean_tip() {
-        Some(tip) => Recovered {
+    let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
+        true => Recovered {
             generation: Generation::new(version.manifest.next_row),
             last_seq: log.last_seq,
             wal: None,
-            tip,
             logs: log.ids(),
             version,
         },
-        None => recover(&*storage, version, log, &numbers, epoch)?,
+        false => recover(&*storage, version, log, &numbers, epoch)?,
     };
     report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs)?;
     if !report.is_clean()
@@ -143,7 +142,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     };
     let schema = view.version.manifest.schema.clone();
     let next_file = numbers.next();
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, tip, logs, next_file, recovery: report, lock }))
+    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, logs, next_file, recovery: report, lock }))
 }
 
 /// Gives file numbers above every one ever used here, of a file that is still there or not.
@@ -176,7 +175,7 @@ impl Numbers {
 pub(super) struct Log {
     generation: Generation,
     last_seq: u64,
-    chain: Vec<(FileId, Replay)>,
+    chain: Vec<Replay>,
 }
 
 /// What `open` goes on with.
@@ -185,7 +184,6 @@ struct Recovered {
     generation: Generation,
     last_seq: u64,
     wal: Option<WalWriter>,
-    tip: WalLink,
     logs: Vec<FileId>,
 }
 
@@ -204,31 +202,24 @@ impl Log {
     fn read(storage: &dyn Storage, manifest: &Manifest, report: &mut RecoveryReport) -> Result<Log> {
         let generation = Generation::new(manifest.next_row);
         let mut log = Log { generation, last_seq: manifest.covered_seq, chain: Vec::new() };
-        for id in wal::find_chain(storage, manifest.first_wal, manifest.collection)? {
-            let mut batches = 0;
-            let replay = wal::replay(storage, id, manifest.collection, &mut |seq, payload| {
-                batches += 1;
-                log.take(seq, payload, manifest, id)
-            })?;
-            report.batches_replayed += batches;
-            report.bytes_replayed += replay.bytes;
-            report.tail_bytes_dropped += replay.dropped;
-            log.chain.push((id, replay));
-        }
+        let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
+        let chain = wal::replay_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
+            log.take(seq, payload, manifest, id)
+        })?;
+        report.batches_replayed = chain.iter().map(|replay| replay.batches).sum();
+        report.bytes_replayed = chain.iter().map(|replay| replay.bytes).sum();
+        report.tail_bytes_dropped = chain.iter().map(|replay| replay.dropped).sum();
+        log.chain = chain;
         Ok(log)
     }
 
     fn ids(&self) -> Vec<FileId> {
-        self.chain.iter().map(|(id, _)| *id).collect()
+        self.chain.iter().map(|replay| replay.id).collect()
     }
 
-    /// The one log, if it is empty and whole: the next log can follow it as it is. Any longer chain is copied, empty or
-    /// not: only the log that a manifest names is known to be on the disk.
-    fn clean_tip(&self) -> Option<WalLink> {
-        match &self.chain[..] {
-            [(id, replay)] if replay.is_empty() => Some(replay.link(*id)),
-            _ => None,
-        }
+    /// Whether there is one log and nothing in it.
+    fn is_clean(&self) -> bool {
+        matches!(&self.chain[..], [replay] if replay.is_empty())
     }
 
     /// Applies one record.
@@ -264,9 +255,10 @@ impl Log {
 
 /// Step 5 of `open`: the same as a flush of what the logs hold, with a new first log.
 fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epoch: u64) -> Result<Recovered> {
-    if let Some(trusting) = trust_the_log(&log) {
-        let (generation, last_seq, logs) = (log.generation.clone(), log.last_seq, log.ids());
-        return Ok(Recovered { version: old, generation, last_seq, wal: None, tip: trusting, logs });
+    #[cfg(feature = "testing")]
+    if let Some(wal) = trust_the_log(storage, &log) {
+        let (last_seq, logs) = (log.last_seq, log.ids());
+        return Ok(Recovered { version: old, generation: log.generation, last_seq, wal: Some(wal?), logs });
     }
     let schema = old.manifest.schema.clone();
     let build = Build { storage, schema: &schema, new_id: &|| numbers.give() };
@@ -280,32 +272,34 @@ fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epo
         first_row: built.manifest.next_row,
     };
     let wal = WalWriter::create(storage, wal_id, head)?;
-    built.manifest.generation += 1;
     built.manifest.epoch = epoch;
-    built.manifest.first_wal = Some(wal_id);
+    built.manifest.first_wal = wal_id;
     let temp = numbers.give();
     built.manifest.next_file_number = numbers.next();
     publish(storage, &built.manifest, temp)?;
     let Built { manifest, rows, id_tables, .. } = built;
     let generation = Generation::new(manifest.next_row);
     let version = Version { install: 0, manifest: Arc::new(manifest), rows, id_tables };
-    Ok(Recovered { version, generation, last_seq: log.last_seq, tip: wal.link(), wal: Some(wal), logs: vec![wal_id] })
+    Ok(Recovered { version, generation, last_seq: log.last_seq, wal: Some(wal), logs: vec![wal_id] })
 }
 
 /// The planted bugs that go on from an old log instead of copying what it holds.
-fn trust_the_log(log: &Log) -> Option<WalLink> {
-    let (id, replay) = log.chain.last()?;
-    let link = replay.link(*id);
-    if planted::is(Bug::AppendBehindTornTail) && replay.dropped > 0 {
-        return Some(WalLink { len: link.len + replay.dropped, ..link });
+#[cfg(feature = "testing")]
+fn trust_the_log(storage: &dyn Storage, log: &Log) -> Option<Result<WalWriter>> {
+    use crate::format::log::LOG_HEADER_BYTES;
+    use crate::planted::{self, Bug};
+    let last = log.chain.last()?;
+    let end = LOG_HEADER_BYTES + last.bytes;
+    if planted::is(Bug::AppendBehindTornTail) && last.dropped > 0 {
+        return Some(WalWriter::resume(storage, last, end + last.dropped));
     }
-    planted::is(Bug::AppendToOldLog).then_some(link)
+    planted::is(Bug::AppendToOldLog).then(|| WalWriter::resume(storage, last, end))
 }
 
 /// Step 6 of `open`: files of our grammar that neither the newest manifest nor its log needs. The manifest before the
 /// newest is kept. Called only after a good manifest was read and, if there was a recovery, its successor is durable.
 fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId]) -> Result<u64> {
-    let needed = manifest.file_names();
+    let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
     let keep = |name: FileName| match name {
         FileName::Lock => true,
         FileName::Manifest(generation) => Some(FileName::Manifest(generation)) > older_manifests(manifest.generation),

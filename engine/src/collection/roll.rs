@@ -3,12 +3,12 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::shared::{Frozen, MAX_FROZEN, Shared, Writer};
+use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
 use crate::options::Background;
-use crate::planted::{self, Bug};
 use crate::snapshot::View;
+use crate::storage::{FileKind, FileName};
 
 impl Shared {
     /// Waits until the flusher has caught up so far that another generation fits in memory.
@@ -46,17 +46,23 @@ impl Shared {
 
     /// Ends the active generation. Under the commit lock:
     ///
-    /// 1. Sync the old log, at every durability: there is never a hole between two logs. A crash: as before.
-    /// 2. Create the next log, sync it, sync the directory. A crash: an empty log that recovery finds by its header and
-    ///    that adds nothing.
+    /// 1. Create the next log, sync it, sync the directory. A crash: an orphan without records.
+    /// 2. Append the record that names it to the old log and sync that, at every durability: there is never a hole between
+    ///    two logs. A crash: recovery follows the record or has an orphan without records.
     /// 3. Publish a view in which the old generation is frozen and the new one is empty.
     pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
-        if !planted::is(Bug::RollWithoutSync) {
-            self.sync_log(writer)?;
-        }
         let wal = self.create_log(writer)?;
         let next_wal = wal.id();
-        writer.tip = wal.link();
+        if let Some(old) = &mut writer.wal
+            && let Err(error) = old.finish(next_wal)
+        {
+            if !error.is_sync_failure() {
+                let _ = self.storage.remove(FileName::File(FileKind::Wal, next_wal));
+            }
+            return Err(self.judge(error));
+        }
+        count(&self.counters.log_syncs, 1);
+        self.set_durable(writer.last_seq);
         writer.wal = Some(wal);
         let old = self.view.load_full();
         let generation = Arc::new(old.active.clone());

@@ -13,12 +13,14 @@ use parking_lot::{Condvar, Mutex};
 
 use super::batch::Receipt;
 use super::commit::Queue;
+use super::flush::{older_manifests, remove_all};
 use crate::delta::{Generation, KnownIds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
-use crate::snapshot::View;
-use crate::storage::{FileId, LockGuard, Storage};
-use crate::wal::{WalHead, WalLink, WalWriter};
+use crate::manifest;
+use crate::snapshot::{Version, View};
+use crate::storage::{FileId, FileKind, FileName, LockGuard, Storage};
+use crate::wal::{WalHead, WalWriter};
 
 /// Generations that may wait for their flush before commits wait too.
 pub(super) const MAX_FROZEN: usize = 2;
@@ -51,8 +53,6 @@ pub(super) struct Shared {
 pub(super) struct Writer {
     /// The log being written. `None` after a clean open, until the first commit: opening writes nothing.
     pub(super) wal: Option<WalWriter>,
-    /// The newest log there is, written or not.
-    pub(super) tip: WalLink,
     /// The logs of the active generation, to be removed once a manifest covers it.
     pub(super) logs: Vec<FileId>,
     /// Newest state of each id written in the active generation.
@@ -110,7 +110,6 @@ pub(super) struct Opened {
     pub(super) epoch: u64,
     pub(super) view: View,
     pub(super) wal: Option<WalWriter>,
-    pub(super) tip: WalLink,
     pub(super) logs: Vec<FileId>,
     pub(super) next_file: u64,
     pub(super) recovery: RecoveryReport,
@@ -126,7 +125,6 @@ impl Shared {
             queue: Mutex::new(Queue::default()),
             writer: Mutex::new(Writer {
                 wal: opened.wal,
-                tip: opened.tip,
                 logs: opened.logs,
                 known: KnownIds::new(opened.schema.id_kind()),
                 frozen: VecDeque::new(),
@@ -241,20 +239,45 @@ impl Shared {
         let head = WalHead {
             collection: self.collection,
             epoch: self.epoch,
-            predecessor: Some(writer.wal.as_ref().map_or(writer.tip, WalWriter::link)),
+            predecessor: writer.wal.as_ref().map(WalWriter::link),
             first_seq: writer.last_seq + 1,
             first_row: writer.next_row,
         };
         WalWriter::create(&*self.storage, self.new_file_id(), head).map_err(|error| self.judge(error))
     }
 
-    /// The log to write to, created at the first commit after a clean open.
-    pub(super) fn log<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut WalWriter> {
-        if writer.wal.is_none() {
-            let wal = self.create_log(writer)?;
-            writer.logs.push(wal.id());
-            writer.wal = Some(wal);
+    /// Begins the log of this handle, at its first commit after a clean open. There are no frozen generations then, so no
+    /// flush is at work.
+    ///
+    /// 1. Create the log; it and its name are durable. A crash: an orphan.
+    /// 2. Publish a manifest that begins with it. A crash: the old manifest and its empty log, or the new ones.
+    /// 3. Remove the empty log that the older manifest names. A crash: an orphan.
+    pub(super) fn begin_log(&self, writer: &mut Writer) -> Result<()> {
+        let wal = self.create_log(writer)?;
+        let old = self.view.load_full();
+        let mut manifest = old.version.manifest.successor();
+        manifest.epoch = self.epoch;
+        manifest.first_wal = wal.id();
+        let temp = self.new_file_id();
+        manifest.next_file_number = self.next_file_number();
+        if let Err(error) = manifest::publish(&*self.storage, &manifest, temp) {
+            if !error.is_sync_failure() {
+                let _ = self.storage.remove(FileName::File(FileKind::Wal, wal.id()));
+            }
+            return Err(self.judge(error));
         }
+        let empty = std::mem::replace(&mut writer.logs, vec![wal.id()]);
+        writer.wal = Some(wal);
+        let mut dropped: Vec<FileName> = empty.into_iter().map(|id| FileName::File(FileKind::Wal, id)).collect();
+        dropped.extend(older_manifests(manifest.generation));
+        let version = Version { manifest: Arc::new(manifest), ..(*old.version).clone() };
+        self.view.store(Arc::new(View { version: Arc::new(version), ..(*old).clone() }));
+        count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
+        Ok(())
+    }
+
+    /// The log, once `begin_log` was called.
+    pub(super) fn log<'w>(&self, writer: &'w mut Writer) -> Result<&'w mut WalWriter> {
         writer.wal.as_mut().ok_or_else(|| Error::new(ErrorKind::Closed, "there is no log"))
     }
 }

@@ -4,7 +4,7 @@
 //! row), every live row is found by its id through the id tables, no id has two live rows, tombstones and logs agree with
 //! the files.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::build::open_version;
 use crate::delta::Generation;
@@ -96,7 +96,7 @@ fn check_manifests(storage: &dyn Storage, report: &mut VerifyReport) {
 
 /// Orphans and foreign files.
 fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report: &mut VerifyReport) {
-    let needed = manifest.file_names();
+    let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
     for entry in entries {
         match entry.name {
             None => report.notes.push(format!("{} is not one of our files; it is left alone", entry.text)),

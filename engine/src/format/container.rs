@@ -15,7 +15,7 @@ use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::checksum::{crc32, file_seed, unit_crc, unit_seed};
-use super::facts::FileFacts;
+use super::FileFacts;
 use super::kind::{ContainerKind, SectionKind};
 use super::layout::layout;
 use super::section::{FLAG_REQUIRED, Section, SectionEntry};

@@ -9,7 +9,7 @@
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::facts::FileFacts;
+use super::FileFacts;
 use super::layout::layout;
 
 /// First bytes of a manifest.

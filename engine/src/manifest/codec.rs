@@ -324,7 +324,7 @@ pub(super) const MAX_FILE_BYTES: u64 = 2 * MAX_MANIFEST_BYTES + COPY_ALIGN;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::facts::FileFacts;
+    use crate::format::FileFacts;
 
     fn sample() -> Manifest {
         let schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(RowFormat::Bf16).seed(9);

@@ -6,11 +6,11 @@
 mod codec;
 mod publish;
 
-use crate::format::facts::FileFacts;
+use crate::format::FileFacts;
 use crate::options::Schema;
 use crate::storage::{FileId, FileKind, FileName};
 
-pub use publish::{Loaded, list_generations, load_newest, publish, verify};
+pub use publish::{list_generations, load_newest, publish, verify};
 
 /// One state of the immutable files, and where the log begins that continues it.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,8 @@
 //! One row, whole; and all of them.
 
 use super::{Snapshot, Source};
-use crate::error::Result;
-use crate::format::attributes;
+use crate::error::{Error, Result};
+use crate::format::attributes::decode_attributes;
 use crate::id::Id;
 use crate::kernel::decode_row;
 use crate::options::Schema;
@@ -30,7 +30,7 @@ impl Item {
         Ok(Item {
             id: source.id(at, schema.id_kind())?,
             vector,
-            attributes: attributes::decode(&source.attributes(at)?)?,
+            attributes: read_attributes(source, at)?,
             payload: Some(source.payload(at)?).filter(|p| !p.is_empty()),
             seq: source.seq(at)?,
         })
@@ -42,6 +42,12 @@ pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Re
     let mut vector = vec![0.0; schema.dim()];
     decode_row(schema.row_format(), source.vector(at, schema)?, &mut vector);
     Ok(vector)
+}
+
+/// The attributes of one row.
+pub(super) fn read_attributes(source: &Source<'_>, at: usize) -> Result<Attributes> {
+    let encoded = source.attributes(at)?;
+    decode_attributes(&encoded).map_err(|what| Error::corrupt(source.name(), "attributes", 0, format!("row {at}: {what}")))
 }
 
 /// All live rows of a snapshot, in the order in which they were written. Memory: one row.

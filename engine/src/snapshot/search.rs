@@ -3,15 +3,16 @@
 //! Rows are scored 64 at a time, one word of liveness bits each; only rows within the current bound meet the filter, and
 //! only equal distances compare ids. When the filter names few ids, their rows are looked up instead.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 use super::hit::{Explain, Hit, Hits, Include};
-use super::item::read_vector;
+use super::item::{read_attributes, read_vector};
 use super::{Snapshot, Source};
 use crate::error::{Error, Result};
 use crate::filter::{Filter, IdSet};
-use crate::format::{attributes, id_key};
+use crate::format::id_key;
 use crate::id::Id;
 use crate::index::flat::{CHUNK, FlatQuery, within};
 use crate::kernel::TopK;
@@ -221,19 +222,19 @@ impl Scan<'_> {
         {
             return Ok(());
         }
-        let mut failure = None;
+        let failure = RefCell::new(None);
         let (sources, kind) = (&self.sources, self.snapshot.schema().id_kind());
         self.best.push(distance, (index as u32, at as u32), |a, b| {
             let id = |place: Place| sources[place.0 as usize].id(place.1 as usize, kind);
             match (id(a), id(b)) {
                 (Ok(a), Ok(b)) => a.cmp(&b),
                 (Err(error), _) | (_, Err(error)) => {
-                    failure = Some(error);
+                    *failure.borrow_mut() = Some(error);
                     Ordering::Equal
                 }
             }
         });
-        failure.map_or(Ok(()), Err)
+        failure.into_inner().map_or(Ok(()), Err)
     }
 
     fn id(&self, place: Place) -> Result<Id> {
@@ -257,7 +258,7 @@ impl Scan<'_> {
                 vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
                 attributes: include
                     .contains(Include::ATTRIBUTES)
-                    .then(|| attributes::decode(&source.attributes(at)?))
+                    .then(|| read_attributes(source, at))
                     .transpose()?,
                 payload: match include.contains(Include::PAYLOAD) {
                     true => Some(source.payload(at)?).filter(|p| !p.is_empty()),

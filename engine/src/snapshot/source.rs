@@ -88,6 +88,14 @@ impl<'v> Source<'v> {
         }
     }
 
+    /// The file, for messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Source::File(rows) => rows.file.name().to_string(),
+            Source::Block(_) => "memory".to_owned(),
+        }
+    }
+
     pub(crate) fn seq(&self, i: usize) -> Result<u64> {
         match self {
             Source::File(rows) => rows.file.seq(i),

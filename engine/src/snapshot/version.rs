@@ -9,6 +9,7 @@ use crate::manifest::Manifest;
 use crate::segment::{IdTable, RowFile};
 
 /// What one manifest names. Shared by every view until the next manifest.
+#[derive(Clone)]
 pub(crate) struct Version {
     /// Counts the manifests this handle has installed; tells a prepared commit that its look-ups may be stale.
     pub(crate) install: u64,

@@ -10,6 +10,7 @@ use crate::id::IdRef;
 
 /// Everything up to sequence number `seq`: the files of one manifest and the generations that are still in memory.
 /// Immutable; a newer commit makes a new view.
+#[derive(Clone)]
 pub(crate) struct View {
     pub(crate) version: Arc<Version>,
     /// Generations that take no more writes and are not in files yet, oldest first.

@@ -10,4 +10,7 @@ mod writer;
 
 pub use crate::format::batch::Frame;
 pub use replay::{Replay, replay_chain};
-pub use writer::{AppendFailure, WalHead, WalLink, WalWriter};
+pub use writer::{WalHead, WalWriter};
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

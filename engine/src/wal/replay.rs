@@ -42,6 +42,8 @@ pub struct Replay {
     pub dropped: u64,
     /// Sequence number that follows the last batch.
     pub next_seq: u64,
+    /// Checksum of the last whole record, or of the header.
+    pub last_crc: u32,
 }
 
 impl Replay {
@@ -194,7 +196,8 @@ impl LogReader {
         header: LogHeader,
         visit: &mut dyn FnMut(FileId, u64, &[u8]) -> Result<()>,
     ) -> Result<(Replay, Option<FileId>)> {
-        let mut replay = Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get() };
+        let mut replay = Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
+        let id = self.id;
         let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
         while named.is_none()
             && let Some(record) = self.record(at)?
@@ -206,15 +209,16 @@ impl LogReader {
             let payload = self.payload(at, &record)?;
             match record.kind {
                 RecordKind::Batch => {
-                    visit(self.id, seq.get(), payload)?;
+                    visit(id, seq.get(), payload)?;
                     replay.batches += 1;
-                    replay.next_seq = seq.get().checked_add(1).ok_or_else(|| damaged(self.id, at, "ran out of numbers"))?;
+                    replay.next_seq = seq.get().checked_add(1).ok_or_else(|| damaged(id, at, "ran out of numbers"))?;
                 }
                 RecordKind::Seal => {}
                 RecordKind::Roll => named = FileId::read(payload),
             }
             (at, last_crc) = (record.end, crc.get());
         }
+        replay.last_crc = last_crc;
         replay.bytes = at - LOG_HEADER_BYTES;
         replay.dropped = self.len - at;
         if replay.dropped > 0 {

@@ -16,6 +16,7 @@ use std::fmt;
 use super::content::{Content, FileBytes, Hash128, next_random};
 use super::disk::{Change, Disk, HoleFill, Inode, InodeNo, Names, rename};
 use super::mem::{MemDir, hash_name};
+use super::unit_mask::UnitMask;
 
 /// How crash images are enumerated.
 #[derive(Clone, Copy, Debug)]
@@ -36,82 +37,6 @@ impl Default for CrashOptions {
     }
 }
 
-/// A set of pending units; bit `i` is the `i`-th oldest. Its text form is hexadecimal, lowest units last.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
-pub struct UnitMask {
-    /// Without zero words at the end, so that equal sets are equal values.
-    words: Vec<u64>,
-}
-
-impl UnitMask {
-    /// The units of `range`.
-    pub fn range(range: std::ops::Range<usize>) -> UnitMask {
-        range.fold(UnitMask::default(), |mut mask, unit| {
-            mask.insert(unit);
-            mask
-        })
-    }
-
-    /// Adds a unit.
-    pub fn insert(&mut self, unit: usize) {
-        if self.words.len() <= unit / 64 {
-            self.words.resize(unit / 64 + 1, 0);
-        }
-        self.words[unit / 64] |= 1 << (unit % 64);
-    }
-
-    /// Takes a unit away.
-    pub fn remove(&mut self, unit: usize) {
-        if let Some(word) = self.words.get_mut(unit / 64) {
-            *word &= !(1 << (unit % 64));
-        }
-        while self.words.last() == Some(&0) {
-            self.words.pop();
-        }
-    }
-
-    /// Whether the unit is in the set.
-    pub fn contains(&self, unit: usize) -> bool {
-        self.words.get(unit / 64).is_some_and(|word| word >> (unit % 64) & 1 == 1)
-    }
-
-    /// The units, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = usize> {
-        self.words.iter().enumerate().flat_map(|(at, word)| {
-            let mut rest = *word;
-            std::iter::from_fn(move || {
-                let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
-                rest &= rest - 1;
-                Some(at * 64 + bit)
-            })
-        })
-    }
-
-    /// Reads the text form.
-    pub fn parse(text: &str) -> Option<UnitMask> {
-        let mut mask = UnitMask::default();
-        for (at, digit) in text.chars().rev().enumerate() {
-            let bits = digit.to_digit(16)?;
-            (0..4).filter(|bit| bits >> bit & 1 == 1).for_each(|bit| mask.insert(at * 4 + bit));
-        }
-        (!text.is_empty()).then_some(mask)
-    }
-}
-
-impl fmt::Display for UnitMask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((top, rest)) = self.words.split_last() else { return f.write_str("0") };
-        write!(f, "{top:x}")?;
-        rest.iter().rev().try_for_each(|word| write!(f, "{word:016x}"))
-    }
-}
-
-impl fmt::Debug for UnitMask {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// Whose unit it is: a file (its place among the files) or the directory.
 #[derive(Clone, Copy)]
 enum Owner {
@@ -129,6 +54,15 @@ struct Pending {
     sector: bool,
 }
 
+/// Variants are kept for the images to share until they are this many bytes; later ones are built again when needed.
+const KEPT_BYTES: u64 = 64 << 20;
+
+/// A file's bytes with some of its units applied.
+struct Variant {
+    hash: u128,
+    bytes: Option<Content>,
+}
+
 /// The distinct crash images of one moment.
 pub struct CrashSet {
     base: Disk,
@@ -136,7 +70,9 @@ pub struct CrashSet {
     units: Vec<Pending>,
     /// Files with pending units; `Owner::File` counts in here.
     dirty: Vec<InodeNo>,
-    variants: HashMap<(InodeNo, UnitMask), Content>,
+    variants: HashMap<(InodeNo, UnitMask), Variant>,
+    /// Bytes of variants kept so far.
+    kept_bytes: u64,
     tables: HashMap<UnitMask, Names>,
     images: Vec<(u128, UnitMask)>,
 }
@@ -187,6 +123,7 @@ impl CrashSet {
             units,
             dirty,
             variants: HashMap::new(),
+            kept_bytes: 0,
             tables: HashMap::new(),
             images: Vec::new(),
         };
@@ -250,8 +187,8 @@ impl CrashSet {
             let bytes = match self.dirty.binary_search(number) {
                 Err(_) => inode.durable.clone(),
                 Ok(at) => match self.variants.get(&(*number, files[at].clone())) {
-                    Some(bytes) => bytes.clone(),
-                    None => self.variant(inode, &files[at]),
+                    Some(Variant { bytes: Some(bytes), .. }) => bytes.clone(),
+                    _ => self.variant(inode, &files[at]),
                 },
             };
             let fresh = Inode {
@@ -280,7 +217,7 @@ impl CrashSet {
     }
 
     fn hash(&mut self, mask: &UnitMask) -> u128 {
-        let (files, directory) = self.split(mask);
+        let (mut files, directory) = self.split(mask);
         if !self.tables.contains_key(&directory) {
             let names = self.name_table(&directory);
             self.tables.insert(directory.clone(), names);
@@ -289,21 +226,20 @@ impl CrashSet {
         for (name, number) in &self.tables[&directory] {
             let Some(inode) = self.base.inodes.get(number) else { continue };
             hash_name(&mut hash, *name);
-            hash.wide(match self.dirty.binary_search(number) {
-                Err(_) => inode.durable.hash(),
-                Ok(at) => {
-                    let key = (*number, files[at].clone());
-                    match self.variants.get(&key) {
-                        Some(bytes) => bytes.hash(),
-                        None => {
-                            let bytes = self.variant(inode, &key.1);
-                            let hash = bytes.hash();
-                            self.variants.insert(key, bytes);
-                            hash
-                        }
-                    }
-                }
-            });
+            let Ok(at) = self.dirty.binary_search(number) else {
+                hash.wide(inode.durable.hash());
+                continue;
+            };
+            let key = (*number, std::mem::take(&mut files[at]));
+            if let Some(variant) = self.variants.get(&key) {
+                hash.wide(variant.hash);
+                continue;
+            }
+            let bytes = self.variant(inode, &key.1);
+            hash.wide(bytes.hash());
+            self.kept_bytes += bytes.len();
+            let keep = self.kept_bytes <= KEPT_BYTES;
+            self.variants.insert(key, Variant { hash: bytes.hash(), bytes: keep.then_some(bytes) });
         }
         hash.finish()
     }
@@ -328,10 +264,7 @@ impl CrashSet {
         if count <= options.exhaustive_units.min(24) as usize {
             let mut subsets: Vec<u64> = (0..1u64 << count).collect();
             subsets.sort_by_key(|bits| bits.count_ones());
-            return subsets
-                .into_iter()
-                .map(|bits| UnitMask { words: if bits == 0 { vec![] } else { vec![bits] } })
-                .collect();
+            return subsets.into_iter().map(UnitMask::from_bits).collect();
         }
         let mut masks: Vec<UnitMask> = (0..=count).map(|end| UnitMask::range(0..end)).collect();
         masks.extend((0..count).map(|unit| UnitMask::range(unit..unit + 1)));
@@ -401,5 +334,5 @@ fn pending_units(base: &Disk, dirty: &[InodeNo]) -> Vec<Pending> {
 }
 
 #[cfg(test)]
-#[path = "crash_tests.rs"]
+#[path = "tests/crash.rs"]
 mod tests;

@@ -339,5 +339,5 @@ impl StorageFile for FaultFile {
 }
 
 #[cfg(test)]
-#[path = "fault_tests.rs"]
+#[path = "tests/fault.rs"]
 mod tests;

@@ -4,22 +4,18 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use rustix::io::Errno;
+use parking_lot::{Mutex, MutexGuard};
 
+use crate::planted::{self, Bug};
 use super::call::{Call, Op};
 use super::content::{Content, FileBytes, Hash128};
 use super::crash::{CrashOptions, CrashSet};
-use super::disk::{Disk, Inode, InodeNo, SECTOR_BYTES, errno};
-use crate::storage::{
-    AccessPattern, DirEntry, EntryKind, FileName, LockGuard, LockOutcome, Mapping, Storage, StorageFile,
-};
+use super::disk::{Disk, Inode, InodeNo, SECTOR_BYTES};
+use super::mem_file::MemFile;
+use crate::storage::{DirEntry, EntryKind, FileName, LockGuard, LockOutcome, Storage, StorageFile};
 
 /// What an endless disk says when asked for its room.
 const ENDLESS_BYTES: u64 = 1 << 40;
-
-/// Maps start at a multiple of this, so that casts of mapped bytes meet the alignment they meet on a real system.
-const MAP_ALIGN: usize = 64;
 
 /// On which side of a call a crash point lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +69,7 @@ impl MemDir {
     /// An independent copy of everything, pending changes included, without open handles, lock and hook. Contents are
     /// shared until one side writes, so this is cheap.
     pub fn fork(&self) -> MemDir {
-        MemDir::from_disk(self.shared.disk.lock().fork())
+        MemDir::from_disk(self.disk().fork())
     }
 
     /// What a new process finds after this one was killed: nothing that was written is lost, the lock is free. The
@@ -84,7 +80,7 @@ impl MemDir {
 
     /// All states that a power loss at this moment may leave behind.
     pub fn crash_set(&self, options: &CrashOptions) -> CrashSet {
-        CrashSet::new(self.shared.disk.lock().fork(), options)
+        CrashSet::new(self.disk().fork(), options)
     }
 
     /// The same, one fresh directory after the other.
@@ -95,6 +91,8 @@ impl MemDir {
 
     /// Calls `hook` before and after every call that changes the disk, with an independent copy of it. The hook runs
     /// on the calling thread without any lock, so it may enumerate images and recover from them.
+    /// Between two calls the disk does not change: the point before a call differs from the one after the call before
+    /// only in what the program has done meanwhile, such as an acknowledgement.
     pub fn on_call(&self, hook: impl Fn(&CrashPoint) + Send + Sync + 'static) {
         *self.shared.hook.lock() = Some(Arc::new(hook));
     }
@@ -106,18 +104,18 @@ impl MemDir {
 
     /// How many calls that change the disk there were.
     pub fn calls(&self) -> u64 {
-        self.shared.disk.lock().calls
+        self.disk().calls
     }
 
     /// How many units a power loss could lose now.
     pub fn pending_units(&self) -> usize {
-        let disk = self.shared.disk.lock();
+        let disk = self.disk();
         disk.pending.len() + disk.inodes.values().map(|inode| inode.pending.len()).sum::<usize>()
     }
 
     /// 128 bits over all names and the bytes that reads show: equal for equal directories.
     pub fn image_hash(&self) -> u128 {
-        let disk = self.shared.disk.lock();
+        let disk = self.disk();
         let mut hash = Hash128::new();
         for (name, number) in &disk.live {
             hash_name(&mut hash, *name);
@@ -129,18 +127,18 @@ impl MemDir {
     /// Forgets cached bytes: reads now show the durable state and what is still to be written. Changes something only
     /// after a lying sync.
     pub fn evict(&self) {
-        self.shared.disk.lock().evict();
+        self.disk().evict();
     }
 
     /// The next `sync` or `sync_dir` that the calling thread makes fails with `EIO`. What it should have written is
     /// dropped, reads go on showing it until [`MemDir::evict`], and later syncs succeed without writing it.
     pub fn fail_next_sync(&self) {
-        self.shared.disk.lock().lies.push(std::thread::current().id());
+        self.disk().lies.push(std::thread::current().id());
     }
 
     /// Lets the disk end after `bytes` more; `None` makes it endless. Removing files gives room back.
     pub fn set_free_bytes(&self, bytes: Option<u64>) {
-        let mut disk = self.shared.disk.lock();
+        let mut disk = self.disk();
         disk.capacity = Some(u64::MAX);
         let used = u64::MAX - disk.room().unwrap_or(u64::MAX);
         disk.capacity = bytes.map(|bytes| used.saturating_add(bytes));
@@ -148,12 +146,12 @@ impl MemDir {
 
     /// No read returns more than `bytes` at once.
     pub fn set_read_limit(&self, bytes: Option<usize>) {
-        self.shared.disk.lock().read_limit = bytes;
+        self.disk().read_limit = bytes;
     }
 
     /// No write takes more than `bytes` at once.
     pub fn set_write_limit(&self, bytes: Option<usize>) {
-        self.shared.disk.lock().write_limit = bytes;
+        self.disk().write_limit = bytes;
     }
 
     /// Reads and maps that touch this range of the file fail with `EIO`. Nothing happens if there is no such file.
@@ -163,12 +161,12 @@ impl MemDir {
 
     /// The names of our grammar, in order.
     pub fn names(&self) -> Vec<FileName> {
-        self.shared.disk.lock().live.keys().copied().collect()
+        self.disk().live.keys().copied().collect()
     }
 
     /// The bytes of a file as reads show them.
     pub fn file_bytes(&self, name: FileName) -> Option<Vec<u8>> {
-        let disk = self.shared.disk.lock();
+        let disk = self.disk();
         let inode = disk.inodes.get(disk.live.get(&name)?)?;
         Some(inode.live.as_slice().to_vec())
     }
@@ -229,18 +227,18 @@ impl MemDir {
 
     /// Takes a name away, durably. `false` if it is not there.
     pub fn remove_raw(&self, name: FileName) -> bool {
-        let mut disk = self.shared.disk.lock();
+        let mut disk = self.disk();
         disk.durable.remove(&name);
         disk.live.remove(&name).is_some()
     }
 
     /// Puts a regular file with a foreign name there.
     pub fn put_foreign(&self, name: &str, len: u64) {
-        Arc::make_mut(&mut self.shared.disk.lock().foreign).insert(name.to_owned(), len);
+        Arc::make_mut(&mut self.disk().foreign).insert(name.to_owned(), len);
     }
 
     fn put_inode(&self, name: FileName, inode: Inode) {
-        let mut disk = self.shared.disk.lock();
+        let mut disk = self.disk();
         let number = disk.next_inode;
         disk.next_inode += 1;
         disk.inodes.insert(number, inode);
@@ -249,34 +247,38 @@ impl MemDir {
     }
 
     fn previous_bytes(&self, name: FileName) -> Option<Content> {
-        let disk = self.shared.disk.lock();
+        let disk = self.disk();
         disk.inodes.get(disk.live.get(&name)?)?.previous.clone()
     }
 
     fn with_inode(&self, name: FileName, work: impl FnOnce(&mut Inode)) -> bool {
-        let mut disk = self.shared.disk.lock();
+        let mut disk = self.disk();
         let inode = disk.lookup(name).and_then(|number| disk.inode(number));
         inode.map(work).is_ok()
     }
 
     fn open_file(&self, number: InodeNo, name: FileName, writable: bool) -> io::Result<Arc<dyn StorageFile>> {
-        let handle = self.shared.disk.lock().inode(number)?.handles.clone();
-        Ok(Arc::new(MemFile { dir: self.clone(), number, name, writable: Mutex::new(writable), _handle: handle }))
+        let handle = self.disk().inode(number)?.handles.clone();
+        Ok(Arc::new(MemFile::new(self.clone(), number, name, writable, handle)))
+    }
+
+    pub(super) fn disk(&self) -> MutexGuard<'_, Disk> {
+        self.shared.disk.lock()
     }
 
     /// Runs one call that changes the disk, between its two crash points.
-    fn change<T>(&self, call: Call, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn change<T>(&self, call: Call, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
         let hook = self.shared.hook.lock().clone();
         let point = |phase, index, disk| CrashPoint { index, phase, call, dir: MemDir::from_disk(disk) };
         if let Some(hook) = &hook {
             let (index, fork) = {
-                let disk = self.shared.disk.lock();
+                let disk = self.disk();
                 (disk.calls + 1, disk.fork())
             };
             hook(&point(Phase::Before, index, fork));
         }
         let (result, after) = {
-            let mut disk = self.shared.disk.lock();
+            let mut disk = self.disk();
             disk.calls += 1;
             let result = work(&mut disk);
             (result, hook.is_some().then(|| (disk.calls, disk.fork())))
@@ -289,7 +291,7 @@ impl MemDir {
 }
 
 /// Whether the calling thread's next sync has to fail; asked once.
-fn takes_lie(disk: &mut Disk) -> bool {
+pub(super) fn takes_lie(disk: &mut Disk) -> bool {
     let me = std::thread::current().id();
     let armed = disk.lies.iter().position(|thread| *thread == me);
     armed.map(|at| disk.lies.swap_remove(at)).is_some()
@@ -305,6 +307,11 @@ pub(super) fn hash_name(hash: &mut Hash128, name: FileName) {
     hash.words(name.kind().map_or(0, |kind| kind as u64 + 1), 0);
 }
 
+/// Whether a planted bug is on that goes on writing to a file it found: the one thing `open` never allows otherwise.
+fn writes_old_logs() -> bool {
+    planted::is(Bug::AppendToOldLog) || planted::is(Bug::AppendBehindTornTail)
+}
+
 impl Storage for MemDir {
     fn create(&self, name: FileName) -> io::Result<Arc<dyn StorageFile>> {
         let number = self.change(Call::file(Op::Create, name), |disk| disk.create(name))?;
@@ -313,14 +320,14 @@ impl Storage for MemDir {
 
     fn open(&self, name: FileName) -> io::Result<Arc<dyn StorageFile>> {
         let number = {
-            let mut disk = self.shared.disk.lock();
+            let mut disk = self.disk();
             let number = disk.lookup(name)?;
             if disk.inode(number)?.special {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a regular file")));
             }
             number
         };
-        self.open_file(number, name, false)
+        self.open_file(number, name, writes_old_logs())
     }
 
     fn publish(&self, from: FileName, to: FileName) -> io::Result<()> {
@@ -332,7 +339,7 @@ impl Storage for MemDir {
     }
 
     fn list(&self) -> io::Result<Vec<DirEntry>> {
-        let disk = self.shared.disk.lock();
+        let disk = self.disk();
         let ours = disk.live.iter().filter_map(|(name, number)| {
             let inode = disk.inodes.get(number)?;
             let entry = if inode.special { EntryKind::Other } else { EntryKind::File };
@@ -375,11 +382,11 @@ impl Storage for MemDir {
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        Ok(self.shared.disk.lock().room().unwrap_or(ENDLESS_BYTES))
+        Ok(self.disk().room().unwrap_or(ENDLESS_BYTES))
     }
 
     fn nonce(&self) -> io::Result<u64> {
-        Ok(self.shared.disk.lock().nonce())
+        Ok(self.disk().nonce())
     }
 
     fn describe(&self) -> String {
@@ -395,124 +402,10 @@ impl LockGuard for MemLock {}
 
 impl Drop for MemLock {
     fn drop(&mut self) {
-        self.dir.shared.disk.lock().locked = false;
+        self.dir.disk().locked = false;
     }
-}
-
-struct MemFile {
-    dir: MemDir,
-    number: InodeNo,
-    name: FileName,
-    writable: Mutex<bool>,
-    _handle: Arc<()>,
-}
-
-impl MemFile {
-    fn inode<T>(&self, work: impl FnOnce(&mut Inode) -> io::Result<T>) -> io::Result<T> {
-        work(self.dir.shared.disk.lock().inode(self.number)?)
-    }
-
-    fn must_be_writable(&self, disk: &mut Disk) -> io::Result<()> {
-        match *self.writable.lock() && !disk.inode(self.number)?.sealed {
-            true => Ok(()),
-            false => Err(errno(Errno::ACCESS)),
-        }
-    }
-
-    fn readable(inode: &Inode, range: Range<u64>) -> io::Result<()> {
-        let bad = inode.unreadable.iter().any(|bad| bad.start < range.end && range.start < bad.end);
-        if bad { Err(errno(Errno::IO)) } else { Ok(()) }
-    }
-}
-
-impl StorageFile for MemFile {
-    fn len(&self) -> io::Result<u64> {
-        self.inode(|inode| Ok(inode.live.len()))
-    }
-
-    fn read_at(&self, buf: &mut [u8], at: u64) -> io::Result<usize> {
-        let mut disk = self.dir.shared.disk.lock();
-        let limit = disk.read_limit.unwrap_or(usize::MAX);
-        let inode = disk.inode(self.number)?;
-        let rest = usize::try_from(at).ok().and_then(|at| inode.live.as_slice().get(at..)).unwrap_or(&[]);
-        let count = rest.len().min(buf.len()).min(limit);
-        MemFile::readable(inode, at..at.saturating_add(count as u64))?;
-        buf[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn write_at(&self, buf: &[u8], at: u64) -> io::Result<usize> {
-        self.dir.change(Call::range(Op::WriteAt, self.name, at, buf.len() as u64), |disk| {
-            self.must_be_writable(disk)?;
-            disk.write(self.number, buf, at)
-        })
-    }
-
-    fn reserve(&self, at: u64, len: u64) -> io::Result<()> {
-        let mut disk = self.dir.shared.disk.lock();
-        self.must_be_writable(&mut disk)?;
-        disk.reserve(self.number, at, len)
-    }
-
-    fn truncate(&self, len: u64) -> io::Result<()> {
-        self.dir.change(Call::range(Op::Truncate, self.name, len, 0), |disk| {
-            self.must_be_writable(disk)?;
-            disk.truncate(self.number, len)
-        })
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.dir.change(Call::file(Op::Sync, self.name), |disk| match takes_lie(disk) {
-            true => Err(disk.sync_and_lie(self.number)),
-            false => disk.sync(self.number),
-        })
-    }
-
-    fn seal(&self) -> io::Result<()> {
-        *self.writable.lock() = false;
-        self.inode(|inode| {
-            inode.sealed = true;
-            Ok(())
-        })
-    }
-
-    fn map(&self) -> io::Result<Arc<dyn Mapping>> {
-        if *self.writable.lock() {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file that may still change cannot be mapped"));
-        }
-        self.inode(|inode| {
-            MemFile::readable(inode, 0..inode.live.len())?;
-            Ok(Arc::new(MemMap::new(inode.live.as_slice())) as Arc<dyn Mapping>)
-        })
-    }
-}
-
-/// A copy of the bytes at an aligned place inside a slightly larger buffer.
-struct MemMap {
-    buffer: Vec<u8>,
-    start: usize,
-}
-
-impl MemMap {
-    fn new(bytes: &[u8]) -> MemMap {
-        let mut buffer: Vec<u8> = Vec::with_capacity(bytes.len() + MAP_ALIGN);
-        let start = buffer.as_ptr().align_offset(MAP_ALIGN).min(MAP_ALIGN);
-        buffer.resize(start, 0);
-        buffer.extend_from_slice(bytes);
-        MemMap { buffer, start }
-    }
-}
-
-impl Mapping for MemMap {
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
-    }
-
-    fn advise(&self, _access: AccessPattern) {}
-
-    fn prefetch(&self, _at: u64, _len: u64) {}
 }
 
 #[cfg(test)]
-#[path = "mem_tests.rs"]
+#[path = "tests/mem.rs"]
 mod tests;

@@ -13,19 +13,22 @@ mod crash;
 mod disk;
 mod fault;
 mod mem;
+mod mem_file;
 mod order;
 mod trace;
+mod unit_mask;
 
 use std::io;
 use std::sync::Arc;
 
 pub use call::{Call, Op};
-pub use crash::{CrashImage, CrashOptions, CrashSet, UnitMask};
+pub use crash::{CrashImage, CrashOptions, CrashSet};
 pub use disk::{HoleFill, SECTOR_BYTES};
 pub use fault::{Fault, FaultDir, FaultPlan, Repeat};
 pub use mem::{CrashPoint, MemDir, Phase};
 pub use order::{Rule, Violation};
 pub use trace::{TraceDir, TracedCall};
+pub use unit_mask::UnitMask;
 
 use super::{DirEntry, FileName, LockOutcome, Storage, StorageFile};
 
@@ -72,5 +75,8 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 }
 
 #[cfg(test)]
-#[path = "toy_tests.rs"]
+#[path = "tests/likeness.rs"]
+mod likeness;
+#[cfg(test)]
+#[path = "tests/toy.rs"]
 mod toy_tests;

@@ -75,6 +75,15 @@ impl<S: Storage> TraceDir<S> {
         self.record.lock().rules.violations().to_vec()
     }
 
+    /// Ends a test whose calls were out of order.
+    ///
+    /// # Panics
+    /// If a rule was broken, naming each.
+    pub fn assert_orderly(&self) {
+        let violations = self.violations();
+        assert!(violations.is_empty(), "calls out of order: {violations:#?}");
+    }
+
     /// The calls so far, oldest first; at most the first 2^20.
     pub fn calls(&self) -> Vec<TracedCall> {
         self.record.lock().calls.clone()
@@ -217,5 +226,5 @@ impl StorageFile for TraceFile {
 }
 
 #[cfg(test)]
-#[path = "trace_tests.rs"]
+#[path = "tests/trace.rs"]
 mod tests;

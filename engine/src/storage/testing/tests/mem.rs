@@ -1,3 +1,4 @@
+use super::super::mem_file::MAP_ALIGN;
 use super::*;
 use crate::storage::testing::{CrashOptions, HoleFill};
 use crate::storage::{FileId, FileKind};

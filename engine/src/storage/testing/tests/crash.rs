@@ -160,16 +160,36 @@ fn twelve_units_are_exhausted_and_thirteen_are_not() {
 }
 
 #[test]
-fn masks_keep_their_text_form() {
-    for units in [vec![], vec![0], vec![3, 64, 200], (0..130).collect::<Vec<_>>()] {
-        let mut mask = UnitMask::default();
-        units.iter().for_each(|unit| mask.insert(*unit));
-        assert_eq!(mask.iter().collect::<Vec<_>>(), units);
-        assert_eq!(UnitMask::parse(&mask.to_string()), Some(mask));
+fn a_set_can_be_searched_by_several_threads() {
+    fn shared<T: Send + Sync>(value: T) -> T {
+        value
     }
-    assert_eq!(UnitMask::range(0..9).to_string(), "1ff");
-    assert_eq!(UnitMask::parse("xyz"), None);
-    assert_eq!(UnitMask::parse(""), None);
+    let dir = shared(MemDir::new(1));
+    dir.create(row(1)).unwrap().write_at(&[1; 5 * 512], 0).unwrap();
+    let set = shared(dir.crash_set(&CrashOptions::default()));
+    let hashes = |part: usize| -> BTreeSet<u128> {
+        (0..set.len()).filter(|index| index % 2 == part).map(|index| set.build(index).image_hash()).collect()
+    };
+    let (even, odd) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| hashes(1));
+        (hashes(0), other.join().unwrap())
+    });
+    assert_eq!(even.len() + odd.len(), set.len());
+    assert!(even.is_disjoint(&odd));
+}
+
+#[test]
+fn images_of_large_files_are_built_without_keeping_them_all() {
+    let dir = MemDir::new(1);
+    let file = dir.create(row(1)).unwrap();
+    file.write_at(&vec![0; 1 << 20], 0).unwrap();
+    file.sync().unwrap();
+    dir.sync_dir().unwrap();
+    file.write_at(&[1; 7 * 512], 0).unwrap();
+    let set = dir.crash_set(&CrashOptions::default());
+    assert_eq!(set.len(), 128);
+    assert!(set.variants.values().any(|variant| variant.bytes.is_none()), "128 MiB would be kept");
+    assert!(set.iter().all(|image| image.build().image_hash() == image.hash()));
 }
 
 /// Prints how many images a second come out of a store of 40 KB: `cargo test -- --ignored --nocapture images_per`.
