@@ -233,7 +233,10 @@ fn store_vector<'s>(
     if !squared.is_finite() {
         return Err(Error::argument(
             "vector",
-            format!("has a component beyond the range of {}; use smaller numbers or f32 rows", schema.row_format().name()),
+            format!(
+                "has a component beyond the range of {}; use smaller numbers or f32 rows",
+                schema.row_format().name()
+            ),
         ));
     }
     check_length("vector", squared, schema.metric())?;
@@ -247,6 +250,9 @@ pub(super) fn already_exists(id: IdRef<'_>, why: &str) -> Error {
 }
 
 pub(super) fn too_large(bytes: usize) -> Error {
-    Error::new(ErrorKind::BatchTooLarge, format!("the batch takes {bytes} bytes; one batch takes at most {MAX_BATCH_BYTES}"))
-        .with_hint("commit it in parts")
+    Error::new(
+        ErrorKind::BatchTooLarge,
+        format!("the batch takes {bytes} bytes; one batch takes at most {MAX_BATCH_BYTES}"),
+    )
+    .with_hint("commit it in parts")
 }

@@ -70,7 +70,14 @@ impl Build<'_> {
         let table_id = (self.new_id)();
         let kind = self.schema.id_kind();
         let table_facts = write_id_table(
-            self.storage, table_id, collection, origin, kind, &mut entries, facts.min_seq, facts.max_seq,
+            self.storage,
+            table_id,
+            collection,
+            origin,
+            kind,
+            &mut entries,
+            facts.min_seq,
+            facts.max_seq,
         )?;
         let table = IdTable::open(self.storage, table_id, collection, origin, kind, &table_facts)?;
         built.bytes += facts.len + table_facts.len;

@@ -285,8 +285,7 @@ impl Shared {
 impl Staging {
     /// Gives a batch its numbers, or refuses it.
     fn add(&mut self, writer: &Writer, ticket: &Arc<Ticket>, mut prepared: Box<Prepared>) -> Result<()> {
-        let replaced: Vec<Option<Replaced>> =
-            (0..prepared.len()).map(|i| self.newest(writer, &prepared, i)).collect();
+        let replaced: Vec<Option<Replaced>> = (0..prepared.len()).map(|i| self.newest(writer, &prepared, i)).collect();
         if let Some(i) = (0..prepared.len()).find(|i| replaced[*i].is_some() && prepared.must_be_absent(*i)) {
             return Err(prepared.conflict(i));
         }

@@ -56,7 +56,8 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
     refuse_occupied(&*storage)?;
     let lock = take_lock(&*storage)?;
     refuse_occupied(&*storage)?;
-    let leftovers: Vec<FileName> = list(&*storage)?.iter().filter_map(|entry| entry.name).filter(|n| *n != FileName::Lock).collect();
+    let leftovers: Vec<FileName> =
+        list(&*storage)?.iter().filter_map(|entry| entry.name).filter(|n| *n != FileName::Lock).collect();
     remove_all(&*storage, &leftovers);
     let nonce = || storage.nonce().map_err(|error| Error::io("draw a number for", storage.describe(), error));
     let (high, low, epoch) = (nonce()?, nonce()?, nonce()?);
@@ -79,7 +80,18 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
     };
     let recovery = RecoveryReport::default();
     let logs = vec![wal_id];
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal: Some(wal), logs, next_file: 3, recovery, lock }))
+    Ok(Shared::new(Opened {
+        schema,
+        options,
+        storage,
+        epoch,
+        view,
+        wal: Some(wal),
+        logs,
+        next_file: 3,
+        recovery,
+        lock,
+    }))
 }
 
 fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
@@ -135,7 +147,8 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     }
     let view = View {
         seq: last_seq,
-        count: version.rows.iter().map(|rows| rows.live()).sum::<u64>() + generation.rows() - generation.kills().len() as u64,
+        count: version.rows.iter().map(|rows| rows.live()).sum::<u64>() + generation.rows()
+            - generation.kills().len() as u64,
         active: generation,
         version: Arc::new(version),
         frozen: Vec::new(),
@@ -230,7 +243,12 @@ impl Log {
         let next_row = self.generation.end_row();
         if batch.first_row() != next_row {
             let found = batch.first_row();
-            return Err(Error::corrupt(file, "record", 0, format!("record {seq} begins at row {found}, not {next_row}")));
+            return Err(Error::corrupt(
+                file,
+                "record",
+                0,
+                format!("record {seq} begins at row {found}, not {next_row}"),
+            ));
         }
         let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
         for op in batch.ops() {

@@ -28,9 +28,12 @@ impl Shared {
     /// before it: it is kept for `stats` and tried again later.
     pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
         let length = writer.wal.as_ref().map_or(0, |wal| wal.len());
-        let full = length >= self.options.flush_bytes
-            || self.view.load().active.rows() >= self.options.flush_rows;
-        if !full || length < writer.roll_not_before || writer.frozen.len() >= MAX_FROZEN || self.poison_cause().is_some() {
+        let full = length >= self.options.flush_bytes || self.view.load().active.rows() >= self.options.flush_rows;
+        if !full
+            || length < writer.roll_not_before
+            || writer.frozen.len() >= MAX_FROZEN
+            || self.poison_cause().is_some()
+        {
             return false;
         }
         match self.roll(writer) {

@@ -207,7 +207,12 @@ fn check_row(
     let file = rows.file.name();
     let found = version.find(id_key(id.as_ref(), collection), id.as_ref())?;
     if found != Some(row) {
-        return Err(Error::corrupt(file, "ids", 0, format!("live row {row} with id {id:?} is found as {found:?} by its id")));
+        return Err(Error::corrupt(
+            file,
+            "ids",
+            0,
+            format!("live row {row} with id {id:?} is found as {found:?} by its id"),
+        ));
     }
     match seen.insert(id, row) {
         Some(other) => Err(Error::corrupt(file, "ids", 0, format!("rows {other} and {row} are live under one id"))),

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use zerocopy::little_endian::{U16, U32, U64, U128};
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::checksum::{crc32, file_seed, unit_crc, unit_seed};
-use super::FileFacts;
+use super::checksum::{crc32, file_seed, matches, unit_crc, unit_seed};
+use super::facts::FileFacts;
 use super::kind::{ContainerKind, SectionKind};
 use super::layout::layout;
 use super::section::{FLAG_REQUIRED, Section, SectionEntry};
@@ -205,7 +205,7 @@ impl Container {
     /// `Corrupt`.
     pub fn check_whole(&self, bytes: &[u8], section: &Section) -> Result<()> {
         let found = unit_crc(self.file_seed, section.offset, self.section_bytes(bytes, section));
-        match found == section.crc {
+        match matches(found, section.crc) {
             true => Ok(()),
             false => Err(Error::corrupt(
                 &self.name,
@@ -248,7 +248,7 @@ fn verify_header(bytes: &[u8], wanted: &Identity<'_>) -> Result<u32> {
         return Err(corrupt(0, "the file does not start with the magic of our files".into()));
     }
     let covered = header.as_bytes().get(..HEADER_BYTES - 4).unwrap_or_default();
-    if unit_crc(file_seed(header.file_id.get()), 0, covered) != header.crc.get() {
+    if !matches(unit_crc(file_seed(header.file_id.get()), 0, covered), header.crc.get()) {
         return Err(corrupt(60, "checksum of the header does not match".into()));
     }
     if header.format_version.get() != FORMAT_VERSION || header.features_incompatible.get() != 0 {
@@ -299,7 +299,7 @@ fn verify_footer(bytes: &[u8], wanted: &Identity<'_>, file_seed: u32) -> Result<
         .ok_or_else(|| corrupt("the section directory does not end where the footer starts".into()))?;
     let header = bytes.get(..HEADER_BYTES).unwrap_or_default();
     let root = root_crc(file_seed, header, directory, &footer);
-    if root != footer.root.get() {
+    if !matches(root, footer.root.get()) {
         return Err(corrupt(format!("the root checksum is {root:08x}, stored is {:08x}", footer.root)));
     }
     if footer.file_len.get() != bytes.len() as u64 {

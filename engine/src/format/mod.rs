@@ -4,8 +4,9 @@
 pub mod attributes;
 pub mod batch;
 pub mod checksum;
+pub mod code;
 pub mod container;
-mod facts;
+pub mod facts;
 mod key;
 pub mod kind;
 pub(crate) mod layout;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::checksum::{crc32, unit_seed};
+use super::checksum::{crc32, matches, unit_seed};
 use super::proven::ProvenBits;
 use crate::error::{Error, Result};
 
@@ -146,7 +146,7 @@ impl UnitStream {
         let start = unit_seed(self.file_seed, self.offset.saturating_add(at));
         let (covered, stored) = split_u32(whole).ok_or_else(|| self.no_unit(unit))?;
         let found = crc32(start, covered);
-        if found != stored {
+        if !matches(found, stored) {
             return Err(self.corrupt(at, format!("checksum of the unit is {found:08x}, stored is {stored:08x}")));
         }
         let (payload, stored_used) = split_u32(covered).ok_or_else(|| self.no_unit(unit))?;

@@ -41,7 +41,9 @@ pub(crate) fn check_length(name: &str, squared: f64, metric: Metric) -> Result<(
     if squared > MAX_SQUARED_LENGTH {
         return Err(Error::argument(
             name,
-            format!("has squared length {squared:.3e}; use at most {MAX_SQUARED_LENGTH:.0e}, so that distances stay finite"),
+            format!(
+                "has squared length {squared:.3e}; use at most {MAX_SQUARED_LENGTH:.0e}, so that distances stay finite"
+            ),
         ));
     }
     if metric == Metric::Cosine && squared.sqrt() < MIN_COSINE_LENGTH {

@@ -311,7 +311,8 @@ fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
     if rows.clone().any(|facts| facts.rows == 0 || facts.rows > facts.last_row - facts.first_row + 1) {
         return Err("a row file counts more rows than it has numbers for");
     }
-    let all = rows.chain(manifest.id_tables.iter().map(|e| &e.facts)).chain(manifest.tombstones.iter().map(|e| &e.facts));
+    let all =
+        rows.chain(manifest.id_tables.iter().map(|e| &e.facts)).chain(manifest.tombstones.iter().map(|e| &e.facts));
     if all.clone().any(|facts| facts.min_seq > facts.max_seq || facts.max_seq > manifest.covered_seq) {
         return Err("a file holds batches that the manifest does not cover");
     }
@@ -336,7 +337,15 @@ mod tests {
         manifest.first_wal = FileId { number: 8, epoch: 3 };
         let entry = |number: u64, first_row: u64| FileEntry {
             id: FileId { number, epoch: 3 },
-            facts: FileFacts { len: 4096, root: 7, rows: 3, first_row, last_row: first_row + 9, min_seq: 1, max_seq: 12 },
+            facts: FileFacts {
+                len: 4096,
+                root: 7,
+                rows: 3,
+                first_row,
+                last_row: first_row + 9,
+                min_seq: 1,
+                max_seq: 12,
+            },
         };
         manifest.row_files = vec![entry(1, 0), entry(4, 50)];
         manifest.id_tables = vec![entry(2, 0)];

@@ -85,7 +85,8 @@ impl Manifest {
     /// Every immutable file, with its kind.
     pub fn files(&self) -> impl Iterator<Item = (FileName, &FileFacts)> {
         let named = |kind| move |entry: &FileEntry| FileName::File(kind, entry.id);
-        let table = move |entries: &'_ [FileEntry], kind| -> Vec<FileName> { entries.iter().map(named(kind)).collect() };
+        let table =
+            move |entries: &'_ [FileEntry], kind| -> Vec<FileName> { entries.iter().map(named(kind)).collect() };
         let names = [
             table(&self.row_files, FileKind::Row),
             table(&self.id_tables, FileKind::IdTable),

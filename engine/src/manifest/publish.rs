@@ -2,8 +2,8 @@
 
 use std::io;
 
-use super::codec::{self, MAX_FILE_BYTES};
 use super::Manifest;
+use super::codec::{self, MAX_FILE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted::{self, Bug};
 use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
@@ -51,7 +51,11 @@ pub fn publish(storage: &dyn Storage, manifest: &Manifest, temp: FileId) -> Resu
     storage.sync_dir().map_err(|error| Error::sync_failed(storage.describe(), error))
 }
 
-fn write_temp(storage: &dyn Storage, manifest: &Manifest, temp: FileName) -> io::Result<std::sync::Arc<dyn StorageFile>> {
+fn write_temp(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    temp: FileName,
+) -> io::Result<std::sync::Arc<dyn StorageFile>> {
     let file = storage.create(temp)?;
     let bytes = codec::encode(manifest);
     let mut written = 0;
@@ -89,9 +93,8 @@ pub fn list_generations(storage: &dyn Storage) -> Result<Vec<u64>> {
 /// `NotFound` if there is none; `Corrupt` if both copies are damaged, with nothing changed; `UnsupportedVersion`; `Io`.
 pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
     let newest = list_generations(storage)?.pop();
-    let generation = newest.ok_or_else(|| {
-        Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe()))
-    })?;
+    let generation = newest
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())))?;
     let bytes = read(storage, generation)?;
     let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
     Ok(Loaded { manifest, second_copy_used })
@@ -116,7 +119,14 @@ fn read(storage: &dyn Storage, generation: u64) -> Result<Vec<u8>> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, filled as u64).map_err(|error| Error::io("read", name, error))? {
-            0 => return Err(Error::corrupt(name, "manifest", filled as u64, "the file became shorter while it was read")),
+            0 => {
+                return Err(Error::corrupt(
+                    name,
+                    "manifest",
+                    filled as u64,
+                    "the file became shorter while it was read",
+                ));
+            }
             count => filled += count,
         }
     }

@@ -47,7 +47,8 @@ pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Re
 /// The attributes of one row.
 pub(super) fn read_attributes(source: &Source<'_>, at: usize) -> Result<Attributes> {
     let encoded = source.attributes(at)?;
-    decode_attributes(&encoded).map_err(|what| Error::corrupt(source.name(), "attributes", 0, format!("row {at}: {what}")))
+    decode_attributes(&encoded)
+        .map_err(|what| Error::corrupt(source.name(), "attributes", 0, format!("row {at}: {what}")))
 }
 
 /// All live rows of a snapshot, in the order in which they were written. Memory: one row.

@@ -256,10 +256,7 @@ impl Scan<'_> {
                 distance,
                 exact: true,
                 vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
-                attributes: include
-                    .contains(Include::ATTRIBUTES)
-                    .then(|| read_attributes(source, at))
-                    .transpose()?,
+                attributes: include.contains(Include::ATTRIBUTES).then(|| read_attributes(source, at)).transpose()?,
                 payload: match include.contains(Include::PAYLOAD) {
                     true => Some(source.payload(at)?).filter(|p| !p.is_empty()),
                     false => None,

@@ -89,7 +89,10 @@ impl LiveRows {
 
     /// Ordinals dead by the tombstone files.
     pub(crate) fn dead_ordinals(&self) -> impl Iterator<Item = usize> + '_ {
-        self.dead.iter().enumerate().flat_map(|(w, bits)| (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| w * 64 + b))
+        self.dead
+            .iter()
+            .enumerate()
+            .flat_map(|(w, bits)| (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| w * 64 + b))
     }
 
     fn is_dead(&self, ordinal: usize) -> bool {
@@ -133,7 +136,9 @@ impl Version {
                 Some(rows) => Ok(rows.file.id(ordinal)?.as_ref() == id),
                 None => Ok(false),
             },
-            None => Err(Error::corrupt("idt", "entries", 0, format!("an id table names row {row}, which no row file has"))),
+            None => {
+                Err(Error::corrupt("idt", "entries", 0, format!("an id table names row {row}, which no row file has")))
+            }
         }
     }
 }

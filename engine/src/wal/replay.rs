@@ -166,8 +166,7 @@ impl LogReader {
         let mut filled = 0;
         while let Some(rest) = self.buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             let name = FileName::File(FileKind::Wal, self.id);
-            let read =
-                self.file.read_at(rest, at + filled as u64).map_err(|error| Error::io("read", name, error))?;
+            let read = self.file.read_at(rest, at + filled as u64).map_err(|error| Error::io("read", name, error))?;
             if read == 0 {
                 return Err(damaged(self.id, at + filled as u64, "the log became shorter while it was read"));
             }
@@ -196,7 +195,8 @@ impl LogReader {
         header: LogHeader,
         visit: &mut dyn FnMut(FileId, u64, &[u8]) -> Result<()>,
     ) -> Result<(Replay, Option<FileId>)> {
-        let mut replay = Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
+        let mut replay =
+            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
         let id = self.id;
         let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
         while named.is_none()

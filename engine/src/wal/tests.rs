@@ -96,7 +96,9 @@ fn every_cut_of_a_log_leaves_a_prefix() {
                 assert!(seqs.iter().copied().eq(1..=seqs.len() as u64), "cut at {len}");
                 assert!(dropped < 200 && len as u64 >= ends[0], "cut at {len}");
             }
-            Err(error) => assert!(error.kind() == ErrorKind::Corrupt && (len as u64) < ends[0], "cut at {len}: {error}"),
+            Err(error) => {
+                assert!(error.kind() == ErrorKind::Corrupt && (len as u64) < ends[0], "cut at {len}: {error}")
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ use zerocopy::IntoBytes;
 use crate::error::{Error, Result};
 use crate::format::batch::{FRAME_ROOM, Frame};
 use crate::format::checksum::file_seed;
-use crate::format::log::{LOG_HEADER_BYTES, LOG_MAGIC, LOG_VERSION, LogHeader, RECORD_HEADER_BYTES, RecordHeader, RecordKind};
+use crate::format::log::{
+    LOG_HEADER_BYTES, LOG_MAGIC, LOG_VERSION, LogHeader, RECORD_HEADER_BYTES, RecordHeader, RecordKind,
+};
 use crate::planted::{self, Bug};
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 

@@ -103,7 +103,12 @@ impl Term for Dot {
 /// Sums of `N` rows. Four vectors of partial sums per row: component `i` goes to vector `i / 8 % 4`, lane `i % 8`, whatever
 /// `N` is, so that a row's result does not depend on its neighbours. With `ahead`, memory that many bytes further on is prefetched.
 #[inline(always)]
-unsafe fn rows<C: Component, T: Term, const N: usize>(query: *const f32, dim: usize, at: [*const u8; N], ahead: usize) -> [f32; N] {
+unsafe fn rows<C: Component, T: Term, const N: usize>(
+    query: *const f32,
+    dim: usize,
+    at: [*const u8; N],
+    ahead: usize,
+) -> [f32; N] {
     // SAFETY: the caller grants `dim` floats at `query` and `dim` components at each of `at`; full loads stay below
     // `dim / 8 * 8`, the partial one below `dim`.
     unsafe {
@@ -140,26 +145,26 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(query: *const f32, dim: us
             i += 4 * LANES;
         }
         if i < dim {
-        match (dim - i) / LANES {
-            0 => {
-                some!(0);
+            match (dim - i) / LANES {
+                0 => {
+                    some!(0);
+                }
+                1 => {
+                    full!(0);
+                    some!(1);
+                }
+                2 => {
+                    full!(0);
+                    full!(1);
+                    some!(2);
+                }
+                _ => {
+                    full!(0);
+                    full!(1);
+                    full!(2);
+                    some!(3);
+                }
             }
-            1 => {
-                full!(0);
-                some!(1);
-            }
-            2 => {
-                full!(0);
-                full!(1);
-                some!(2);
-            }
-            _ => {
-                full!(0);
-                full!(1);
-                full!(2);
-                some!(3);
-            }
-        }
         }
         let mut results = [0.0; N];
         for r in 0..N {

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::planted::{self, Bug};
 use super::call::{Call, Op};
 use super::content::{Content, FileBytes, Hash128};
 use super::crash::{CrashOptions, CrashSet};
 use super::disk::{Disk, Inode, InodeNo, SECTOR_BYTES};
 use super::mem_file::MemFile;
+use crate::planted::{self, Bug};
 use crate::storage::{DirEntry, EntryKind, FileName, LockGuard, LockOutcome, Storage, StorageFile};
 
 /// What an endless disk says when asked for its room.
