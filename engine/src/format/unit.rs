@@ -111,6 +111,12 @@ impl UnitStream {
         &self.shape
     }
 
+    /// How many units were proven so far.
+    #[cfg(test)]
+    pub fn proven_units(&self) -> usize {
+        (0..self.shape.units() as usize).filter(|unit| self.proven.has(*unit)).count()
+    }
+
     /// Says that content of this section is wrong, `at` bytes from its start.
     pub fn corrupt(&self, at: u64, what: impl Into<String>) -> Error {
         Error::corrupt(&self.file, self.section, self.offset.saturating_add(at), what)

@@ -251,6 +251,12 @@ impl UnitSection {
         self.section.len
     }
 
+    /// How many units were proven so far.
+    #[cfg(test)]
+    pub(super) fn proven_units(&self) -> usize {
+        self.units.proven_units()
+    }
+
     pub(super) fn entry(&self, index: u64) -> Result<&[u8]> {
         self.units.entry(self.bytes(), index)
     }
