@@ -8,6 +8,7 @@
 //! ```
 //! Opening reads these three and nothing else. A section's own checksums are bound to the file id and to their offset; the
 //! directory entries, the offsets and the file's length are under the root, and the manifest states the root.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 //! A unit is up to 4,088 payload bytes and a trailer {used, crc}. Entries of a fixed width never straddle units; a byte stream is
 //! the case of width 1. An offset column puts the start of its first entry in front of each unit (see
 //! [`UnitShape::offsets`]). The last unit is cut to its used bytes, rounded up to 8.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::borrow::Cow;
 use std::ops::Range;

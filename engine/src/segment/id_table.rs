@@ -96,7 +96,6 @@ impl IdTable {
     }
 
     /// Number of entries, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "an id table is never empty")]
     pub(crate) fn len(&self) -> u64 {
         self.entries.entries()
     }

@@ -32,7 +32,7 @@ pub(crate) fn write_id_table(
     collection: u128,
     origin: u128,
     kind: IdKind,
-    entries: &mut Vec<IdEntry>,
+    entries: &mut [IdEntry],
     min_seq: u64,
     max_seq: u64,
 ) -> Result<FileFacts> {

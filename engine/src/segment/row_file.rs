@@ -91,7 +91,6 @@ impl RowFile {
     }
 
     /// Number of rows, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "a row file is never empty")]
     pub(crate) fn len(&self) -> usize {
         self.rows
     }

@@ -72,7 +72,6 @@ impl TombstoneFile {
     }
 
     /// Number of dead rows, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "a tombstone file is never empty")]
     pub(crate) fn len(&self) -> u64 {
         self.file.container().footer().rows
     }

@@ -92,6 +92,7 @@ fn every_field_of_header_directory_and_footer_may_hold_anything() {
 fn every_place_of_every_section_may_hold_anything() {
     let files = Files::new(NUMBERS);
     let mut draw = Draw(12);
+    let mut tried = 0;
     for name in NAMES {
         let good = files.dir.bytes(name);
         for at in (64..good.len() - FOOTER_BYTES).step_by(2) {
@@ -102,9 +103,11 @@ fn every_place_of_every_section_may_hold_anything() {
                 let choices = values(&good[at..at + size], &mut draw);
                 let pick = draw.below(choices.len() as u64) as usize;
                 with_patch(&files, name, &good, at, &choices[pick]);
+                tried += 1;
             }
         }
     }
+    assert!(files.opened.get() > tried / 2, "{} of {tried} lies got past the opening", files.opened.get());
 }
 
 #[test]

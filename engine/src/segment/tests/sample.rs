@@ -1,5 +1,7 @@
 //! Rows and files to test with.
 
+use std::cell::Cell;
+
 use super::bytes_dir::BytesDir;
 use crate::error::Result;
 use crate::format::attributes::encode_attributes;
@@ -140,6 +142,8 @@ pub(super) struct Files {
     pub(super) row_facts: FileFacts,
     pub(super) id_facts: FileFacts,
     pub(super) dead_facts: FileFacts,
+    /// How often `read_all` got past the opening.
+    pub(super) opened: Cell<usize>,
 }
 
 impl Files {
@@ -152,7 +156,7 @@ impl Files {
         let dead: Vec<u64> =
             numbers.iter().copied().filter(|row| row % 3 != 0).chain(1 << 20..(1 << 20) + 300).collect();
         let dead_facts = write_tombstones(&dir, FILE, COLLECTION, ORIGIN, &dead, 30, 52).unwrap();
-        Files { dir, rows, row_facts, id_facts, dead_facts }
+        Files { dir, rows, row_facts, id_facts, dead_facts, opened: Cell::new(0) }
     }
 
     pub(super) fn open_ids(&self, facts: &FileFacts) -> Result<IdTable> {
@@ -197,6 +201,7 @@ impl Files {
 
     fn read_rows(&self, facts: &FileFacts, errors: &mut Errors) {
         let Some(file) = errors.note(self.rows.open(&self.dir, facts)) else { return };
+        self.opened.set(self.opened.get() + 1);
         (0..file.len().min(5_000)).for_each(|i| read_row(&file, i, errors));
         let mut past_the_end = Errors(0);
         [file.len(), usize::MAX - 1].iter().for_each(|i| read_row(&file, *i, &mut past_the_end));
@@ -209,6 +214,7 @@ impl Files {
 
     fn read_ids(&self, facts: &FileFacts, errors: &mut Errors) {
         let Some(table) = errors.note(self.open_ids(facts)) else { return };
+        self.opened.set(self.opened.get() + 1);
         for entry in table.iter().take(5_000) {
             errors.note(entry);
         }
@@ -222,6 +228,7 @@ impl Files {
 
     fn read_dead(&self, facts: &FileFacts, errors: &mut Errors) {
         let Some(file) = errors.note(self.open_dead(facts)) else { return };
+        self.opened.set(self.opened.get() + 1);
         errors.note(file.for_each(|_| ()));
         for row in self.rows.rows.iter().map(|row| row.row).chain([0, 1 << 20, u64::MAX]) {
             errors.note(file.contains(row));
