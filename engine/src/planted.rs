@@ -1,14 +1,14 @@
 //! Planted bugs: faults that a test can switch on to prove that the suites would find them.
 //!
-//! The place that must not fail asks `planted::is(Bug::X)` and does the wrong thing if the answer is yes. Without the
-//! feature `testing` the answer is a constant `false` and the wrong branch is not compiled into the program. The
-//! switch belongs to one thread and ends with the closure it was given, so tests that run side by side do not disturb
-//! each other; work that moves to another thread takes it along with [`carry`].
+//! The place that must not fail asks `planted::is(Bug::X)` and does the wrong thing if the answer is yes. Outside
+//! tests, without the feature `testing`, the answer is a constant `false` and the wrong branch is not compiled into
+//! the program. The switch belongs to one thread and ends with the closure it was given, so tests that run side by
+//! side do not disturb each other; work that moves to another thread takes it along with `carry`.
 
 /// A fault that can be switched on. The numbers are those of the test catalogue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-#[cfg_attr(not(feature = "testing"), allow(dead_code, reason = "some are asked for only by tests"))]
+#[cfg_attr(not(any(test, feature = "testing")), allow(dead_code, reason = "some are asked for only by tests"))]
 pub enum Bug {
     /// 1: a commit does not sync the log.
     SkipWalSync,
@@ -54,7 +54,7 @@ pub enum Bug {
     IgnoreShortWrite,
 }
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 mod switch {
     use std::cell::RefCell;
 
@@ -76,7 +76,7 @@ mod switch {
         carry(bugs, work)
     }
 
-    /// The bugs switched on for this thread, for [`carry`].
+    /// The bugs switched on for this thread, for `carry`.
     pub fn current() -> Vec<Bug> {
         ACTIVE.with_borrow(Vec::clone)
     }
@@ -96,17 +96,17 @@ mod switch {
     }
 }
 
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub use switch::{carry, current, is, with};
 
 /// Always `false`: bugs can be planted only with the feature `testing`.
-#[cfg(not(feature = "testing"))]
+#[cfg(not(any(test, feature = "testing")))]
 #[inline(always)]
 pub const fn is(_bug: Bug) -> bool {
     false
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 

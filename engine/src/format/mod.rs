@@ -2,6 +2,7 @@
 //! proven. `format-spec/` describes the same byte for byte; `tests/format` compares the two.
 
 pub mod attributes;
+pub mod batch;
 pub mod checksum;
 pub mod code;
 pub mod container;
@@ -9,6 +10,8 @@ pub mod facts;
 mod key;
 pub mod kind;
 pub(crate) mod layout;
+pub mod log;
+pub mod manifest;
 pub mod proven;
 pub mod section;
 pub mod unit;

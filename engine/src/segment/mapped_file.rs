@@ -39,7 +39,13 @@ impl MappedFile {
         known: &[SectionKind],
     ) -> Result<Arc<MappedFile>> {
         let name = FileName::File(file_kind(kind), id);
-        let file = storage.open(name).map_err(|source| Error::io("open", name, source))?;
+        let file = storage.open(name).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::corrupt(name, "file", 0, "a file that the manifest names is missing")
+            }
+            std::io::ErrorKind::InvalidInput => Error::corrupt(name, "file", 0, "it is not a regular file"),
+            _ => Error::io("open", name, source),
+        })?;
         let len = file.len().map_err(|source| Error::io("measure", name, source))?;
         if len != facts.len {
             let what = format!("the manifest states {} bytes, the file has {len}", facts.len);

@@ -95,6 +95,11 @@ impl RowFile {
         self.rows
     }
 
+    /// The file's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        self.file.container().name()
+    }
+
     /// Smallest row number.
     pub(crate) fn first_row(&self) -> u64 {
         self.file.container().footer().first_row

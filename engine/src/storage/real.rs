@@ -324,5 +324,5 @@ fn seeded_nonce() -> u64 {
 }
 
 #[cfg(test)]
-#[path = "real_tests.rs"]
+#[path = "tests/real.rs"]
 mod tests;
