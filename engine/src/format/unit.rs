@@ -48,11 +48,6 @@ impl UnitShape {
         UnitShape { prefix: OFFSET_BASE_BYTES, width: OFFSET_BYTES, per_unit: OFFSETS_PER_UNIT as u64, entries }
     }
 
-    /// Number of entries.
-    pub fn entries(&self) -> u64 {
-        self.entries
-    }
-
     /// Number of units.
     pub fn units(&self) -> u64 {
         self.entries.div_ceil(self.per_unit)

@@ -110,11 +110,6 @@ impl RowFile {
         self.file.container().footer().last_row
     }
 
-    /// What a manifest states about this file.
-    pub(crate) fn facts(&self) -> FileFacts {
-        self.file.container().facts()
-    }
-
     /// The number of the row at an ordinal.
     ///
     /// # Errors
@@ -277,11 +272,13 @@ impl RowFile {
     }
 
     /// Tells how the whole file will be read.
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(crate) fn advise(&self, access: AccessPattern) {
         self.file.advise(access);
     }
 
     /// Asks for the vectors of a range of rows to be read soon.
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(crate) fn prefetch(&self, range: Range<usize>) {
         let start = (range.start as u64).saturating_mul(self.stride as u64);
         let len = (range.len() as u64).saturating_mul(self.stride as u64);
@@ -289,6 +286,7 @@ impl RowFile {
     }
 
     /// Name and bytes of each section.
+    #[allow(dead_code, reason = "statistics do not name sections yet")]
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }

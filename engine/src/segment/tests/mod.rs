@@ -9,3 +9,4 @@ mod ids;
 mod reseal;
 mod rows;
 mod sample;
+mod speed;
