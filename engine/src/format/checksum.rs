@@ -1,5 +1,6 @@
 //! CRC-32 bound to a place: every checksum is started from the file's identity and the unit's position, so a block that
 //! lands in the wrong file or at the wrong offset fails like a damaged one.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use crate::format::mix64;
 use crate::planted::{self, Bug};

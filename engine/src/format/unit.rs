@@ -3,6 +3,7 @@
 //! A unit is up to 4,088 payload bytes and a trailer {used, crc}. Entries of a fixed width never straddle units; a byte stream is
 //! the case of width 1. An offset column puts the start of its first entry in front of each unit (see
 //! [`UnitShape::offsets`]). The last unit is cut to its used bytes, rounded up to 8.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -45,11 +46,6 @@ impl UnitShape {
     /// the unit (0 for the first) .. base + its own end`.
     pub fn offsets(entries: u64) -> Self {
         UnitShape { prefix: OFFSET_BASE_BYTES, width: OFFSET_BYTES, per_unit: OFFSETS_PER_UNIT as u64, entries }
-    }
-
-    /// Number of entries.
-    pub fn entries(&self) -> u64 {
-        self.entries
     }
 
     /// Number of units.
@@ -109,6 +105,12 @@ impl UnitStream {
     /// How the entries lie.
     pub fn shape(&self) -> &UnitShape {
         &self.shape
+    }
+
+    /// How many units were proven so far.
+    #[cfg(test)]
+    pub fn proven_units(&self) -> usize {
+        (0..self.shape.units() as usize).filter(|unit| self.proven.has(*unit)).count()
     }
 
     /// Says that content of this section is wrong, `at` bytes from its start.

@@ -32,7 +32,7 @@ pub(crate) fn write_id_table(
     collection: u128,
     origin: u128,
     kind: IdKind,
-    entries: &mut Vec<IdEntry>,
+    entries: &mut [IdEntry],
     min_seq: u64,
     max_seq: u64,
 ) -> Result<FileFacts> {
@@ -53,7 +53,9 @@ pub(crate) fn write_id_table(
     settle(storage, name, write(writer, entries, &pages, &footer), |facts| {
         let table = IdTable::open(storage, id, collection, origin, kind, facts)?;
         let mut first = None;
-        table.verify(&mut |error| drop(first.get_or_insert(error)));
+        table.verify(&mut |error| {
+            first.get_or_insert(error);
+        });
         first.map_or(Ok(()), Err)
     })
 }
