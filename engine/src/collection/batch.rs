@@ -10,8 +10,8 @@ use crate::format::attributes::encode_attributes;
 use crate::id::{Id, IdRef};
 use crate::index::flat::{check_length, check_vector};
 use crate::kernel::{encode_row, kernels};
-use crate::metric::Metric;
-use crate::options::{Durability, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES};
+use crate::metric::{Metric, RowFormat};
+use crate::options::{Durability, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Schema};
 use crate::value::Attributes;
 
 /// What a committed batch did.
@@ -43,7 +43,6 @@ pub struct Batch<'c> {
     rows: BlockBuilder,
     newest: HashMap<Id, Wanted>,
     error: Option<Error>,
-    stored: Vec<u8>,
 }
 
 /// What the batch as a whole wants of one id.
@@ -67,7 +66,6 @@ impl<'c> Batch<'c> {
             rows: BlockBuilder::new(&shared.schema, shared.collection),
             newest: HashMap::new(),
             error: None,
-            stored: Vec::new(),
         }
     }
 
@@ -152,14 +150,13 @@ impl<'c> Batch<'c> {
         let schema = &self.shared.schema;
         id.check(schema.id_kind())?;
         check_vector("vector", vector, schema)?;
-        let (stored, norm) = store_vector(vector, schema, &mut self.stored)?;
         let entry = self.newest.entry(id.to_owned());
         if insert && matches!(&entry, std::collections::hash_map::Entry::Occupied(o) if o.get().row.is_some()) {
             return Err(already_exists(id, "it is written twice in this batch"));
         }
         let row = self.rows.len();
+        self.rows.push(id, |stored| store_vector(vector, schema, stored))?;
         entry.or_insert(Wanted { must_be_absent: insert, row: None }).row = Some(row);
-        self.rows.push(id, stored, norm);
         Ok(())
     }
 
@@ -227,27 +224,22 @@ impl Put<'_, '_> {
     }
 }
 
-/// Rounds a vector to the row format and takes the length that cosine divides by: that of the rounded vector.
-fn store_vector<'s>(
-    vector: &[f32],
-    schema: &crate::options::Schema,
-    stored: &'s mut Vec<u8>,
-) -> Result<(&'s [u8], f32)> {
-    stored.clear();
-    encode_row(schema.row_format(), vector, stored);
-    let squared = kernels().norm_squared(schema.row_format(), stored);
-    if !squared.is_finite() {
-        return Err(Error::argument(
-            "vector",
-            format!(
-                "has a component beyond the range of {}; use smaller numbers or f32 rows",
-                schema.row_format().name()
-            ),
-        ));
+/// Appends a vector in the row format; the length that cosine divides by, which is that of the rounded vector.
+fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
+    let (format, metric) = (schema.row_format(), schema.metric());
+    let start = stored.len();
+    encode_row(format, vector, stored);
+    if format == RowFormat::F32 && metric != Metric::Cosine {
+        return Ok(0.0);
     }
-    check_length("vector", squared, schema.metric())?;
-    let norm = if schema.metric() == Metric::Cosine { squared.sqrt() as f32 } else { 0.0 };
-    Ok((stored, norm))
+    let squared = kernels().norm_squared(format, &stored[start..]);
+    if !squared.is_finite() {
+        let name = format.name();
+        let what = format!("has a component beyond the range of {name}; use smaller numbers or f32 rows");
+        return Err(Error::argument("vector", what));
+    }
+    check_length("vector", squared, metric)?;
+    Ok(if metric == Metric::Cosine { squared.sqrt() as f32 } else { 0.0 })
 }
 
 pub(super) fn already_exists(id: IdRef<'_>, why: &str) -> Error {

@@ -14,7 +14,8 @@ use super::prepare::{Prepared, Replaced};
 use super::shared::{Shared, Writer, count};
 use crate::delta::{Block, Known, KnownIds};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::options::Durability;
+use crate::format::batch::BatchEncoder;
+use crate::options::{Durability, Schema};
 use crate::planted::{self, Bug};
 use crate::snapshot::View;
 use crate::wal::Frame;
@@ -131,8 +132,7 @@ impl Shared {
         if rolled {
             self.flush_after_roll();
         }
-        let state = mem::replace(&mut *ticket.state.lock(), State::Gone);
-        state
+        mem::replace(&mut *ticket.state.lock(), State::Gone)
     }
 
     /// Everything that waits, up to a commit that wants a sync of its own.
@@ -182,7 +182,7 @@ impl Shared {
             let Some(prepared) = ticket.take() else { continue };
             if prepared.install != install {
                 ticket.set(State::Stale(prepared));
-            } else if let Err(error) = staging.add(writer, ticket, prepared) {
+            } else if let Err(error) = staging.add(&self.schema, writer, ticket, prepared) {
                 ticket.set(State::Done(Err(error)));
             }
         }
@@ -284,13 +284,22 @@ impl Shared {
 
 impl Staging {
     /// Gives a batch its numbers, or refuses it.
-    fn add(&mut self, writer: &Writer, ticket: &Arc<Ticket>, mut prepared: Box<Prepared>) -> Result<()> {
+    fn add(
+        &mut self,
+        schema: &Schema,
+        writer: &Writer,
+        ticket: &Arc<Ticket>,
+        mut prepared: Box<Prepared>,
+    ) -> Result<()> {
         let replaced: Vec<Option<Replaced>> = (0..prepared.len()).map(|i| self.newest(writer, &prepared, i)).collect();
         if let Some(i) = (0..prepared.len()).find(|i| replaced[*i].is_some() && prepared.must_be_absent(*i)) {
             return Err(prepared.conflict(i));
         }
         let kills: Vec<u64> = replaced.iter().flatten().map(|dead| dead.row).collect();
+        let killed = kills.len() as u64;
         let (seq, first_row, rows) = (self.next_seq, self.next_row, prepared.rows());
+        let kills = self.split_upsert(schema, kills, first_row)?;
+        let seq = seq.max(self.next_seq);
         let frame = prepared.encoder.finish(first_row, &kills)?;
         if let Some(known) = &mut self.known {
             remember(known, &prepared, first_row);
@@ -301,13 +310,23 @@ impl Staging {
             durable: false,
             inserted: rows as u64 - replaced_rows,
             replaced: replaced_rows,
-            deleted: kills.len() as u64 - replaced_rows,
+            deleted: killed - replaced_rows,
         };
         self.frames.push((seq, frame));
         self.staged.push(Staged { ticket: ticket.clone(), prepared, seq, first_row, replaced, receipt });
         self.next_seq += 1;
         self.next_row += rows as u64;
         Ok(())
+    }
+
+    /// The planted bug that logs what a batch kills in a record of its own.
+    fn split_upsert(&mut self, schema: &Schema, kills: Vec<u64>, first_row: u64) -> Result<Vec<u64>> {
+        if kills.is_empty() || !planted::is(Bug::SplitUpsert) {
+            return Ok(kills);
+        }
+        self.frames.push((self.next_seq, BatchEncoder::new(schema, 0).finish(first_row, &kills)?));
+        self.next_seq += 1;
+        Ok(Vec::new())
     }
 
     /// The live row of change `i`'s id at this point of the commit order: by the batches staged before it, by the

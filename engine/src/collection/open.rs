@@ -253,7 +253,7 @@ impl Log {
         let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
         for op in batch.ops() {
             if let Op::Put { id, vector, norm, attributes, payload, .. } = op {
-                rows.push(id, vector, norm);
+                rows.push_stored(id, vector, norm);
                 rows.set_attributes(attributes);
                 rows.set_payload(payload);
             }

@@ -8,7 +8,7 @@ use crate::format::batch::BatchEncoder;
 use crate::format::id_key;
 use crate::id::{Id, IdRef};
 use crate::options::MAX_BATCH_BYTES;
-use crate::snapshot::View;
+use crate::snapshot::Version;
 
 /// An id and what the batch demands of it.
 pub(super) struct Change {
@@ -16,7 +16,7 @@ pub(super) struct Change {
     pub(super) must_be_absent: bool,
 }
 
-/// The live row an id had in the state the batch was prepared against.
+/// The live row that a change replaces.
 #[derive(Clone, Copy)]
 pub(super) struct Replaced {
     pub(super) row: u64,
@@ -44,7 +44,8 @@ impl Prepared {
         inserts: Vec<bool>,
         deletes: Vec<Change>,
     ) -> Result<Prepared> {
-        let mut encoder = BatchEncoder::new(&shared.schema);
+        let changes = rows.len() + deletes.len();
+        let mut encoder = BatchEncoder::new(&shared.schema, rows.data_bytes() + changes * 40);
         for i in 0..rows.len() {
             let vector = &rows.vector(i)[..shared.schema.vector_bytes()];
             encoder.put(rows.id(i), vector, rows.norm(i), rows.attributes(i), rows.payload(i))?;
@@ -62,12 +63,11 @@ impl Prepared {
         Ok(prepared)
     }
 
-    /// Finds the rows that the batch replaces, in the current view. No lock; may read files.
+    /// Finds the rows that the batch replaces, in the current files. No lock; may read files.
     pub(super) fn look_up(&mut self, shared: &Shared) -> Result<()> {
-        let view = shared.view.load();
-        let replaced = (0..self.len()).map(|i| find(&view, self.id(i), shared.collection)).collect::<Result<_>>()?;
-        self.replaced = replaced;
-        self.install = view.version.install;
+        let version = shared.view.load().version.clone();
+        self.replaced = (0..self.len()).map(|i| find(&version, self.id(i), shared.collection)).collect::<Result<_>>()?;
+        self.install = version.install;
         Ok(())
     }
 
@@ -102,7 +102,9 @@ impl Prepared {
     }
 }
 
-fn find(view: &View, id: IdRef<'_>, collection: u128) -> Result<Option<Replaced>> {
-    let Some(row) = view.live_row(id_key(id, collection), id)? else { return Ok(None) };
-    Ok(Some(Replaced { row, in_file: view.version.locate_live(row)? }))
+/// The row of an id in the files that no tombstone file kills. What the generations in memory know of the id comes first and
+/// is asked under the commit lock.
+fn find(version: &Version, id: IdRef<'_>, collection: u128) -> Result<Option<Replaced>> {
+    let Some(row) = version.find(id_key(id, collection), id)? else { return Ok(None) };
+    Ok(version.locate_live(row)?.map(|in_file| Replaced { row, in_file: Some(in_file) }))
 }

@@ -188,15 +188,36 @@ impl BlockBuilder {
         self.norms.len()
     }
 
-    /// Appends a row: a checked id, the stored bytes of its vector, the vector's length under cosine (else 0).
-    pub(crate) fn push(&mut self, id: IdRef<'_>, vector: &[u8], norm: f32) {
-        self.vectors.extend_from_slice(vector);
-        self.vectors.resize((self.len() + 1) * self.stride, 0);
-        self.norms.push(norm);
+    /// Appends a row: a checked id, and a closure that appends the stored bytes of its vector and returns the vector's
+    /// length under cosine (else 0). If it fails, nothing is appended.
+    pub(crate) fn push<E>(
+        &mut self,
+        id: IdRef<'_>,
+        store: impl FnOnce(&mut Vec<u8>) -> Result<f32, E>,
+    ) -> Result<(), E> {
+        let start = self.vectors.len();
+        match store(&mut self.vectors) {
+            Ok(norm) => self.norms.push(norm),
+            Err(error) => {
+                self.vectors.truncate(start);
+                return Err(error);
+            }
+        }
+        self.vectors.resize(start + self.stride, 0);
         self.ids.push(id);
         self.attributes.push(&[]);
         self.payloads.push(&[]);
         self.keys.push(id_key(id, self.collection));
+        Ok(())
+    }
+
+    /// Appends a row whose vector is stored already.
+    pub(crate) fn push_stored(&mut self, id: IdRef<'_>, vector: &[u8], norm: f32) {
+        let stored: Result<(), std::convert::Infallible> = self.push(id, |bytes| {
+            bytes.extend_from_slice(vector);
+            Ok(norm)
+        });
+        debug_assert!(stored.is_ok());
     }
 
     /// Sets the encoded attributes of the last row.
@@ -211,10 +232,6 @@ impl BlockBuilder {
 
     pub(crate) fn id(&self, i: usize) -> IdRef<'_> {
         self.ids.get(i)
-    }
-
-    pub(crate) fn key(&self, i: usize) -> u64 {
-        self.keys[i]
     }
 
     /// The stored bytes of one vector, with padding to whole words.
@@ -246,7 +263,7 @@ impl BlockBuilder {
         }
         let mut kept = BlockBuilder::new(schema, self.collection);
         for i in (0..self.len()).filter(|i| keep[*i]) {
-            kept.push(self.id(i), self.vector(i), self.norm(i));
+            kept.push_stored(self.id(i), self.vector(i), self.norm(i));
             kept.set_attributes(self.attributes(i));
             kept.set_payload(self.payload(i));
         }

@@ -52,6 +52,7 @@ pub struct Frame(pub(crate) Vec<u8>);
 
 impl Frame {
     /// The payload.
+    #[cfg(test)]
     pub fn payload(&self) -> &[u8] {
         self.0.get(FRAME_ROOM..).unwrap_or_default()
     }
@@ -67,10 +68,12 @@ pub struct BatchEncoder {
 }
 
 impl BatchEncoder {
-    /// An empty batch of a collection.
-    pub fn new(schema: &Schema) -> Self {
+    /// An empty batch of a collection, with room for about `room` bytes.
+    pub fn new(schema: &Schema, room: usize) -> Self {
+        let mut bytes = Vec::with_capacity(FRAME_ROOM + HEAD + room);
+        bytes.resize(FRAME_ROOM + HEAD, 0);
         BatchEncoder {
-            bytes: vec![0; FRAME_ROOM + HEAD],
+            bytes,
             ids: schema.id_kind(),
             vector_bytes: schema.vector_bytes(),
             puts: 0,
@@ -337,7 +340,7 @@ mod tests {
     }
 
     fn sample(kind: IdKind) -> Frame {
-        let mut encoder = BatchEncoder::new(&schema(kind));
+        let mut encoder = BatchEncoder::new(&schema(kind), 0);
         let ids: [IdRef<'_>; 3] = match kind {
             IdKind::U64 => [7.into(), 8.into(), 9.into()],
             IdKind::Bytes => ["a".into(), "longer id".into(), "x".into()],
@@ -354,7 +357,7 @@ mod tests {
             let frame = sample(kind);
             let view = BatchView::decode(frame.payload(), &schema(kind)).unwrap();
             assert_eq!((view.first_row(), view.kills().collect::<Vec<_>>()), (40, vec![3, 39]));
-            let mut again = BatchEncoder::new(&schema(kind));
+            let mut again = BatchEncoder::new(&schema(kind), 0);
             let mut rows = Vec::new();
             for op in view.ops() {
                 match op {
