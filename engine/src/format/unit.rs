@@ -9,14 +9,17 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use zerocopy::little_endian::U32;
+
 use super::checksum::{crc32, matches, unit_seed};
+use super::layout::layout;
 use super::proven::ProvenBits;
 use crate::error::{Error, Result};
 
 /// Bytes of a whole unit.
 pub const UNIT_BYTES: usize = 4096;
-/// Bytes behind the payload: u32 used, u32 crc.
-pub const TRAILER_BYTES: usize = 8;
+/// Bytes of [`UnitTrailer`].
+pub const TRAILER_BYTES: usize = size_of::<UnitTrailer>();
 /// Most payload bytes of a unit.
 pub const UNIT_PAYLOAD_BYTES: usize = UNIT_BYTES - TRAILER_BYTES;
 /// Entries of an offset column in a whole unit.
@@ -25,6 +28,14 @@ pub const OFFSETS_PER_UNIT: usize = (UNIT_PAYLOAD_BYTES - OFFSET_BASE_BYTES) / O
 pub const OFFSET_BASE_BYTES: usize = 8;
 /// Bytes of one entry of an offset column.
 pub const OFFSET_BYTES: usize = 4;
+
+layout! {
+    /// Behind the payload of a unit.
+    pub struct UnitTrailer: 8 {
+        used: U32,
+        crc: U32,
+    }
+}
 
 /// How the entries of a section lie in its units. Everything else about the section's layout follows from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

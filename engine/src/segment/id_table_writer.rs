@@ -25,7 +25,6 @@ use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 /// # Errors
 /// `InvalidArgument` if there are no entries, too many, equal ones, or rows of too many pages; otherwise what the storage says. A
 /// file that was begun is removed, as far as possible.
-#[expect(clippy::too_many_arguments, reason = "the facts of one file, each from another place")]
 pub(crate) fn write_id_table(
     storage: &dyn Storage,
     id: FileId,

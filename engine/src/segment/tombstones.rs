@@ -72,6 +72,7 @@ impl TombstoneFile {
     }
 
     /// Number of dead rows, at least one.
+    #[allow(dead_code, reason = "merging tombstone files will ask")]
     pub(crate) fn len(&self) -> u64 {
         self.file.container().footer().rows
     }

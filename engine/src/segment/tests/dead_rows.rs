@@ -8,6 +8,7 @@ fn file(rows: &[u64]) -> TombstoneFile {
     TombstoneFile::open(&dir, FILE, COLLECTION, ORIGIN, &facts).unwrap()
 }
 
+/// [DEL-1] [DEL-3]
 #[test]
 fn dead_rows_come_back_whether_few_or_many_in_a_page() {
     let mut draw = Draw(2);
@@ -34,6 +35,7 @@ fn dead_rows_come_back_whether_few_or_many_in_a_page() {
     }
 }
 
+/// [DEL-2]
 #[test]
 fn few_dead_rows_take_two_bytes_each() {
     let rows: Vec<u64> = (0..100_000).map(|i| i * 41).collect();

@@ -8,6 +8,7 @@ fn each_file(files: &Files) -> [(FileName, FileFacts); 3] {
     [(ROW_NAME, files.row_facts), (ID_NAME, files.id_facts), (DEAD_NAME, files.dead_facts)]
 }
 
+/// [SUM-2]
 #[test]
 fn every_flipped_bit_is_found() {
     // The second set has holes, so that bitmaps are there; both have a section with a page of padding in front.
@@ -27,6 +28,7 @@ fn every_flipped_bit_is_found() {
     }
 }
 
+/// [FRAME-7]
 #[test]
 fn every_cut_is_found_also_if_the_manifest_states_the_new_length() {
     let files = Files::new(&[1, 3, 4100, 4102]);

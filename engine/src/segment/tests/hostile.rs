@@ -3,6 +3,7 @@
 
 use super::reseal::reseal;
 use super::sample::*;
+use crate::error::ErrorKind;
 use crate::format::container::{FOOTER_BYTES, Footer, Header};
 use crate::format::layout::Described;
 use crate::format::section::SectionEntry;
@@ -88,6 +89,7 @@ fn every_field_of_header_directory_and_footer_may_hold_anything() {
     }
 }
 
+/// [FRAME-9]
 #[test]
 fn every_place_of_every_section_may_hold_anything() {
     let files = Files::new(NUMBERS);
@@ -137,6 +139,7 @@ fn several_lies_at_once_are_survived() {
     }
 }
 
+/// [FRAME-3]
 #[test]
 fn sections_may_be_dropped_doubled_or_swapped() {
     let files = Files::new(NUMBERS);
@@ -172,6 +175,7 @@ fn sections_may_be_dropped_doubled_or_swapped() {
     }
 }
 
+/// [UNIT-2] [ROW-5] [ROW-8]
 #[test]
 fn lies_about_rows_are_found_by_verify() {
     let files = Files::new(NUMBERS);
@@ -182,7 +186,9 @@ fn lies_about_rows_are_found_by_verify() {
     let attributes = section_offset(&good, 0x0109);
     let seqs = section_offset(&good, 0x0104);
     let bitmaps = section_offset(&good, 0x0102);
-    let cases: [(&str, usize, Vec<u8>); 9] = [
+    let offsets = section_offset(&good, 0x010A);
+    let cases: [(&str, usize, Vec<u8>); 10] = [
+        ("a payload that reaches past all of them", offsets + 8 + 4, vec![0xFF, 0xFF]),
         ("a component that is NaN", vectors, f32::NAN.to_le_bytes().to_vec()),
         ("a norm of zero", vectors + stride - 8, vec![0; 4]),
         ("a norm that is infinite", vectors + stride - 8, f32::INFINITY.to_le_bytes().to_vec()),
@@ -199,11 +205,7 @@ fn lies_about_rows_are_found_by_verify() {
 }
 
 fn entry_of(bytes: &[u8], kind: u32) -> SectionEntry {
-    use zerocopy::FromBytes;
-    let footer_at = bytes.len() - FOOTER_BYTES;
-    let directory = u64::from_le_bytes(bytes[footer_at + 8..footer_at + 16].try_into().unwrap()) as usize;
-    let entries = <[SectionEntry]>::ref_from_bytes(&bytes[directory..footer_at]).unwrap();
-    *entries.iter().find(|entry| entry.kind.get() == kind).unwrap()
+    entries_of(bytes).into_iter().find(|entry| entry.kind.get() == kind).unwrap()
 }
 
 fn section_offset(bytes: &[u8], kind: u32) -> usize {
@@ -215,6 +217,7 @@ fn stream_used(bytes: &[u8], kind: u32) -> usize {
     entry_of(bytes, kind).length.get() as usize - 8
 }
 
+/// [FRAME-6]
 #[test]
 fn counts_far_above_the_file_are_refused_before_anything_is_allocated() {
     let files = Files::new(NUMBERS);
@@ -225,4 +228,74 @@ fn counts_far_above_the_file_are_refused_before_anything_is_allocated() {
             assert!(with_patch(&files, name, &good, footer_at + 24, &rows.to_le_bytes()) > 0);
         }
     }
+}
+
+/// [FRAME-2]
+#[test]
+fn a_newer_version_or_feature_is_no_damage() {
+    let files = Files::new(NUMBERS);
+    let good = files.dir.bytes(ROW_NAME);
+    for at in [8, 20] {
+        let mut bytes = good.clone();
+        bytes[at] = 1;
+        let facts = reseal(&mut bytes);
+        files.dir.put(ROW_NAME, bytes);
+        let error = files.rows.open(&files.dir, &facts).map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnsupportedVersion);
+    }
+}
+
+#[test]
+fn a_section_of_an_unknown_kind_is_refused_only_if_it_says_so() {
+    let files = Files::new(NUMBERS);
+    let good = files.dir.bytes(ROW_NAME);
+    for (flags, opens) in [(0u32, true), (1, false), (2, true), (3, false)] {
+        let mut bytes = good.clone();
+        for at in directory_of(&bytes).step_by(64) {
+            if matches!(bytes[at..at + 4], [0x08 | 0x09, 0x01, 0, 0]) {
+                bytes[at + 1] = 0x7F;
+                bytes[at + 4..at + 8].copy_from_slice(&flags.to_le_bytes());
+            }
+        }
+        let facts = reseal(&mut bytes);
+        files.dir.put(ROW_NAME, bytes);
+        match files.rows.open(&files.dir, &facts) {
+            Ok(file) => {
+                assert!(opens && file.attributes(2).unwrap().is_empty());
+                file.verify(&mut |error| panic!("{error}"));
+            }
+            Err(error) => assert!(!opens && error.kind() == ErrorKind::UnsupportedVersion, "{error:?}"),
+        }
+    }
+}
+
+/// [FRAME-4]
+#[test]
+fn sections_start_at_multiples_of_what_their_size_demands() {
+    let many: Vec<u64> = (0..3_000).filter(|row| row % 5 != 1).collect();
+    for files in [Files::new(NUMBERS), Files::new(&many)] {
+        for name in NAMES {
+            let bytes = files.dir.bytes(name);
+            for entry in entries_of(&bytes) {
+                let wanted = match entry.length.get() {
+                    65_536.. => 65_536,
+                    4_096.. => 4_096,
+                    _ => 64,
+                };
+                assert_eq!(entry.offset.get() % wanted, 0, "{name}: {entry:?}");
+            }
+        }
+    }
+}
+
+/// Where the section directory lies.
+fn directory_of(bytes: &[u8]) -> std::ops::Range<usize> {
+    let footer_at = bytes.len() - FOOTER_BYTES;
+    let start = u64::from_le_bytes(bytes[footer_at + 8..footer_at + 16].try_into().unwrap());
+    start as usize..footer_at
+}
+
+fn entries_of(bytes: &[u8]) -> Vec<SectionEntry> {
+    use zerocopy::FromBytes;
+    <[SectionEntry]>::ref_from_bytes(&bytes[directory_of(bytes)]).unwrap().to_vec()
 }

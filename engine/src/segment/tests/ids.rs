@@ -27,6 +27,7 @@ fn every_id_is_found_and_absent_ones_are_not() {
     }
 }
 
+/// [IDT-3]
 #[test]
 fn of_several_rows_the_largest_that_is_accepted_is_given() {
     // 1,500 rows under one key cross units; keys around it must not be offered.
@@ -45,6 +46,7 @@ fn of_several_rows_the_largest_that_is_accepted_is_given() {
     assert_eq!(offered, (0..1_500).rev().map(|row| row * 4_000).collect::<Vec<_>>());
 }
 
+/// [IDT-4]
 #[test]
 fn the_smallest_and_the_largest_key_and_far_rows_come_back() {
     let entries = vec![
@@ -61,6 +63,7 @@ fn the_smallest_and_the_largest_key_and_far_rows_come_back() {
     assert_eq!(table.iter().collect::<crate::Result<Vec<_>>>().unwrap(), sorted);
 }
 
+/// [FRAME-8] [IDT-2]
 #[test]
 fn a_lookup_touches_one_unit_of_the_filter_and_one_of_the_entries() {
     let (_dir, table) = table((0..100_000).map(|id| IdEntry { key: mix64(id), row: id }).collect());
@@ -87,6 +90,7 @@ fn a_table_agrees_with_a_map() {
     }
 }
 
+/// [IDT-1]
 #[test]
 fn entries_that_make_no_table_are_refused() {
     let dir = BytesDir::default();

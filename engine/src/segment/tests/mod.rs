@@ -9,4 +9,5 @@ mod ids;
 mod reseal;
 mod rows;
 mod sample;
+mod spec;
 mod speed;

@@ -31,6 +31,7 @@ fn check_all(rows: &Rows) {
     }
 }
 
+/// [ROW-5]
 #[test]
 fn rows_of_every_layout_come_back() {
     for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
@@ -44,6 +45,7 @@ fn rows_of_every_layout_come_back() {
     }
 }
 
+/// [ROW-4]
 #[test]
 fn runs_holes_and_far_pages_keep_their_row_numbers() {
     let mut draw = Draw(1);
@@ -71,12 +73,14 @@ fn runs_holes_and_far_pages_keep_their_row_numbers() {
     }
 }
 
+/// [ROW-8]
 #[test]
 fn long_columns_cross_units_and_blocks() {
     let rows = Rows::new(layout(4, RowFormat::F32, Metric::L2, IdKind::Bytes), 0..5_000, true);
     check_all(&rows);
 }
 
+/// [ROW-7] [ROW-9]
 #[test]
 fn the_largest_row_comes_back() {
     let mut rows = Rows::new(layout(2, RowFormat::F32, Metric::L2, IdKind::Bytes), 0..4, true);
@@ -87,6 +91,7 @@ fn the_largest_row_comes_back() {
     check_all(&rows);
 }
 
+/// [FRAME-5] [ROW-2]
 #[test]
 fn columns_without_content_take_no_section() {
     let dir = BytesDir::default();
@@ -117,6 +122,7 @@ fn texts_shrink_and_noise_costs_little() {
     assert!(stored(&rows) < 400_000 + 400_000 / 500);
 }
 
+/// [ROW-3]
 #[test]
 fn the_same_rows_make_the_same_bytes() {
     let rows = Rows::new(SMALL, (0..3_000).filter(|row| row % 7 != 0), true);
@@ -136,6 +142,7 @@ fn a_padded_vector_is_the_same_as_one_without_padding() {
     assert!(a.bytes(ROW_NAME) == b.bytes(ROW_NAME));
 }
 
+/// [ROW-1]
 #[test]
 fn rows_that_cannot_be_stored_are_refused_and_leave_no_file() {
     let good = Rows::new(SMALL, 0..3, true);
@@ -183,6 +190,7 @@ fn a_source_that_fails_leaves_no_file() {
     assert!(dir.names().is_empty());
 }
 
+/// [ROW-6]
 #[test]
 fn damage_to_a_vector_is_found_at_its_first_touch_and_only_there() {
     let dir = BytesDir::default();
@@ -203,6 +211,7 @@ fn damage_to_a_vector_is_found_at_its_first_touch_and_only_there() {
     assert!(file.prove_vectors(299..301).is_err());
 }
 
+/// [FRAME-1]
 #[test]
 fn another_collection_origin_layout_or_file_is_refused() {
     let dir = BytesDir::default();

@@ -3,12 +3,12 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use super::bytes_dir::BytesDir;
 use super::sample::*;
 use crate::format::mix64;
 use crate::id::IdKind;
 use crate::metric::{Metric, RowFormat};
-use crate::segment::{IdEntry, IdTable, write_id_table};
+use crate::segment::{IdEntry, IdTable, RowFile, write_id_table, write_row_file};
+use crate::storage::RealDir;
 
 fn time(what: &str, unit: &str, count: f64, work: impl FnOnce()) {
     let start = Instant::now();
@@ -19,12 +19,17 @@ fn time(what: &str, unit: &str, count: f64, work: impl FnOnce()) {
 #[test]
 #[ignore = "prints times, asserts nothing"]
 fn times_of_rows() {
-    let dir = BytesDir::default();
+    let place = tempfile::tempdir().unwrap();
+    let dir = RealDir::create(place.path().join("c")).unwrap();
     let rows = Rows::new(layout(128, RowFormat::F32, Metric::L2, IdKind::U64), 0..200_000, false);
     let mut facts = Default::default();
-    time("write and check", "ns/row", 200_000.0, || facts = rows.write(&dir).unwrap());
+    time("write and check", "ns/row", 200_000.0, || {
+        facts = write_row_file(&dir, FILE, COLLECTION, ORIGIN, &rows.layout, &rows).unwrap();
+    });
     let mut file = None;
-    time("open", "us", 1_000.0, || file = Some(rows.open(&dir, &facts).unwrap()));
+    time("open", "us", 1_000.0, || {
+        file = Some(RowFile::open(&dir, FILE, COLLECTION, ORIGIN, &rows.layout, &facts).unwrap())
+    });
     let file = file.unwrap();
     let scan = || {
         let words = file.vectors().as_chunks::<8>().0;
@@ -40,7 +45,8 @@ fn times_of_rows() {
 #[test]
 #[ignore = "prints times, asserts nothing"]
 fn times_of_ids() {
-    let dir = BytesDir::default();
+    let place = tempfile::tempdir().unwrap();
+    let dir = RealDir::create(place.path().join("c")).unwrap();
     let count = 1_000_000u64;
     let mut entries: Vec<IdEntry> = (0..count).map(|id| IdEntry { key: mix64(id), row: id }).collect();
     let mut facts = Default::default();
