@@ -11,8 +11,7 @@ const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../demo/data");
 fn the_demo_survives_its_kills_and_can_be_run_again() {
     let place = Place::new();
     let ran = place.run(&["demo", "--dir", "c", "--data", DATA, "--kills", "2"]).expect_code(0);
-    for part in ["recall@10 over 200 queries against the shipped answers: 1.000", "0 lost", "sound", "try:"]
-    {
+    for part in ["recall@10 over 200 queries against the shipped answers: 1.000", "0 lost", "sound", "try:"] {
         assert!(ran.out.contains(part), "{part} is missing in:\n{}", ran.out);
     }
     let ran = place.run(&["demo", "--dir", "c", "--data", DATA, "--kills", "1", "--json"]).expect_code(0);

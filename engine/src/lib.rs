@@ -37,3 +37,8 @@ pub use options::{
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};
+
+/// The README's programs, so that the tests run them.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

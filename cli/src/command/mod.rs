@@ -16,7 +16,7 @@ use stratavec::{Collection, Id, OpenOptions};
 pub use create::create;
 pub use delete::delete;
 pub use get::get;
-pub use import::{Job, import};
+pub use import::{Imported, Job, import};
 pub use search::search;
 pub use stats::{show as show_stats, stats};
 pub use usage::{greet, usage_failure};

@@ -17,7 +17,7 @@ use crate::screen::{Screen, Tone};
 use crate::words;
 
 /// The writer lives at least and at most so long after its first acknowledgement.
-const LIFE_MS: std::ops::Range<u64> = 10..160;
+const LIFE_MS: std::ops::Range<u64> = 5..70;
 /// How long a writer may take to its first acknowledgement.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -230,6 +230,7 @@ impl Shared {
             return fail(staged, error);
         }
         count(&self.counters.log_bytes, wal.len() - before);
+        self.keep_buffers(frames);
         let durable = staged.iter().any(|s| s.ticket.durability != Durability::Os);
         if durable {
             let synced = if planted::is(Bug::AckBeforeSync) { Ok(()) } else { wal.sync() };
@@ -324,7 +325,7 @@ impl Staging {
         if kills.is_empty() || !planted::is(Bug::SplitUpsert) {
             return Ok(kills);
         }
-        self.frames.push((self.next_seq, BatchEncoder::new(schema, 0).finish(first_row, &kills)?));
+        self.frames.push((self.next_seq, BatchEncoder::new(schema, Vec::new(), 0).finish(first_row, &kills)?));
         self.next_seq += 1;
         Ok(Vec::new())
     }

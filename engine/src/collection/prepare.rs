@@ -45,7 +45,7 @@ impl Prepared {
         deletes: Vec<Change>,
     ) -> Result<Prepared> {
         let changes = rows.len() + deletes.len();
-        let mut encoder = BatchEncoder::new(&shared.schema, rows.data_bytes() + changes * 40);
+        let mut encoder = BatchEncoder::new(&shared.schema, shared.spare_buffer(), rows.data_bytes() + changes * 40);
         for i in 0..rows.len() {
             let vector = &rows.vector(i)[..shared.schema.vector_bytes()];
             encoder.put(rows.id(i), vector, rows.norm(i), rows.attributes(i), rows.payload(i))?;

@@ -1,7 +1,7 @@
 //! What all threads of a handle share, and the order of its locks.
 //!
-//! Lock order, outermost first: `flushing` (one flush at a time) > `writer` (the commit lock) > `pending` and `queue`
-//! (leaves: held for a few instructions, nothing is taken inside). Reads take none of them: they load `view`.
+//! Lock order, outermost first: `flushing` (one flush at a time) > `writer` (the commit lock) > `pending`, `queue`,
+//! `spare` (leaves: held for a few instructions, nothing is taken inside). Reads take none of them: they load `view`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,10 +20,14 @@ use crate::manifest;
 use crate::options::{OpenOptions, RecoveryReport, Schema};
 use crate::snapshot::{Version, View};
 use crate::storage::{FileId, FileKind, FileName, LockGuard, Storage};
-use crate::wal::{WalHead, WalWriter};
+use crate::wal::{Frame, WalHead, WalWriter};
 
 /// Generations that may wait for their flush before commits wait too.
 pub(super) const MAX_FROZEN: usize = 2;
+
+/// Buffers kept for log records, and the largest that is kept.
+const SPARE_BUFFERS: usize = 2;
+const SPARE_BYTES: usize = 4 << 20;
 
 /// One open collection.
 pub(super) struct Shared {
@@ -44,6 +48,8 @@ pub(super) struct Shared {
     next_file: AtomicU64,
     poison: OnceLock<Error>,
     closed: AtomicBool,
+    /// Memory of log records that were written, to build the next ones in: fresh memory costs more than the copy.
+    spare: Mutex<Vec<Vec<u8>>>,
     pub(super) counters: Counters,
     pub(super) recovery: RecoveryReport,
     _lock: Box<dyn LockGuard>,
@@ -139,6 +145,7 @@ impl Shared {
             next_file: AtomicU64::new(opened.next_file),
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
+            spare: Mutex::new(Vec::new()),
             counters: Counters::default(),
             recovery: opened.recovery,
             schema: Arc::new(opened.schema),
@@ -203,6 +210,22 @@ impl Shared {
 
     pub(super) fn durable_seq(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// Memory for a log record.
+    pub(super) fn spare_buffer(&self) -> Vec<u8> {
+        self.spare.lock().pop().unwrap_or_default()
+    }
+
+    /// Keeps the memory of a few records of ordinary size.
+    pub(super) fn keep_buffers(&self, frames: Vec<(u64, Frame)>) {
+        let mut spare = self.spare.lock();
+        for (_, frame) in frames {
+            let buffer = frame.into_buffer();
+            if spare.len() < SPARE_BUFFERS && (64 << 10..=SPARE_BYTES).contains(&buffer.capacity()) {
+                spare.push(buffer);
+            }
+        }
     }
 
     /// The receipt of a batch with nothing in it.

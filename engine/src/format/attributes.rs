@@ -7,6 +7,7 @@
 //!       6 list of strings (varint count, then strings) · 7 timestamp (8 bytes, i64 microseconds)
 //! ```
 //! No attributes at all are no bytes at all.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use super::varint::{read_varint, write_varint};
 use crate::error::{Error, Result};

@@ -22,6 +22,7 @@ proptest! {
         prop_assert_eq!(decode_attributes(&encoded), Ok(attributes));
     }
 
+    /// [ATTR-2]
     #[test]
     fn whatever_decodes_has_one_spelling(mut bytes in prop::collection::vec(0u8..9, 0..40), at in any::<prop::sample::Index>(), b in any::<u8>()) {
         if !bytes.is_empty() {
@@ -38,6 +39,7 @@ fn one(name: &str, value: Value) -> Attributes {
     Attributes::from([(name.to_owned(), value)])
 }
 
+/// [ATTR-3] [ATTR-5]
 #[test]
 fn nan_empty_names_and_too_many_bytes_are_refused_by_name() {
     let long = "n".repeat(256);
@@ -56,6 +58,7 @@ fn nan_empty_names_and_too_many_bytes_are_refused_by_name() {
     assert!(decode_attributes(&encoded).is_ok());
 }
 
+/// [ATTR-1] [ATTR-4]
 #[test]
 fn missing_null_and_empty_are_three_things() {
     assert!(encode_attributes(&Attributes::new()).unwrap().is_empty());

@@ -51,6 +51,11 @@ pub const FRAME_ROOM: usize = 32;
 pub struct Frame(pub(crate) Vec<u8>);
 
 impl Frame {
+    /// The memory, to build another in.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.0
+    }
+
     /// The payload.
     #[cfg(test)]
     pub fn payload(&self) -> &[u8] {
@@ -68,9 +73,11 @@ pub struct BatchEncoder {
 }
 
 impl BatchEncoder {
-    /// An empty batch of a collection, with room for about `room` bytes.
-    pub fn new(schema: &Schema, room: usize) -> Self {
-        let mut bytes = Vec::with_capacity(FRAME_ROOM + HEAD + room);
+    /// An empty batch of a collection, built in `buffer`, with room for about `room` bytes.
+    pub fn new(schema: &Schema, buffer: Vec<u8>, room: usize) -> Self {
+        let mut bytes = buffer;
+        bytes.clear();
+        bytes.reserve(FRAME_ROOM + HEAD + room);
         bytes.resize(FRAME_ROOM + HEAD, 0);
         BatchEncoder {
             bytes,
@@ -340,7 +347,7 @@ mod tests {
     }
 
     fn sample(kind: IdKind) -> Frame {
-        let mut encoder = BatchEncoder::new(&schema(kind), 0);
+        let mut encoder = BatchEncoder::new(&schema(kind), Vec::new(), 0);
         let ids: [IdRef<'_>; 3] = match kind {
             IdKind::U64 => [7.into(), 8.into(), 9.into()],
             IdKind::Bytes => ["a".into(), "longer id".into(), "x".into()],
@@ -357,7 +364,7 @@ mod tests {
             let frame = sample(kind);
             let view = BatchView::decode(frame.payload(), &schema(kind)).unwrap();
             assert_eq!((view.first_row(), view.kills().collect::<Vec<_>>()), (40, vec![3, 39]));
-            let mut again = BatchEncoder::new(&schema(kind), 0);
+            let mut again = BatchEncoder::new(&schema(kind), Vec::new(), 0);
             let mut rows = Vec::new();
             for op in view.ops() {
                 match op {

@@ -1,5 +1,6 @@
 //! CRC-32 bound to a place: every checksum is started from the file's identity and the unit's position, so a block that
 //! lands in the wrong file or at the wrong offset fails like a damaged one.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use crate::format::mix64;
 use crate::planted::{self, Bug};
@@ -33,4 +34,19 @@ pub fn unit_crc(file_seed: u32, offset: u64, bytes: &[u8]) -> u32 {
 /// Whether a checksum that was computed is the one that was stored.
 pub fn matches(found: u32, stored: u32) -> bool {
     found == stored || planted::is(Bug::AcceptBadCrc)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Computed with zlib's `crc32` and the formulas of `format-spec/container.md` alone.
+    #[test]
+    fn checksums_are_those_of_the_specification() {
+        let seed = file_seed(7 << 64 | 99);
+        assert_eq!((mix64(0), seed), (0xe220a8397b1dcdaf, 0x635e12c6));
+        assert_eq!(unit_seed(seed, 0x12_3456_7890), 0x25d4ddd6);
+        assert_eq!(unit_crc(seed, 0x12_3456_7890, b"stratavec"), 0x5e0fec0f);
+        assert_eq!(crc32(crc32(5, b"strata"), b"vec"), crc32(5, b"stratavec"));
+    }
 }

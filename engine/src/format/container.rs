@@ -8,6 +8,7 @@
 //! ```
 //! Opening reads these three and nothing else. A section's own checksums are bound to the file id and to their offset; the
 //! directory entries, the offsets and the file's length are under the root, and the manifest states the root.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::Arc;
 
@@ -22,9 +23,9 @@ use super::section::{FLAG_REQUIRED, Section, SectionEntry};
 use crate::error::{Error, ErrorKind, Result};
 
 /// First bytes of every immutable file. The line ends in it are destroyed by transfers that take it for text.
-pub const MAGIC: [u8; 8] = [0x89, b'S', b'V', b'E', b'C', 0x0D, 0x0A, 0x1A];
-/// First bytes of the footer's last eight.
-pub const FOOTER_MAGIC: [u8; 4] = *b"SVFT";
+pub const MAGIC: [u8; 8] = *b"STVSEG\r\n";
+/// Stands in front of the root checksum at the end of the file.
+pub const FOOTER_MAGIC: [u8; 4] = *b"STVF";
 /// The version that this build writes. 0 is provisional: files of it may become unreadable.
 pub const FORMAT_VERSION: u16 = 0;
 /// Bytes of [`Header`].
@@ -261,12 +262,12 @@ fn verify_header(bytes: &[u8], wanted: &Identity<'_>) -> Result<u32> {
         ));
     }
     let is = (header.file_kind.get(), header.file_id.get(), header.collection_id.get());
+    let kind = ContainerKind::from_number(is.0).map_or("file of an unknown kind", ContainerKind::name);
     if is != (wanted.kind as u16, wanted.file_id, wanted.collection) {
         return Err(corrupt(
             8,
             format!(
-                "it is a file of kind {}, id {:032x}, collection {:032x}; wanted is a {}, id {:032x}, collection {:032x}",
-                is.0,
+                "it is a {kind}, id {:032x}, collection {:032x}; wanted is a {}, id {:032x}, collection {:032x}",
                 is.1,
                 is.2,
                 wanted.kind.name(),

@@ -45,6 +45,7 @@ pub struct SectionKind(pub u32);
 
 macro_rules! section_kinds {
     ($($(#[$doc:meta])* $constant:ident = $number:literal, $name:literal;)*) => {
+        #[allow(dead_code, reason = "reserved numbers stand here so that nobody gives them twice")]
         impl SectionKind {
             $($(#[$doc])* pub const $constant: SectionKind = SectionKind($number);)*
 

@@ -1,4 +1,5 @@
 //! Which pieces of a file have passed their check.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

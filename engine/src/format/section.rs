@@ -1,4 +1,5 @@
 //! Sections: aligned regions of a file, each with a kind, a checksum scheme and a length that follows from its entries.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use zerocopy::little_endian::{U32, U64};
 

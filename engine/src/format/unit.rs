@@ -3,19 +3,23 @@
 //! A unit is up to 4,088 payload bytes and a trailer {used, crc}. Entries of a fixed width never straddle units; a byte stream is
 //! the case of width 1. An offset column puts the start of its first entry in front of each unit (see
 //! [`UnitShape::offsets`]). The last unit is cut to its used bytes, rounded up to 8.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
+use zerocopy::little_endian::U32;
+
 use super::checksum::{crc32, matches, unit_seed};
+use super::layout::layout;
 use super::proven::ProvenBits;
 use crate::error::{Error, Result};
 
 /// Bytes of a whole unit.
 pub const UNIT_BYTES: usize = 4096;
-/// Bytes behind the payload: u32 used, u32 crc.
-pub const TRAILER_BYTES: usize = 8;
+/// Bytes of [`UnitTrailer`].
+pub const TRAILER_BYTES: usize = size_of::<UnitTrailer>();
 /// Most payload bytes of a unit.
 pub const UNIT_PAYLOAD_BYTES: usize = UNIT_BYTES - TRAILER_BYTES;
 /// Entries of an offset column in a whole unit.
@@ -24,6 +28,14 @@ pub const OFFSETS_PER_UNIT: usize = (UNIT_PAYLOAD_BYTES - OFFSET_BASE_BYTES) / O
 pub const OFFSET_BASE_BYTES: usize = 8;
 /// Bytes of one entry of an offset column.
 pub const OFFSET_BYTES: usize = 4;
+
+layout! {
+    /// Behind the payload of a unit.
+    pub struct UnitTrailer: 8 {
+        used: U32,
+        crc: U32,
+    }
+}
 
 /// How the entries of a section lie in its units. Everything else about the section's layout follows from this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +57,6 @@ impl UnitShape {
     /// the unit (0 for the first) .. base + its own end`.
     pub fn offsets(entries: u64) -> Self {
         UnitShape { prefix: OFFSET_BASE_BYTES, width: OFFSET_BYTES, per_unit: OFFSETS_PER_UNIT as u64, entries }
-    }
-
-    /// Number of entries.
-    pub fn entries(&self) -> u64 {
-        self.entries
     }
 
     /// Number of units.
@@ -109,6 +116,12 @@ impl UnitStream {
     /// How the entries lie.
     pub fn shape(&self) -> &UnitShape {
         &self.shape
+    }
+
+    /// How many units were proven so far.
+    #[cfg(test)]
+    pub fn proven_units(&self) -> usize {
+        (0..self.shape.units() as usize).filter(|unit| self.proven.has(*unit)).count()
     }
 
     /// Says that content of this section is wrong, `at` bytes from its start.

@@ -16,6 +16,7 @@ fn encode(width: usize, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+/// [UNIT-1]
 #[test]
 fn entries_of_every_width_come_back_and_never_straddle_units() {
     for width in [1, 2, 7, 8, 12, 64, 528, 4087, 4088] {
@@ -50,6 +51,7 @@ fn a_byte_stream_gives_every_range_borrowed_within_a_unit_and_joined_across() {
     assert!(units.bytes(&bytes, 0..10_001).is_err() && units.bytes(&bytes, u64::MAX..u64::MAX).is_err());
 }
 
+/// [UNIT-4]
 #[test]
 fn an_offset_column_gives_ranges_that_follow_each_other() {
     let lens: Vec<usize> = (0..2_500).map(|i| i * 7 % 90).collect();
@@ -68,6 +70,7 @@ fn an_offset_column_gives_ranges_that_follow_each_other() {
     assert!(units.offsets(&bytes, 2_500).is_err());
 }
 
+/// [UNIT-3]
 #[test]
 fn every_bit_of_every_unit_is_covered_and_damage_stays_within_its_unit() {
     let content = vec![9u8; 5_000];
@@ -82,6 +85,7 @@ fn every_bit_of_every_unit_is_covered_and_damage_stays_within_its_unit() {
     }
 }
 
+/// [SUM-1]
 #[test]
 fn a_unit_at_another_place_or_in_another_file_is_damage() {
     let bytes = encode(8, &[5; 8 * 511 * 2]);

@@ -1,4 +1,5 @@
 //! Numbers in as few bytes as they need: seven bits a byte, low bits first, the high bit says that more follow (LEB128).
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 /// Appends a number.
 pub fn write_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -9,13 +9,17 @@
 //! same on all of them, bit for bit.
 
 mod arch;
+pub mod code;
 mod dispatch;
 mod distance;
 mod element;
+mod lanes;
+mod rotation;
 mod topk;
 
 pub use arch::Kernels;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
 pub use element::{decode_row, encode_row};
+pub use rotation::{PADDING, Rotation, SplitMix64, padded_dim};
 pub use topk::TopK;

@@ -5,13 +5,12 @@ use zerocopy::{FromBytes, IntoBytes};
 use super::{FileEntry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::{file_seed, unit_crc};
+use crate::format::code::Code;
 use crate::format::manifest::{
     COPY_ALIGN, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail,
     TABLE_IGNORABLE, TableHead, TableKind,
 };
-use crate::id::IdKind;
-use crate::metric::{Metric, RowFormat};
-use crate::options::{IndexKind, Schema};
+use crate::options::Schema;
 use crate::planted::{self, Bug};
 use crate::storage::{FileId, FileName};
 
@@ -87,10 +86,10 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         covered_seq: manifest.covered_seq.into(),
         first_wal: manifest.first_wal.to_u128().to_le_bytes(),
         dim: (schema.dim() as u32).into(),
-        metric: metric_byte(schema.metric()),
-        ids: ids_byte(schema.id_kind()),
-        rows: rows_byte(schema.row_format()),
-        index: index_byte(schema.index_kind()),
+        metric: schema.metric().code(),
+        ids: schema.id_kind().code(),
+        rows: schema.row_format().code(),
+        index: schema.index_kind().code(),
         seed: schema.random_seed().into(),
         reserved: [0; 48],
     }
@@ -111,21 +110,6 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
 
 /// Families that a row file provides: vectors (1), ids and sequence numbers (2), attributes and payloads (4).
 const ALL_FAMILIES: u32 = 7;
-
-macro_rules! byte_of {
-    ($encode:ident, $decode:ident, $type:ty { $($value:path = $byte:literal),* }) => {
-        fn $encode(value: $type) -> u8 {
-            match value { $($value => $byte),* }
-        }
-        fn $decode(byte: u8) -> Option<$type> {
-            match byte { $($byte => Some($value),)* _ => None }
-        }
-    };
-}
-byte_of!(metric_byte, read_metric, Metric { Metric::L2 = 1, Metric::Cosine = 2, Metric::InnerProduct = 3 });
-byte_of!(ids_byte, read_ids, IdKind { IdKind::U64 = 1, IdKind::Bytes = 2 });
-byte_of!(rows_byte, read_rows, RowFormat { RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3 });
-byte_of!(index_byte, read_index, IndexKind { IndexKind::Flat = 1 });
 
 /// Reads a manifest file: the first copy that is whole, and whether that is the second.
 pub(super) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
@@ -215,10 +199,10 @@ fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str>
         return Err("reserved bytes are not zero");
     }
     let unknown = "the schema holds a value this version does not know";
-    let schema = Schema::new(head.dim.get() as usize, read_metric(head.metric).ok_or(unknown)?)
-        .ids(read_ids(head.ids).ok_or(unknown)?)
-        .rows(read_rows(head.rows).ok_or(unknown)?)
-        .index(read_index(head.index).ok_or(unknown)?)
+    let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
+        .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)
+        .rows(Code::from_code(head.rows.into()).ok_or(unknown)?)
+        .index(Code::from_code(head.index.into()).ok_or(unknown)?)
         .seed(head.seed.get());
     schema.check().map_err(|_| "the dimension is out of range")?;
     Ok(Manifest {
@@ -326,6 +310,8 @@ pub(super) const MAX_FILE_BYTES: u64 = 2 * MAX_MANIFEST_BYTES + COPY_ALIGN;
 mod tests {
     use super::*;
     use crate::format::FileFacts;
+    use crate::id::IdKind;
+    use crate::metric::{Metric, RowFormat};
 
     fn sample() -> Manifest {
         let schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(RowFormat::Bf16).seed(9);

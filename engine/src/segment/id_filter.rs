@@ -101,6 +101,7 @@ mod tests {
         filter_block_has(&bytes[block * 64..][..64], key)
     }
 
+    /// [IDT-5]
     #[test]
     fn no_key_is_missed_and_few_absent_ones_pass() {
         for count in [1u64, 51, 52, 5_000, 100_000] {

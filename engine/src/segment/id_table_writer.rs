@@ -25,14 +25,13 @@ use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 /// # Errors
 /// `InvalidArgument` if there are no entries, too many, equal ones, or rows of too many pages; otherwise what the storage says. A
 /// file that was begun is removed, as far as possible.
-#[expect(clippy::too_many_arguments, reason = "the facts of one file, each from another place")]
 pub(crate) fn write_id_table(
     storage: &dyn Storage,
     id: FileId,
     collection: u128,
     origin: u128,
     kind: IdKind,
-    entries: &mut Vec<IdEntry>,
+    entries: &mut [IdEntry],
     min_seq: u64,
     max_seq: u64,
 ) -> Result<FileFacts> {
@@ -53,7 +52,9 @@ pub(crate) fn write_id_table(
     settle(storage, name, write(writer, entries, &pages, &footer), |facts| {
         let table = IdTable::open(storage, id, collection, origin, kind, facts)?;
         let mut first = None;
-        table.verify(&mut |error| drop(first.get_or_insert(error)));
+        table.verify(&mut |error| {
+            first.get_or_insert(error);
+        });
         first.map_or(Ok(()), Err)
     })
 }

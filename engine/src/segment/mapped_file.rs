@@ -68,10 +68,12 @@ impl MappedFile {
         &self.container
     }
 
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(super) fn advise(&self, access: AccessPattern) {
         self.mapping.advise(access);
     }
 
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(super) fn prefetch(&self, at: u64, len: u64) {
         self.mapping.prefetch(at, len);
     }
@@ -253,8 +255,10 @@ impl UnitSection {
         self.section.entries
     }
 
-    pub(super) fn bytes_in_file(&self) -> u64 {
-        self.section.len
+    /// How many units were proven so far.
+    #[cfg(test)]
+    pub(super) fn proven_units(&self) -> usize {
+        self.units.proven_units()
     }
 
     pub(super) fn entry(&self, index: u64) -> Result<&[u8]> {

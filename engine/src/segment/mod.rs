@@ -3,6 +3,7 @@
 //! Each is written once in bounded memory, synced, opened again and checked through the read path before anybody names it. Readers
 //! prove what they touch when they first touch it, and survive any content: a false byte is an error with a place, never a
 //! panic, a wild read or an allocation that the file's real length does not cover.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod blob;
 mod file_writer;

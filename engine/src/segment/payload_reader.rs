@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
 use super::blob::verify_offsets;
@@ -19,6 +20,14 @@ pub(super) struct PayloadColumn {
     offsets: UnitSection,
     table: UnitSection,
     blocks: Section,
+    /// The block unpacked last: rows are often read in order.
+    last: Mutex<Option<(u64, Arc<Unpacked>)>>,
+}
+
+/// A block, decoded.
+struct Unpacked {
+    entry: BlockEntry,
+    raw: Vec<u8>,
 }
 
 impl PayloadColumn {
@@ -34,7 +43,7 @@ impl PayloadColumn {
         let table =
             file.require(SectionKind::ROW_PAYLOAD_TABLE, Scheme::Units, size_of::<BlockEntry>(), blocks.entries)?;
         let (offsets, table) = (UnitSection::new(file, offsets)?, UnitSection::new(file, table)?);
-        Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks }))
+        Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
     }
 
     /// The payload of one row; empty if it has none.
@@ -46,15 +55,30 @@ impl PayloadColumn {
         if range.end - range.start > MAX_PAYLOAD_BYTES as u64 {
             return Err(self.offsets.corrupt(row, format!("the payload of row {row} is longer than the cap")));
         }
-        let (entry, raw) = self.block(self.block_of(range.start)?)?;
-        let inside = |at: u64| at.checked_sub(entry.raw_start.get()).and_then(|at| usize::try_from(at).ok());
+        let block = self.recent_block(self.block_of(range.start)?)?;
+        let inside = |at: u64| at.checked_sub(block.entry.raw_start.get()).and_then(|at| usize::try_from(at).ok());
         let slice = match (inside(range.start), inside(range.end)) {
-            (Some(start), Some(end)) => raw.get(start..end),
+            (Some(start), Some(end)) => block.raw.get(start..end),
             _ => None,
         };
         slice
             .map(<[u8]>::to_vec)
             .ok_or_else(|| self.offsets.corrupt(row, format!("the payload of row {row} leaves its block")))
+    }
+
+    /// A block, from memory if it was the last; a reader never waits for another.
+    fn recent_block(&self, index: u64) -> Result<Arc<Unpacked>> {
+        if let Some(last) = self.last.try_lock()
+            && let Some((block, unpacked)) = &*last
+            && *block == index
+        {
+            return Ok(unpacked.clone());
+        }
+        let unpacked = Arc::new(self.block(index)?);
+        if let Some(mut last) = self.last.try_lock() {
+            *last = Some((index, unpacked.clone()));
+        }
+        Ok(unpacked)
     }
 
     /// The block that holds a place among the payloads.
@@ -77,7 +101,7 @@ impl PayloadColumn {
     }
 
     /// A block, decoded: never longer than [`MAX_PAYLOAD_BYTES`], never more than [`MAX_RATIO`] times what is stored.
-    fn block(&self, index: u64) -> Result<(BlockEntry, Vec<u8>)> {
+    fn block(&self, index: u64) -> Result<Unpacked> {
         let entry = self.entry(index)?;
         let block = self.file.check_block(&self.blocks, entry.stored_start.get())?;
         let corrupt =
@@ -94,11 +118,11 @@ impl PayloadColumn {
             return Err(corrupt("its lengths do not fit its codec"));
         }
         if header.codec.get() == CODEC_RAW {
-            return Ok((entry, body.to_vec()));
+            return Ok(Unpacked { entry, raw: body.to_vec() });
         }
         let mut raw = vec![0; raw_len];
         match lz4_flex::block::decompress_into(body, &mut raw) {
-            Ok(len) if len == raw_len => Ok((entry, raw)),
+            Ok(len) if len == raw_len => Ok(Unpacked { entry, raw }),
             Ok(len) => Err(corrupt(&format!("it unpacks to {len} bytes, not {raw_len}"))),
             Err(problem) => Err(corrupt(&format!("it does not unpack: {problem}"))),
         }
@@ -111,7 +135,9 @@ impl PayloadColumn {
         let mut ends = Vec::new();
         for index in 0..self.table.entries() {
             match self.block(index) {
-                Ok((entry, raw)) if (entry.raw_start.get(), entry.stored_start.get()) == (raw_end, stored_end) => {
+                Ok(Unpacked { entry, raw })
+                    if (entry.raw_start.get(), entry.stored_start.get()) == (raw_end, stored_end) =>
+                {
                     raw_end += raw.len() as u64;
                     stored_end += self
                         .file

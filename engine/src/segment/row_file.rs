@@ -91,7 +91,6 @@ impl RowFile {
     }
 
     /// Number of rows, at least one.
-    #[expect(clippy::len_without_is_empty, reason = "a row file is never empty")]
     pub(crate) fn len(&self) -> usize {
         self.rows
     }
@@ -109,11 +108,6 @@ impl RowFile {
     /// Largest row number.
     pub(crate) fn last_row(&self) -> u64 {
         self.file.container().footer().last_row
-    }
-
-    /// What a manifest states about this file.
-    pub(crate) fn facts(&self) -> FileFacts {
-        self.file.container().facts()
     }
 
     /// The number of the row at an ordinal.
@@ -179,9 +173,14 @@ impl RowFile {
     }
 
     /// Checks one record: its checksum, and that its id and norm are ones that the writer can have written.
-    pub(super) fn check_record(&self, ordinal: usize) -> Result<()> {
+    fn check_record(&self, ordinal: usize) -> Result<()> {
+        self.file.check_record(&self.vectors, ordinal as u64, self.record(ordinal))?;
+        self.check_content(ordinal)
+    }
+
+    /// Checks what a record whose checksum is right says.
+    pub(super) fn check_content(&self, ordinal: usize) -> Result<()> {
         let record = self.record(ordinal);
-        self.file.check_record(&self.vectors, ordinal as u64, record)?;
         let (id, norm) = (self.record_id_u64(ordinal), self.record_norm(ordinal));
         let padding = record.get(self.layout.vector_bytes()..self.layout.padded_bytes()).unwrap_or_default();
         if !self.layout.id_is_valid(id) || !self.layout.norm_is_valid(norm) || padding.iter().any(|b| *b != 0) {
@@ -278,11 +277,13 @@ impl RowFile {
     }
 
     /// Tells how the whole file will be read.
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(crate) fn advise(&self, access: AccessPattern) {
         self.file.advise(access);
     }
 
     /// Asks for the vectors of a range of rows to be read soon.
+    #[allow(dead_code, reason = "searches do not give hints yet")]
     pub(crate) fn prefetch(&self, range: Range<usize>) {
         let start = (range.start as u64).saturating_mul(self.stride as u64);
         let len = (range.len() as u64).saturating_mul(self.stride as u64);
@@ -290,6 +291,7 @@ impl RowFile {
     }
 
     /// Name and bytes of each section.
+    #[allow(dead_code, reason = "statistics do not name sections yet")]
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }

@@ -30,7 +30,7 @@ impl RowFile {
     }
 
     fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {
-        if let Err(error) = self.check_record(ordinal) {
+        if let Err(error) = self.check_content(ordinal) {
             report(error);
         } else if !self.layout.is_finite(self.record_vector(ordinal)) {
             report(

@@ -40,7 +40,9 @@ pub(crate) fn write_row_file(
     settle(storage, name, write(writer, origin, layout, rows, &plan), |facts| {
         let file = RowFile::open(storage, id, collection, origin, layout, facts)?;
         let mut first = None;
-        file.verify(&mut |error| drop(first.get_or_insert(error)));
+        file.verify(&mut |error| {
+            first.get_or_insert(error);
+        });
         first.map_or(Ok(()), Err)
     })
 }

@@ -49,7 +49,9 @@ pub(crate) fn write_tombstones(
     settle(storage, name, write(writer, rows, &footer), |facts| {
         let file = TombstoneFile::open(storage, id, collection, origin, facts)?;
         let mut first = None;
-        file.verify(&mut |error| drop(first.get_or_insert(error)));
+        file.verify(&mut |error| {
+            first.get_or_insert(error);
+        });
         first.map_or(Ok(()), Err)
     })
 }

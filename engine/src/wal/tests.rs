@@ -31,7 +31,7 @@ fn frame(seq: u64) -> (u64, Frame) {
 
 fn frame_with(seq: u64, payload: &[u8]) -> (u64, Frame) {
     let schema = Schema::new(2, Metric::L2).ids(IdKind::U64);
-    let mut encoder = BatchEncoder::new(&schema, 0);
+    let mut encoder = BatchEncoder::new(&schema, Vec::new(), 0);
     encoder.put(seq.into(), &(seq as f64).to_le_bytes(), 0.0, b"", payload).unwrap();
     (seq, encoder.finish(seq - 1, &[]).unwrap())
 }

@@ -4,21 +4,17 @@
 
 use half::{bf16, f16};
 
-use super::{DistanceFns, Table, distance_table};
-
-pub(super) static TABLE: Table = Table { distances: distance_table!() };
-
 const LANES: usize = 16;
 
-trait Component {
+pub(super) trait Component {
     const BYTES: usize;
     /// Reads the component at `at`, which must have `BYTES` readable bytes.
     unsafe fn read(at: *const u8) -> f32;
 }
 
-struct F32;
-struct F16;
-struct Bf16;
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -47,12 +43,12 @@ impl Component for Bf16 {
     }
 }
 
-trait Term {
+pub(super) trait Term {
     fn term(q: f32, v: f32) -> f32;
 }
 
-struct L2;
-struct Dot;
+pub(super) struct L2;
+pub(super) struct Dot;
 
 impl Term for L2 {
     #[inline(always)]
@@ -68,7 +64,7 @@ impl Term for Dot {
     }
 }
 
-unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
+pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` readable floats at `query`.
     let query = unsafe { std::slice::from_raw_parts(query, dim) };
     let mut sums = [0.0_f32; LANES];
@@ -95,7 +91,7 @@ unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const 
     sums[0]
 }
 
-unsafe fn many<C: Component, T: Term>(
+pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     rows: *const u8,
@@ -109,7 +105,7 @@ unsafe fn many<C: Component, T: Term>(
     }
 }
 
-unsafe fn gather<C: Component, T: Term>(
+pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,

@@ -2,10 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use super::{DistanceFns, Table, distance_table};
-
-pub(super) static TABLE: Table = Table { distances: distance_table!() };
-
 /// Components per vector.
 const LANES: usize = 8;
 /// Gathered rows summed side by side: with four vectors of sums each they fill half of the sixteen registers.
@@ -18,7 +14,7 @@ const AHEAD: usize = 4 * ROWS;
 const STREAM_AHEAD: usize = 8192;
 
 /// Reading stored components as f32 lanes.
-trait Component {
+pub(super) trait Component {
     const BYTES: usize;
     /// Eight components at `at`.
     unsafe fn load(at: *const u8) -> __m256;
@@ -35,9 +31,9 @@ trait Component {
     }
 }
 
-struct F32;
-struct F16;
-struct Bf16;
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -73,13 +69,13 @@ unsafe fn widen_bf16(halves: __m128i) -> __m256 {
     unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))) }
 }
 
-trait Term {
+pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: __m256, q: __m256, v: __m256) -> __m256;
 }
 
-struct L2;
-struct Dot;
+pub(super) struct L2;
+pub(super) struct Dot;
 
 impl Term for L2 {
     #[inline(always)]
@@ -187,13 +183,13 @@ unsafe fn total(sums: [__m256; 4]) -> f32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
+pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` floats and components.
     unsafe { rows::<C, T, 1>(query, dim, [row], 0)[0] }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn many<C: Component, T: Term>(
+pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,
@@ -208,7 +204,7 @@ unsafe fn many<C: Component, T: Term>(
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn gather<C: Component, T: Term>(
+pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,

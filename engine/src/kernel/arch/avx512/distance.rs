@@ -2,10 +2,6 @@
 
 use std::arch::x86_64::*;
 
-use super::{DistanceFns, Table, distance_table};
-
-pub(super) static TABLE: Table = Table { distances: distance_table!() };
-
 /// Components per vector.
 const LANES: usize = 16;
 /// Gathered rows summed side by side, so that one load of the query serves four and their cache misses overlap.
@@ -18,7 +14,7 @@ const AHEAD: usize = 2 * ROWS;
 const STREAM_AHEAD: usize = 8192;
 
 /// Reading stored components as f32 lanes.
-trait Component {
+pub(super) trait Component {
     const BYTES: usize;
     /// Sixteen components at `at`.
     unsafe fn load(at: *const u8) -> __m512;
@@ -26,9 +22,9 @@ trait Component {
     unsafe fn load_some(at: *const u8, mask: __mmask16) -> __m512;
 }
 
-struct F32;
-struct F16;
-struct Bf16;
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -79,13 +75,13 @@ unsafe fn widen_bf16(halves: __m256i) -> __m512 {
     unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))) }
 }
 
-trait Term {
+pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: __m512, q: __m512, v: __m512) -> __m512;
 }
 
-struct L2;
-struct Dot;
+pub(super) struct L2;
+pub(super) struct Dot;
 
 impl Term for L2 {
     #[inline(always)]
@@ -194,13 +190,13 @@ unsafe fn total(sums: [__m512; 4]) -> f32 {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
+pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` floats and components.
     unsafe { rows::<C, T, 1>(query, dim, [row], 0)[0] }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn many<C: Component, T: Term>(
+pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,
@@ -215,7 +211,7 @@ unsafe fn many<C: Component, T: Term>(
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-unsafe fn gather<C: Component, T: Term>(
+pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,

@@ -2,17 +2,13 @@
 
 use std::arch::aarch64::*;
 
-use super::{DistanceFns, Table, distance_table};
-
-pub(super) static TABLE: Table = Table { distances: distance_table!() };
-
 /// Components per vector.
 const LANES: usize = 4;
 /// Rows summed side by side: with four vectors of sums each they fill a quarter of the 32 registers.
 const ROWS: usize = 2;
 
 /// Reading stored components as f32 lanes.
-trait Component {
+pub(super) trait Component {
     const BYTES: usize;
     /// Four components at `at`.
     unsafe fn load(at: *const u8) -> float32x4_t;
@@ -29,9 +25,9 @@ trait Component {
     }
 }
 
-struct F32;
-struct F16;
-struct Bf16;
+pub(super) struct F32;
+pub(super) struct F16;
+pub(super) struct Bf16;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -76,13 +72,13 @@ unsafe fn widen_f16(halves: uint16x4_t) -> float32x4_t {
     }
 }
 
-trait Term {
+pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: float32x4_t, q: float32x4_t, v: float32x4_t) -> float32x4_t;
 }
 
-struct L2;
-struct Dot;
+pub(super) struct L2;
+pub(super) struct Dot;
 
 impl Term for L2 {
     #[inline(always)]
@@ -173,13 +169,13 @@ unsafe fn total(sums: [float32x4_t; 4]) -> f32 {
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
+pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` floats and components.
     unsafe { rows::<C, T, 1>(query, dim, [row])[0] }
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn many<C: Component, T: Term>(
+pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,
@@ -204,7 +200,7 @@ unsafe fn many<C: Component, T: Term>(
 }
 
 #[target_feature(enable = "neon")]
-unsafe fn gather<C: Component, T: Term>(
+pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
     base: *const u8,

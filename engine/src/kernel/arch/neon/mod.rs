@@ -1,0 +1,20 @@
+//! NEON: 128-bit vectors of 64-bit Arm.
+
+mod code;
+mod distance;
+
+use super::{Table, distance_table, portable_functions};
+use crate::kernel::rotation::hadamard;
+use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
+
+pub(super) static TABLE: Table = Table {
+    distances: distance_table!(),
+    rotate,
+    encode,
+    prepare,
+    scan: code::scan,
+    estimate: code::estimate,
+    extra: code::EXTRA,
+};
+
+portable_functions!(#[target_feature(enable = "neon")]);

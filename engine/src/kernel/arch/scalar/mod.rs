@@ -1,0 +1,21 @@
+//! Plain Rust: the oracle, and the path of machines without vector instructions we know.
+
+mod code;
+mod distance;
+
+use super::{Table, distance_table, portable_functions};
+use crate::kernel::rotation::hadamard;
+pub(super) use code::EXTRA;
+use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
+
+pub(super) static TABLE: Table = Table {
+    distances: distance_table!(),
+    rotate,
+    encode,
+    prepare,
+    scan: code::scan,
+    estimate: code::estimate,
+    extra: EXTRA,
+};
+
+portable_functions!();

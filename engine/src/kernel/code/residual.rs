@@ -1,0 +1,199 @@
+//! Coding one vector of a list: sign bits, further bits, and the factors that turn them into estimates.
+//!
+//! The code `u_i` in `0 .. 2^B` of a component stands for `g_i = u_i - (2^B - 1) / 2`. Its top bit is the sign of `r_i`; the
+//! rest is `floor(|r_i| / step)`, capped, and mirrored for negative components, so that the two stages of a search see the same
+//! sign. The step is the best of eight around the optimum for Gaussian components.
+
+use half::{bf16, f16};
+
+use super::super::distance::Op;
+use super::super::lanes::{LANES, fold, sum1, sum2};
+
+/// Largest number of bits per component.
+pub const MAX_BITS: usize = 8;
+
+/// Best step of a uniform mid-rise quantiser for unit Gaussian components, by bits (Max 1960, extended numerically).
+const STEP: [f32; 9] = [f32::NAN, 1.596, 0.9957, 0.586, 0.3352, 0.1881, 0.1041, 0.0569, 0.0308];
+/// Sixteenths of that step which are tried.
+const TRIALS: [f32; 8] = [11.0, 12.0, 13.0, 14.0, 15.0, 16.0, 17.0, 18.0];
+
+/// What an entry's estimates need beside its bits.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Factors {
+    /// `F`, in the units of the distance.
+    pub add: f32,
+    /// `fr`, never negative.
+    pub rescale: f32,
+}
+
+/// Factors of the first stage as stored: two 16-bit words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct SignFactors {
+    /// `F / scale` as IEEE half. Negative infinity where it does not fit: such an entry passes every scan.
+    pub add: u16,
+    /// `fr` as bfloat16.
+    pub rescale: u16,
+}
+
+/// One coded vector.
+#[derive(Clone, Debug, Default)]
+pub struct Coded {
+    /// Bit `i` of byte `i / 8` (lowest first) is set if `r_i >= 0`. `P / 8` bytes.
+    pub signs: Vec<u8>,
+    /// Factors of the sign bits.
+    pub sign_factors: SignFactors,
+    /// `u_i` without its top bit, one byte per component; empty if `bits == 1`.
+    pub extra: Vec<u8>,
+    /// Factors of the whole code; equal to those of the sign bits, before rounding, if `bits == 1`.
+    pub factors: Factors,
+    /// Scratch space, kept between vectors.
+    pub(in crate::kernel) residual: Vec<f32>,
+}
+
+/// How the vectors of a list are coded.
+#[derive(Clone, Copy, Debug)]
+pub struct Coding {
+    /// Bits per component, `1..=8`.
+    pub bits: usize,
+    /// Which sum the distance is made of: [`Op::L2`] also for cosine, on unit vectors.
+    pub op: Op,
+    /// Unit of the stored [`SignFactors::add`], a power of two: chosen once per model, with room above what training saw.
+    pub scale: f32,
+}
+
+impl Coding {
+    /// Bits per component behind the sign.
+    pub fn extra_bits(&self) -> usize {
+        self.bits - 1
+    }
+}
+
+/// Codes `vector` relative to `centroid`. `offset` is added to the inner product of every query with this vector (the part of
+/// it that centring took away); unused for L2. `residual` is scratch space. All slices have `P` components.
+#[inline(always)]
+pub(in crate::kernel) fn encode(
+    coding: &Coding,
+    vector: &[f32],
+    centroid: &[f32],
+    offset: f32,
+    residual: &mut [f32],
+    out: &mut Coded,
+) {
+    for ((r, o), c) in residual.iter_mut().zip(vector).zip(centroid) {
+        *r = o - c;
+    }
+    let energy = sum1(residual, |r| r * r);
+    let size = sum1(residual, f32::abs);
+    // What is left of F when nothing is estimated: the code has no part in it.
+    let fixed = match coding.op {
+        Op::L2 => energy,
+        Op::Dot => -(sum2(residual, centroid, |r, c| r * c) + offset),
+    };
+    let gain = gain(coding.op);
+    let codable = energy >= f32::MIN_POSITIVE && energy.is_finite();
+
+    pack_signs(residual, &mut out.signs);
+    let exact = if codable { 2.0 * energy / size } else { 0.0 };
+    let centroid_signs = 0.5 * sum2(residual, centroid, |r, c| if r >= 0.0 { c } else { -c });
+    out.sign_factors = round(exact, fixed, gain * centroid_signs, coding.scale);
+    out.extra.clear();
+    out.factors = Factors { add: fixed + exact * (gain * centroid_signs), rescale: exact };
+    if coding.bits > 1 {
+        out.extra.resize(vector.len(), 0);
+        out.factors = Factors { add: fixed, rescale: 0.0 };
+        if codable {
+            let step = best_step(residual, energy, coding.bits);
+            let (inner, centroid_code) = quantise(residual, centroid, coding.bits, step, &mut out.extra);
+            let rescale = energy / inner;
+            out.factors = Factors { add: fixed + rescale * (gain * centroid_code), rescale };
+        }
+    }
+}
+
+/// `k` of the estimates.
+#[inline(always)]
+pub(in crate::kernel) fn gain(op: Op) -> f32 {
+    match op {
+        Op::L2 => 2.0,
+        Op::Dot => 1.0,
+    }
+}
+
+/// First-stage factors: `fr` is rounded first, and `F` computed with the rounded value, so that the rounding of `fr` is an error
+/// relative to `<q - c, g>` and not to `<q, g>`.
+#[inline(always)]
+fn round(exact: f32, fixed: f32, centroid_term: f32, scale: f32) -> SignFactors {
+    let rescale = bf16::from_f32(exact);
+    let add = f16::from_f32((fixed + rescale.to_f32() * centroid_term) / scale);
+    let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
+    SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
+}
+
+#[inline(always)]
+fn pack_signs(residual: &[f32], signs: &mut Vec<u8>) {
+    signs.clear();
+    signs.extend(residual.as_chunks::<8>().0.iter().map(|eight| {
+        let mut byte = 0;
+        for (bit, r) in eight.iter().enumerate() {
+            byte |= u8::from(*r >= 0.0) << bit;
+        }
+        byte
+    }));
+}
+
+/// The step whose code has the largest cosine with the residual; the first of equals.
+#[inline(always)]
+fn best_step(residual: &[f32], energy: f32, bits: usize) -> f32 {
+    let unit = STEP[bits] * (energy / residual.len() as f32).sqrt() / 16.0;
+    let mut best = (f32::NEG_INFINITY, unit * 16.0);
+    for trial in TRIALS {
+        let step = unit * trial;
+        let cosine = cosine(residual, bits, 1.0 / step);
+        if cosine > best.0 {
+            best = (cosine, step);
+        }
+    }
+    best.1
+}
+
+/// `<r, g> / |g|` for the code of inverse step `inverse`.
+#[inline(always)]
+fn cosine(residual: &[f32], bits: usize, inverse: f32) -> f32 {
+    let largest = ((1 << (bits - 1)) - 1) as f32;
+    let (mut inner, mut square) = ([0.0; LANES], [0.0; LANES]);
+    for chunk in residual.as_chunks::<LANES>().0 {
+        for lane in 0..LANES {
+            let g = magnitude(chunk[lane], inverse, largest) as f32 + 0.5;
+            inner[lane] += chunk[lane].abs() * g;
+            square[lane] += g * g;
+        }
+    }
+    fold(inner) / fold(square).sqrt()
+}
+
+/// `floor(|r| / step)`, capped.
+#[inline(always)]
+fn magnitude(r: f32, inverse: f32, largest: f32) -> i32 {
+    (r.abs() * inverse).min(largest) as i32
+}
+
+/// Writes the bits behind the sign; returns `<r, g>` and `<c, g>`.
+#[inline(always)]
+fn quantise(residual: &[f32], centroid: &[f32], bits: usize, step: f32, extra: &mut [u8]) -> (f32, f32) {
+    let highest = (1 << (bits - 1)) - 1;
+    let inverse = 1.0 / step;
+    let (mut inner, mut centre) = ([0.0; LANES], [0.0; LANES]);
+    let centroid = centroid.as_chunks::<LANES>().0;
+    let extra = extra.as_chunks_mut::<LANES>().0;
+    for ((r, c), u) in residual.as_chunks::<LANES>().0.iter().zip(centroid).zip(extra) {
+        for lane in 0..LANES {
+            let m = magnitude(r[lane], inverse, highest as f32);
+            let g = m as f32 + 0.5;
+            let positive = r[lane] >= 0.0;
+            inner[lane] += r[lane].abs() * g;
+            centre[lane] += if positive { c[lane] * g } else { -(c[lane] * g) };
+            u[lane] = if positive { m } else { highest - m } as u8;
+        }
+    }
+    (fold(inner), fold(centre))
+}

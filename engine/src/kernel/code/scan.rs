@@ -1,0 +1,160 @@
+//! The scan over sign blocks: a lower bound for every entry of a list, and the entries whose bound is below a threshold.
+
+use super::super::distance::Op;
+use super::SIGMA;
+use super::query::QueryTables;
+use super::residual::gain;
+use super::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes};
+
+/// Sign codes and first-stage factors of one list.
+#[derive(Clone, Copy)]
+pub struct SignList<'a> {
+    /// Blocks of `4 P` bytes.
+    pub codes: &'a [u8],
+    /// [`FACTOR_BYTES`] per block.
+    pub factors: &'a [u8],
+    /// Entries in use; the rest of the last block is padding.
+    pub count: usize,
+}
+
+impl SignList<'_> {
+    /// # Panics
+    /// If the slices are too short for `count` entries of `padded` components.
+    pub(in crate::kernel) fn check(&self, padded: usize) {
+        let blocks = self.count.div_ceil(BLOCK);
+        let whole =
+            self.codes.len() / block_bytes(padded).max(1) >= blocks && self.factors.len() / FACTOR_BYTES >= blocks;
+        assert!(whole, "fewer blocks than entries need");
+    }
+}
+
+/// What is common to the estimates of one list.
+#[derive(Clone, Copy, Debug)]
+pub struct ScanTerms {
+    /// Which sum the distance is made of.
+    pub op: Op,
+    /// Added to every estimate: `|q - c|^2` for L2, `-<q, c> - <q, mean>` for the inner product.
+    pub base: f32,
+    /// `|q - c|`: errors are proportional to it.
+    pub reach: f32,
+    /// Unit of the stored first-stage `F`.
+    pub scale: f32,
+}
+
+impl ScanTerms {
+    /// Standard error of the estimate of an entry with factor `rescale` and `bits` per component: the error of the code, and the
+    /// rounding of the query's table, which the further bits of a code multiply.
+    pub fn sigma(&self, query: &QueryTables, bits: usize, rescale: f32) -> f32 {
+        let code = SIGMA[bits] * self.reach;
+        let groups = query.padded_dim() as f32 / 4.0;
+        let table = (1 << (bits - 1)) as f32 * query.unit * (groups / 12.0).sqrt();
+        gain(self.op) * rescale * (code * code + table * table).sqrt()
+    }
+}
+
+/// The four numbers the loop needs: `bound = (F * scale + base) - fr * (sum * slope + shift)`.
+#[derive(Clone, Copy)]
+pub(in crate::kernel) struct Line {
+    pub scale: f32,
+    pub base: f32,
+    pub slope: f32,
+    pub shift: f32,
+}
+
+impl Line {
+    /// With `z` standard errors taken off.
+    pub(in crate::kernel) fn new(query: &QueryTables, terms: &ScanTerms, z: f32) -> Self {
+        let (unit, bias) = query.sign_terms();
+        let k = gain(terms.op);
+        Line {
+            scale: terms.scale,
+            base: terms.base,
+            slope: k * unit,
+            shift: k * bias + k * z * (SIGMA[1] * terms.reach),
+        }
+    }
+
+    /// The bound of one entry.
+    #[inline(always)]
+    pub(in crate::kernel) fn bound(&self, add: f32, rescale: f32, sum: u32) -> f32 {
+        (add * self.scale + self.base) - rescale * (sum as f32 * self.slope + self.shift)
+    }
+}
+
+/// Entries that passed: three columns of equal length, and room that is kept between lists and queries.
+#[derive(Default)]
+pub struct Survivors {
+    len: usize,
+    pub(in crate::kernel) positions: Vec<u32>,
+    pub(in crate::kernel) bounds: Vec<f32>,
+    pub(in crate::kernel) sums: Vec<u32>,
+}
+
+/// Kernels write whole vectors: up to this many places behind the last survivor.
+pub(in crate::kernel) const SLACK: usize = 16;
+
+impl Survivors {
+    /// None yet.
+    pub fn new() -> Self {
+        Survivors::default()
+    }
+
+    /// Forgets all, keeps the room.
+    pub fn clear(&mut self) {
+        self.len = 0;
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Position of each in its list.
+    pub fn positions(&self) -> &[u32] {
+        &self.positions[..self.len]
+    }
+
+    /// Lower bound of each distance.
+    pub fn bounds(&self) -> &[f32] {
+        &self.bounds[..self.len]
+    }
+
+    /// Sum of table bytes of each: what the second stage needs of the first.
+    pub fn sums(&self) -> &[u32] {
+        &self.sums[..self.len]
+    }
+
+    /// Makes room for `count` more, and the slack.
+    pub(in crate::kernel) fn reserve(&mut self, count: usize) {
+        let wanted = self.len + count + SLACK;
+        if self.positions.len() < wanted {
+            self.positions.resize(wanted, 0);
+            self.bounds.resize(wanted, 0.0);
+            self.sums.resize(wanted, 0);
+        }
+    }
+
+    /// Says that the kernel wrote up to `len`.
+    pub(in crate::kernel) fn set_len(&mut self, len: usize) {
+        assert!(len + SLACK <= self.positions.len(), "a kernel wrote past the room it had");
+        self.len = len;
+    }
+}
+
+/// The sums of table bytes of the 32 entries of a block: the oracle of the vector versions.
+pub(in crate::kernel) fn block_sums(query: &QueryTables, block: &[u8]) -> [u32; BLOCK] {
+    let mut sums = [0; BLOCK];
+    let tables = query.lines.iter().flat_map(|line| line.0.as_chunks::<16>().0);
+    for (codes, table) in block.as_chunks::<16>().0.iter().zip(tables) {
+        for (code, entry) in codes.iter().zip(ENTRY) {
+            sums[entry] += u32::from(table[usize::from(code & 15)]);
+            sums[entry + 16] += u32::from(table[usize::from(code >> 4)]);
+        }
+    }
+    sums
+}
