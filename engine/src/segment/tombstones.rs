@@ -77,6 +77,12 @@ impl TombstoneFile {
         self.file.container().footer().rows
     }
 
+    /// Bytes of the file.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.container().facts().len
+    }
+
     /// The rows died after the first of these sequence numbers and up to the second.
     #[cfg(test)]
     pub(crate) fn interval(&self) -> (u64, u64) {
