@@ -5,6 +5,7 @@ mod driver;
 mod history;
 mod model;
 mod random;
+mod skip;
 mod workload;
 
 pub use compare::{Contents, compare};
@@ -12,4 +13,5 @@ pub use driver::{Driver, Failure, inline_options};
 pub use history::{Crash, History};
 pub use model::{Change, Model, Row};
 pub use random::Random;
+pub use skip::skip;
 pub use workload::{Step, WORKLOADS, Work, Workload};
