@@ -17,7 +17,11 @@ pub struct Scene {
 pub const SCENES: [Scene; 5] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
-    Scene { name: "texts", about: "byte ids, half-precision rows, attributes of every type, payloads, closed", make: texts },
+    Scene {
+        name: "texts",
+        about: "byte ids, half-precision rows, attributes of every type, payloads, closed",
+        make: texts,
+    },
     Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
     Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
 ];
