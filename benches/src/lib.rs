@@ -1,1 +1,126 @@
-//! What the benchmarks share.
+//! What the benchmarks share: seeded data, timing in turns, and a record that says where a number comes from.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+/// SplitMix64: the same numbers from the same seed everywhere.
+pub struct Random(u64);
+
+impl Random {
+    /// A generator at its start.
+    pub fn new(seed: u64) -> Self {
+        Random(seed)
+    }
+
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform in -1..1.
+    pub fn component(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// A vector of uniform components.
+    pub fn vector(&mut self, dim: usize) -> Vec<f32> {
+        (0..dim).map(|_| self.component()).collect()
+    }
+}
+
+/// The middle of some figures.
+pub fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    match sorted.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => sorted[n / 2],
+        n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+    }
+}
+
+/// How long something takes.
+pub fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let started = Instant::now();
+    let result = work();
+    (result, started.elapsed())
+}
+
+/// Bytes of this process that are in memory: anonymous, and mapped from files.
+pub fn resident_bytes() -> (u64, u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)).and_then(|n| n.parse::<u64>().ok());
+        kib.unwrap_or(0) * 1024
+    };
+    (field("RssAnon:"), field("RssFile:"))
+}
+
+/// What a result was measured on and how to measure it again.
+pub fn provenance(seed: u64) -> Value {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    json!({
+        "unix_time": seconds,
+        "cpu": model.trim_start_matches([' ', '\t', ':']),
+        "threads": std::thread::available_parallelism().map_or(0, |n| n.get()),
+        "kernel": output_of("uname", &["-sr"]),
+        "rustc": output_of("rustc", &["--version"]),
+        "commit": output_of("git", &["rev-parse", "--short", "HEAD"]),
+        "seed": seed,
+        "command": std::env::args().collect::<Vec<_>>().join(" ").rsplit('/').next().unwrap_or_default(),
+    })
+}
+
+fn output_of(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    output.map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned()).unwrap_or_default()
+}
+
+/// A directory for one benchmark, on the disk that `STRATAVEC_BENCH_DIR` names (default: `target/bench-data`), removed at the end.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Makes it.
+    ///
+    /// # Panics
+    /// If the directory cannot be made.
+    pub fn new(name: &str) -> Self {
+        let base = std::env::var_os("STRATAVEC_BENCH_DIR").map_or_else(|| "target/bench-data".into(), PathBuf::from);
+        let path = base.join(format!("{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).expect("the benchmark directory can be made");
+        Scratch(path)
+    }
+
+    /// A path inside.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes a result beside earlier ones.
+///
+/// # Panics
+/// If the file cannot be written.
+pub fn write_result(folder: &Path, name: &str, result: &Value) -> PathBuf {
+    std::fs::create_dir_all(folder).expect("the results folder can be made");
+    let path = folder.join(format!("{name}.json"));
+    std::fs::write(&path, format!("{result:#}\n")).expect("the result can be written");
+    path
+}

@@ -1,2 +1,7 @@
-//! Command line of the Stratavec vector index engine.
-fn main() {}
+//! The binary `stratavec`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stratavec_cli::run(std::env::args_os())
+}

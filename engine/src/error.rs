@@ -83,6 +83,7 @@ struct Inner {
     offset: Option<u64>,
     hint: Option<String>,
     outcome: Outcome,
+    sync_failed: bool,
     source: Option<Arc<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -98,6 +99,7 @@ impl Error {
             offset: None,
             hint: None,
             outcome: Outcome::NotCommitted,
+            sync_failed: false,
             source: None,
         }))
     }
@@ -133,6 +135,18 @@ impl Error {
         error
     }
 
+    /// A failed sync of `file`: whether its bytes are on the disk is unknown, and the sync must not be tried again.
+    pub(crate) fn sync_failed(file: impl fmt::Display, source: io::Error) -> Self {
+        let mut error = Error::io("sync", file, source);
+        error.edit().sync_failed = true;
+        error
+    }
+
+    /// Whether this error is a failed sync, which ends a handle's writes.
+    pub(crate) fn is_sync_failure(&self) -> bool {
+        self.0.sync_failed
+    }
+
     /// Adds one sentence of advice.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -155,6 +169,7 @@ impl Error {
         inner.file = self.0.file.clone();
         inner.section = self.0.section;
         inner.offset = self.0.offset;
+        inner.sync_failed = self.0.sync_failed;
         inner.source = Some(Arc::new(self));
         error
     }

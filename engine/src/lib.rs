@@ -4,22 +4,41 @@
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("stratavec needs a 64-bit little-endian platform: its files are mapped as they are");
 
+mod collection;
 mod delta;
 mod error;
+mod filter;
 mod format;
 mod id;
+mod index;
 #[doc(hidden)]
 pub mod kernel;
+mod manifest;
 mod metric;
 mod options;
+#[cfg(any(test, feature = "testing"))]
+pub mod planted;
+#[cfg(not(any(test, feature = "testing")))]
+mod planted;
+mod segment;
+mod snapshot;
 pub mod storage;
 mod value;
+mod wal;
 
+pub use collection::{Batch, Collection, Put, Receipt, Stats, Verify, VerifyReport};
 pub use error::{Error, ErrorKind, Outcome, Result};
+pub use filter::Filter;
 pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
     Background, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES, OpenOptions,
     RecoveryCallback, RecoveryReport, Schema,
 };
+pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};
+
+/// The README's programs, so that the tests run them.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -188,15 +188,43 @@ impl BlockBuilder {
         self.norms.len()
     }
 
-    /// Appends a row: a checked id, the stored bytes of its vector, the vector's length under cosine (else 0).
-    pub(crate) fn push(&mut self, id: IdRef<'_>, vector: &[u8], norm: f32) {
-        self.vectors.extend_from_slice(vector);
-        self.vectors.resize((self.len() + 1) * self.stride, 0);
-        self.norms.push(norm);
+    /// Makes room for this many more rows at once: growing step by step touches twice the memory.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.vectors.reserve(rows.saturating_mul(self.stride));
+        self.norms.reserve(rows);
+        self.keys.reserve(rows);
+    }
+
+    /// Appends a row: a checked id, and a closure that appends the stored bytes of its vector and returns the vector's
+    /// length under cosine (else 0). If it fails, nothing is appended.
+    pub(crate) fn push<E>(
+        &mut self,
+        id: IdRef<'_>,
+        store: impl FnOnce(&mut Vec<u8>) -> Result<f32, E>,
+    ) -> Result<(), E> {
+        let start = self.vectors.len();
+        match store(&mut self.vectors) {
+            Ok(norm) => self.norms.push(norm),
+            Err(error) => {
+                self.vectors.truncate(start);
+                return Err(error);
+            }
+        }
+        self.vectors.resize(start + self.stride, 0);
         self.ids.push(id);
         self.attributes.push(&[]);
         self.payloads.push(&[]);
         self.keys.push(id_key(id, self.collection));
+        Ok(())
+    }
+
+    /// Appends a row whose vector is stored already.
+    pub(crate) fn push_stored(&mut self, id: IdRef<'_>, vector: &[u8], norm: f32) {
+        let stored: Result<(), std::convert::Infallible> = self.push(id, |bytes| {
+            bytes.extend_from_slice(vector);
+            Ok(norm)
+        });
+        debug_assert!(stored.is_ok());
     }
 
     /// Sets the encoded attributes of the last row.
@@ -211,10 +239,6 @@ impl BlockBuilder {
 
     pub(crate) fn id(&self, i: usize) -> IdRef<'_> {
         self.ids.get(i)
-    }
-
-    pub(crate) fn key(&self, i: usize) -> u64 {
-        self.keys[i]
     }
 
     /// The stored bytes of one vector, with padding to whole words.
@@ -246,7 +270,7 @@ impl BlockBuilder {
         }
         let mut kept = BlockBuilder::new(schema, self.collection);
         for i in (0..self.len()).filter(|i| keep[*i]) {
-            kept.push(self.id(i), self.vector(i), self.norm(i));
+            kept.push_stored(self.id(i), self.vector(i), self.norm(i));
             kept.set_attributes(self.attributes(i));
             kept.set_payload(self.payload(i));
         }
@@ -254,11 +278,12 @@ impl BlockBuilder {
     }
 
     /// The finished block; `None` if there is no row.
-    pub(crate) fn finish(self) -> Option<UnnumberedBlock> {
+    pub(crate) fn finish(mut self) -> Option<UnnumberedBlock> {
         if self.len() == 0 {
             return None;
         }
         let rows = self.len();
+        self.vectors.shrink_to_fit();
         let mut by_key: Vec<(u64, u32)> = self.keys.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
         by_key.sort_unstable();
         Some(UnnumberedBlock(Block {

@@ -8,8 +8,8 @@ use crate::id::IdRef;
 
 /// Blocks of the same size class merge when there are this many of them.
 const FANOUT: usize = 16;
-/// A block of this many rows is never merged again.
-const SEALED_ROWS: usize = 4096;
+/// A block of this many rows is never merged again: what is copied with it would cost more than it saves.
+const SEALED_ROWS: usize = 512;
 
 /// Rows and kills of one generation. Cloning copies a few dozen pointers; a clone never sees what is added later.
 #[derive(Clone)]
@@ -41,11 +41,10 @@ impl Generation {
         self.kills.push(rows);
     }
 
-    /// Start of a suffix of at least [`FANOUT`] blocks, all of one size class or below, none of them sealed.
+    /// Start of a suffix of at least [`FANOUT`] blocks, all below one size, none of them sealed.
     fn mergeable_suffix(&self) -> Option<usize> {
-        let class = |block: &Arc<Block>| block.len().ilog(FANOUT);
-        (0..SEALED_ROWS.ilog(FANOUT)).find_map(|limit| {
-            let count = self.blocks.iter().rev().take_while(|block| class(block) <= limit).count();
+        [FANOUT, FANOUT * FANOUT, SEALED_ROWS].into_iter().find_map(|limit| {
+            let count = self.blocks.iter().rev().take_while(|block| block.len() < limit).count();
             (count >= FANOUT).then(|| self.blocks.len() - count)
         })
     }
@@ -112,7 +111,7 @@ mod tests {
         let mut builder = BlockBuilder::new(&schema(), 1);
         for id in ids {
             let vector: Vec<u8> = [*id as f32; 3].iter().flat_map(|x| x.to_le_bytes()).collect();
-            builder.push(IdRef::U64(*id), &vector, 0.0);
+            builder.push_stored(IdRef::U64(*id), &vector, 0.0);
             builder.set_payload(&id.to_le_bytes());
         }
         builder.finish().unwrap().number(first_row, first_row + 1)
@@ -128,7 +127,8 @@ mod tests {
             next += ids.len() as u64;
         }
         assert_eq!(generation.end_row(), next);
-        assert!(generation.blocks().len() < 60, "{} blocks", generation.blocks().len());
+        let blocks = generation.blocks().len();
+        assert!(blocks < 70, "{blocks} blocks of {} rows", generation.rows());
         for i in [0u64, 17, 999, 5_999] {
             let row = generation.find(id_key(IdRef::U64(i * 3), 1), IdRef::U64(i * 3)).unwrap();
             let (block, at) = generation.locate(row).unwrap();
@@ -149,7 +149,8 @@ mod tests {
             let base = generation.end_row();
             generation.push(block(base, &(0..300).collect::<Vec<_>>()));
         }
-        assert!(generation.blocks().len() < 80, "{} blocks", generation.blocks().len());
+        let blocks = generation.blocks().len();
+        assert!(blocks < 90, "{blocks} blocks of {} rows", generation.rows());
     }
 
     #[test]

@@ -50,12 +50,4 @@ impl KnownIds {
             _ => debug_assert!(false, "the kind of an id is checked before it is stored"),
         }
     }
-
-    /// Ids known.
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            KnownIds::U64(map) => map.len(),
-            KnownIds::Bytes(map) => map.len(),
-        }
-    }
 }

@@ -15,7 +15,6 @@ mod ids;
 mod kills;
 mod known;
 
-pub(crate) use block::{Block, BlockBuilder};
+pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
-pub(crate) use kills::Kills;
 pub(crate) use known::{Known, KnownIds};

@@ -1,9 +1,24 @@
 //! Bytes and types: how everything on disk is laid out, and how bytes from disk become values only after they were
 //! proven. `format-spec/` describes the same byte for byte; `tests/format` compares the two.
 
+pub mod attributes;
+pub mod batch;
 pub mod checksum;
+pub mod code;
+pub mod container;
+pub mod facts;
 mod key;
+pub mod kind;
+pub(crate) mod layout;
+pub mod log;
+pub mod manifest;
+pub mod proven;
+pub mod section;
+pub mod unit;
+pub mod unit_encoder;
+pub mod varint;
 
+pub use facts::FileFacts;
 pub use key::id_key;
 
 /// The frozen 64-bit mixer (the finaliser of SplitMix64): a bijection of u64. Seeds of checksums and the order of id

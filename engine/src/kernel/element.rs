@@ -9,7 +9,7 @@ use crate::metric::RowFormat;
 pub fn encode_row(format: RowFormat, vector: &[f32], out: &mut Vec<u8>) {
     out.reserve(vector.len() * format.component_bytes());
     match format {
-        RowFormat::F32 => out.extend(vector.iter().flat_map(|x| x.to_le_bytes())),
+        RowFormat::F32 => out.extend_from_slice(bytemuck::cast_slice(vector)),
         RowFormat::F16 => out.extend(vector.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
         RowFormat::Bf16 => out.extend(vector.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
     }

@@ -1,1 +1,50 @@
-//! placeholder
+//! The writer's lock: an advisory whole-file lock on `LOCK`.
+//!
+//! The standard library's `File::try_lock` is `flock` on Linux and macOS. Such a lock belongs to the open file, not to
+//! the process: a second handle in the same process is refused like a stranger's, it ends when the last descriptor is
+//! closed or the process dies however it dies, and no stale lock file can block anyone. The file is never removed,
+//! because a lock on an unlinked file would exclude nobody.
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use super::{LockGuard, LockOutcome};
+
+/// Longer than any decimal process id.
+const PID_BYTES: usize = 20;
+
+/// Takes the lock on an open lock file without waiting, and writes our process id into it.
+pub(super) fn take(file: File) -> io::Result<LockOutcome> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(LockOutcome::Busy { holder_pid: read_pid(&file) }),
+        Err(TryLockError::Error(e)) => return Err(e),
+    }
+    // The number is for messages only: a full disk must not keep a writer out.
+    let _ = write_pid(&file);
+    Ok(LockOutcome::Held(Box::new(FileLock { _file: file })))
+}
+
+/// The lock lives as long as the descriptor.
+struct FileLock {
+    _file: File,
+}
+
+impl LockGuard for FileLock {}
+
+fn write_pid(file: &File) -> io::Result<()> {
+    // A second hard link means that the bytes are also somebody else's file: leave them alone.
+    if file.metadata()?.nlink() != 1 {
+        return Ok(());
+    }
+    let text = format!("{}\n", std::process::id());
+    file.set_len(0)?;
+    file.write_all_at(text.as_bytes(), 0)
+}
+
+fn read_pid(file: &File) -> Option<u32> {
+    let mut bytes = [0u8; PID_BYTES];
+    let count = file.read_at(&mut bytes, 0).ok()?;
+    std::str::from_utf8(bytes.get(..count)?).ok()?.trim_end().parse().ok()
+}

@@ -12,7 +12,7 @@ mod lock;
 mod mmap;
 mod name;
 mod real;
-#[cfg(feature = "testing")]
+#[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
 use std::io;
@@ -63,9 +63,9 @@ pub trait Storage: Send + Sync {
 }
 
 /// One open file.
+#[expect(clippy::len_without_is_empty, reason = "a file's length is a fact that can fail, not a container's size")]
 pub trait StorageFile: Send + Sync {
     /// Length in bytes.
-    #[expect(clippy::len_without_is_empty, reason = "a file's length is a fact that can fail, not a container's size")]
     fn len(&self) -> io::Result<u64>;
 
     /// Reads at an offset; may be short; 0 at the end.

@@ -67,6 +67,11 @@ impl FileId {
         ((self.number as u128) << 64) | self.epoch as u128
     }
 
+    /// Reads the 16 little-endian bytes of an id; `None` for another number of bytes.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self::from_u128(u128::from_le_bytes(bytes)))
+    }
+
     /// The reverse of [`FileId::to_u128`].
     pub const fn from_u128(bits: u128) -> Self {
         FileId { number: (bits >> 64) as u64, epoch: bits as u64 }

@@ -1,0 +1,50 @@
+# Everything a newcomer needs is `make demo` and `make test`. Needed: a Rust toolchain (1.90 or later), Python 3, gcc, make.
+
+CARGO   ?= cargo
+# Seconds for each fuzz target.
+SECONDS ?= 60
+# Where `make demo` puts its collection.
+DEMO    ?= demo-collection
+
+.PHONY: help demo test lint fmt bench fuzz soak doc clean
+
+help:
+	@echo "make demo    the main job on real input: durable import, search, kill -9, verify (under 3 minutes with the build)"
+	@echo "make test    all tests, the documentation's programs and the format's independent reader"
+	@echo "make lint    formatting, clippy and rustdoc, warnings are errors"
+	@echo "make fmt     formats the sources"
+	@echo "make bench   benchmarks; results as JSON in benches/results/"
+	@echo "make fuzz    every fuzz target for SECONDS seconds each (default 60; needs a nightly toolchain)"
+	@echo "make soak    the long durability runs: 10,000 kills and the rest"
+	@echo "make doc     the API documentation, in target/doc/stratavec/"
+
+demo:
+	$(CARGO) run --release --locked -p stratavec-cli --bin stratavec -- demo --dir $(DEMO)
+
+test:
+	@tests/run
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
+
+fmt:
+	$(CARGO) fmt --all
+
+bench:
+	@benches/run
+
+fuzz:
+	@fuzz/run $(SECONDS)
+
+soak:
+	@tests/run soak
+
+doc:
+	$(CARGO) doc --locked --no-deps -p stratavec
+	@echo "open target/doc/stratavec/index.html"
+
+clean:
+	$(CARGO) clean
+	rm -rf .venv

@@ -1,0 +1,35 @@
+//! `stratavec create`
+
+use serde_json::json;
+use stratavec::{Collection, OpenOptions, Schema};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::screen::Screen;
+
+/// Makes an empty collection.
+pub fn create(args: &args::Create, screen: &Screen) -> Result<(), Failure> {
+    let schema = Schema::new(args.dim, args.metric.into()).ids(args.ids.into()).rows(args.rows.into()).seed(args.seed);
+    let path = &args.collection;
+    let made = Collection::create(path, schema.clone(), OpenOptions::default());
+    let made = made.map_err(|e| Failure::engine(&e, path))?;
+    super::close(made, path)?;
+    if screen.json {
+        return screen.document(&json!({
+            "created": path.to_string_lossy(),
+            "dim": schema.dim(),
+            "metric": schema.metric().name(),
+            "ids": schema.id_kind().name(),
+            "rows": schema.row_format().name(),
+        }));
+    }
+    let path = path.display();
+    screen.line(format!(
+        "created {path}: {}-d {}, {} ids, {} rows",
+        schema.dim(),
+        schema.metric().name(),
+        schema.id_kind().name(),
+        schema.row_format().name()
+    ))?;
+    screen.remark(format!("next: stratavec import {path} FILE"))
+}

@@ -1,0 +1,134 @@
+//! `stratavec stats`: what a collection holds, on one screen. Every figure is counted; what nobody counted is not shown.
+
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+use stratavec::{Collection, OpenOptions, Stats};
+
+use crate::args;
+use crate::failure::Failure;
+use crate::screen::{Screen, Tone};
+use crate::words;
+
+/// Shows a collection.
+pub fn stats(args: &args::Stats, screen: &Screen) -> Result<(), Failure> {
+    let collection = super::open(&args.collection, OpenOptions::default(), screen)?;
+    show(&collection, &args.collection, screen)
+}
+
+/// Shows an open collection.
+///
+/// # Errors
+/// The end of the command if nobody reads any more.
+pub fn show(collection: &Collection, path: &Path, screen: &Screen) -> Result<(), Failure> {
+    let stats = collection.stats();
+    if screen.json {
+        return screen.document(&stats_json(&stats, path));
+    }
+    let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
+    screen.line(format!("{}   {}", screen.paint(Tone::Strong, &name), heading(&stats)))?;
+    for (label, text) in [("delta", delta(&stats)), ("files", files(&stats)), ("search", search(&stats))] {
+        screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
+    }
+    for (label, error) in [("flush failed", &stats.flush_error), ("takes no writes", &stats.poisoned)] {
+        if let Some(error) = error {
+            screen.line(format!("{} {error}", screen.paint(Tone::Bad, label)))?;
+        }
+    }
+    Ok(())
+}
+
+fn heading(stats: &Stats) -> String {
+    let schema = &stats.schema;
+    let disk = stats.file_bytes + stats.wal_bytes;
+    let share = match raw_bytes(stats) {
+        0 => String::new(),
+        raw => format!(" ({:.0} % of raw f32)", percent(disk, raw)),
+    };
+    format!(
+        "{} · {}-d {} {} · {} on disk{share} · generation {}",
+        words::counted(stats.rows, "vector"),
+        schema.dim(),
+        schema.metric().name(),
+        schema.row_format().name(),
+        words::bytes(disk),
+        words::count(stats.generation)
+    )
+}
+
+fn delta(stats: &Stats) -> String {
+    let full = percent(stats.wal_bytes, stats.flush_bytes);
+    let synced = match stats.last_seq {
+        0 => "no batch yet".to_owned(),
+        last if stats.durable_seq >= last => format!("last batch {} (synced)", words::count(last)),
+        last => format!("last batch {} (synced up to {})", words::count(last), words::count(stats.durable_seq)),
+    };
+    format!(
+        "{} {full:.1} % of {}   {} in memory ({})   {synced}",
+        bar(full),
+        words::limit_bytes(stats.flush_bytes),
+        words::counted(stats.delta_rows, "row"),
+        words::bytes(stats.delta_bytes)
+    )
+}
+
+fn files(stats: &Stats) -> String {
+    format!(
+        "{} · {} · {}   dead rows {} ({:.1} %)",
+        words::counted(stats.row_files, "row file"),
+        words::counted(stats.id_tables, "id table"),
+        words::counted(stats.tombstone_files, "tombstone file"),
+        words::count(stats.dead_rows),
+        percent(stats.dead_rows, stats.rows + stats.dead_rows)
+    )
+}
+
+fn search(stats: &Stats) -> String {
+    let bytes = stats.rows.saturating_mul(stats.schema.vector_bytes() as u64);
+    format!("{} index, exact: a query scores every vector ({})", stats.schema.index_kind().name(), words::bytes(bytes))
+}
+
+/// Ten cells.
+fn bar(percent: f64) -> String {
+    let filled = (percent / 10.0).round().clamp(0.0, 10.0) as usize;
+    "█".repeat(filled) + &"░".repeat(10 - filled)
+}
+
+fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { 100.0 * part as f64 / whole as f64 }
+}
+
+fn raw_bytes(stats: &Stats) -> u64 {
+    stats.rows.saturating_mul(4 * stats.schema.dim() as u64)
+}
+
+fn stats_json(stats: &Stats, path: &Path) -> Json {
+    let schema = &stats.schema;
+    json!({
+        "path": path.to_string_lossy(),
+        "schema": {
+            "dim": schema.dim(),
+            "metric": schema.metric().name(),
+            "ids": schema.id_kind().name(),
+            "rows": schema.row_format().name(),
+            "index": schema.index_kind().name(),
+            "seed": schema.random_seed(),
+        },
+        "rows": stats.rows,
+        "dead_rows": stats.dead_rows,
+        "raw_f32_bytes": raw_bytes(stats),
+        "file_bytes": stats.file_bytes,
+        "row_files": stats.row_files,
+        "id_tables": stats.id_tables,
+        "tombstone_files": stats.tombstone_files,
+        "generation": stats.generation,
+        "delta_rows": stats.delta_rows,
+        "delta_bytes": stats.delta_bytes,
+        "wal_bytes": stats.wal_bytes,
+        "flush_bytes": stats.flush_bytes,
+        "last_seq": stats.last_seq,
+        "durable_seq": stats.durable_seq,
+        "flush_error": stats.flush_error.as_ref().map(ToString::to_string),
+        "poisoned": stats.poisoned.as_ref().map(ToString::to_string),
+    })
+}

@@ -1,0 +1,240 @@
+//! Turning a generation into files and a manifest: what flush and recovery share.
+
+use std::sync::Arc;
+
+use crate::delta::{Block, Generation};
+use crate::error::Result;
+use crate::format::id_key;
+use crate::manifest::{FileEntry, Manifest};
+use crate::options::Schema;
+use crate::segment::{
+    IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
+    write_tombstones,
+};
+use crate::snapshot::{LiveRows, Version};
+use crate::storage::{FileId, FileKind, FileName, Storage};
+
+/// Tombstone files that may be alive; one more merges them all.
+const MAX_TOMBSTONE_FILES: usize = 8;
+
+/// Where files are made, and how they are named.
+pub(super) struct Build<'b> {
+    pub(super) storage: &'b dyn Storage,
+    pub(super) schema: &'b Schema,
+    pub(super) new_id: &'b dyn Fn() -> FileId,
+}
+
+/// A generation in files: written, synced, read back, not yet named by a manifest.
+pub(super) struct Built {
+    pub(super) manifest: Manifest,
+    pub(super) rows: Vec<LiveRows>,
+    pub(super) id_tables: Vec<Arc<IdTable>>,
+    /// Files that only the old manifest names.
+    pub(super) dropped: Vec<FileName>,
+    /// The row file made, if there was a live row.
+    pub(super) new_rows: Option<LiveRows>,
+    pub(super) bytes: u64,
+}
+
+impl Build<'_> {
+    /// Writes the live rows of a generation, their ids, and the tombstones of the older rows it kills.
+    ///
+    /// Each file: create, write, sync, re-open and check. A crash or an error leaves orphans.
+    pub(super) fn generation(&self, old: &Version, generation: &Generation, covered_seq: u64) -> Result<Built> {
+        let mut made = Vec::new();
+        let built = self.write_all(old, generation, covered_seq, &mut made);
+        if built.is_err() {
+            // Best effort: what stays is an orphan. On a full disk it would be in the way of the next try.
+            made.iter().for_each(|name| drop(self.storage.remove(*name)));
+        }
+        built
+    }
+
+    fn write_all(
+        &self,
+        old: &Version,
+        generation: &Generation,
+        covered_seq: u64,
+        made: &mut Vec<FileName>,
+    ) -> Result<Built> {
+        let mut built = Built {
+            manifest: old.manifest.successor(),
+            rows: old.rows.clone(),
+            id_tables: old.id_tables.clone(),
+            dropped: Vec::new(),
+            new_rows: None,
+            bytes: 0,
+        };
+        self.write_rows(generation, &mut built, made)?;
+        self.write_kills(old, generation, covered_seq, &mut built, made)?;
+        built.manifest.covered_seq = covered_seq;
+        built.manifest.next_row = generation.end_row();
+        Ok(built)
+    }
+
+    /// A new file's id, noted among those made.
+    fn new_file(&self, kind: FileKind, made: &mut Vec<FileName>) -> FileId {
+        let id = (self.new_id)();
+        made.push(FileName::File(kind, id));
+        id
+    }
+
+    fn write_rows(&self, generation: &Generation, built: &mut Built, made: &mut Vec<FileName>) -> Result<()> {
+        let live = LiveRowsOf::new(generation);
+        if live.places.is_empty() {
+            return Ok(());
+        }
+        let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
+        let layout = RowLayout::from(self.schema);
+        let row_id = self.new_file(FileKind::Row, made);
+        let facts = write_row_file(self.storage, row_id, collection, origin, &layout, &live)?;
+        let file = RowFile::open(self.storage, row_id, collection, origin, &layout, &facts)?;
+        let mut entries = live.id_entries(collection)?;
+        let table_id = self.new_file(FileKind::IdTable, made);
+        let kind = self.schema.id_kind();
+        let table_facts = write_id_table(
+            self.storage,
+            table_id,
+            collection,
+            origin,
+            kind,
+            &mut entries,
+            facts.min_seq,
+            facts.max_seq,
+        )?;
+        let table = IdTable::open(self.storage, table_id, collection, origin, kind, &table_facts)?;
+        built.bytes += facts.len + table_facts.len;
+        built.manifest.row_files.push(FileEntry { id: row_id, facts });
+        built.manifest.id_tables.push(FileEntry { id: table_id, facts: table_facts });
+        built.id_tables.insert(0, Arc::new(table));
+        let rows = LiveRows::new(Arc::new(file));
+        built.new_rows = Some(rows.clone());
+        built.rows.push(rows);
+        Ok(())
+    }
+
+    /// Kills of rows in older files become a tombstone file; too many files become one.
+    fn write_kills(
+        &self,
+        old: &Version,
+        generation: &Generation,
+        covered_seq: u64,
+        built: &mut Built,
+        made: &mut Vec<FileName>,
+    ) -> Result<()> {
+        let own = generation.first_row()..generation.end_row();
+        let mut kills = generation.kills().to_sorted();
+        kills.retain(|row| !own.contains(row));
+        if kills.is_empty() {
+            return Ok(());
+        }
+        built.rows = with_dead(&built.rows, &kills)?;
+        let mut interval = (old.manifest.covered_seq, covered_seq);
+        if built.manifest.tombstones.len() >= MAX_TOMBSTONE_FILES {
+            kills = all_dead(&built.rows)?;
+            interval.0 = 0;
+            let merged = built.manifest.tombstones.drain(..).map(|entry| FileName::File(FileKind::Tombstone, entry.id));
+            built.dropped.extend(merged);
+        }
+        let id = self.new_file(FileKind::Tombstone, made);
+        let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
+        let facts = write_tombstones(self.storage, id, collection, origin, &kills, interval.0, interval.1)?;
+        built.bytes += facts.len;
+        built.manifest.tombstones.push(FileEntry { id, facts });
+        Ok(())
+    }
+}
+
+/// The same files with more rows dead. `kills` is sorted.
+pub(super) fn with_dead(rows: &[LiveRows], kills: &[u64]) -> Result<Vec<LiveRows>> {
+    rows.iter()
+        .map(|live| {
+            let start = kills.partition_point(|row| *row < live.file.first_row());
+            let end = kills.partition_point(|row| *row <= live.file.last_row());
+            match kills.get(start..end) {
+                Some(inside) if !inside.is_empty() => live.with_dead(inside),
+                _ => Ok(live.clone()),
+            }
+        })
+        .collect()
+}
+
+/// Every row that is in a file and dead, sorted.
+fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
+    rows.iter().flat_map(|live| live.dead_ordinals().map(|ordinal| live.file.row_number(ordinal))).collect()
+}
+
+/// Opens everything a manifest names.
+pub(super) fn open_version(storage: &dyn Storage, manifest: Manifest, install: u64) -> Result<Version> {
+    let layout = RowLayout::from(&manifest.schema);
+    let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
+    let mut rows = Vec::with_capacity(manifest.row_files.len());
+    for entry in &manifest.row_files {
+        let file = RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?;
+        rows.push(LiveRows::new(Arc::new(file)));
+    }
+    let mut id_tables = Vec::with_capacity(manifest.id_tables.len());
+    for entry in manifest.id_tables.iter().rev() {
+        id_tables.push(Arc::new(IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts)?));
+    }
+    for entry in &manifest.tombstones {
+        let file = TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts)?;
+        let mut kills = Vec::new();
+        file.for_each(|row| kills.push(row))?;
+        rows = with_dead(&rows, &kills)?;
+    }
+    Ok(Version { install, manifest: Arc::new(manifest), rows, id_tables })
+}
+
+/// The rows of a generation that its own batches did not kill again, in row order.
+struct LiveRowsOf<'g> {
+    places: Vec<(&'g Block, u32)>,
+}
+
+impl<'g> LiveRowsOf<'g> {
+    fn new(generation: &'g Generation) -> Self {
+        let killed = generation.kills().to_sorted();
+        let mut places = Vec::with_capacity(generation.rows() as usize);
+        for block in generation.blocks() {
+            for i in 0..block.len() {
+                if killed.binary_search(&(block.first_row() + i as u64)).is_err() {
+                    places.push((&**block, i as u32));
+                }
+            }
+        }
+        LiveRowsOf { places }
+    }
+
+    fn id_entries(&self, collection: u128) -> Result<Vec<IdEntry>> {
+        let entry = |(block, i): &(&Block, u32)| IdEntry {
+            key: id_key(block.id(*i as usize), collection),
+            row: block.first_row() + u64::from(*i),
+        };
+        Ok(self.places.iter().map(entry).collect())
+    }
+}
+
+impl RowSource for LiveRowsOf<'_> {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn get(&self, i: usize) -> Result<RowInput<'_>> {
+        let (block, at) = self.places[i];
+        let at = at as usize;
+        Ok(RowInput {
+            row: block.first_row() + at as u64,
+            seq: block.seq(at),
+            id: block.id(at),
+            vector: block.vector(at),
+            norm: block.norm(at),
+            attributes: block.attributes(at),
+            payload: block.payload(at),
+        })
+    }
+}
+
+/// Bytes of all files a manifest names.
+pub(super) fn total_bytes(manifest: &Manifest) -> u64 {
+    manifest.files().map(|(_, facts)| facts.len).sum()
+}

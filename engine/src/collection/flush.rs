@@ -1,0 +1,149 @@
+//! Moving frozen generations into files.
+
+use std::sync::Arc;
+
+use super::build::{Build, Built};
+use super::shared::{Shared, count};
+use crate::delta::Generation;
+use crate::error::{Error, Result};
+use crate::manifest;
+use crate::planted::{self, Bug};
+use crate::snapshot::{LiveRows, Version, View};
+use crate::storage::{FileId, FileKind, FileName, Storage};
+
+/// The oldest frozen generation and what its manifest will say.
+struct Job {
+    generation: Arc<Generation>,
+    version: Arc<Version>,
+    logs: Vec<FileId>,
+    next_wal: FileId,
+    last_seq: u64,
+}
+
+impl Shared {
+    /// Moves everything in memory to files.
+    pub(super) fn flush(&self) -> Result<()> {
+        {
+            let mut writer = self.writer.lock();
+            self.check_writable()?;
+            if !self.view.load().active.is_empty() {
+                self.roll(&mut writer)?;
+            }
+        }
+        self.flush_frozen()
+    }
+
+    /// Flushes frozen generations, oldest first, until there is none.
+    pub(super) fn flush_frozen(&self) -> Result<()> {
+        let _one_at_a_time = self.flushing.lock();
+        while let Some(job) = self.next_job()? {
+            let result = self.flush_one(job);
+            let mut pending = self.pending.lock();
+            pending.failed = result.as_ref().err().cloned();
+            self.pending_changed.notify_all();
+            if let Err(error) = result {
+                count(&self.counters.flush_failures, 1);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn next_job(&self) -> Result<Option<Job>> {
+        let writer = self.writer.lock();
+        let Some(frozen) = writer.frozen.front() else { return Ok(None) };
+        self.check_writable()?;
+        Ok(Some(Job {
+            generation: frozen.generation.clone(),
+            version: self.view.load().version.clone(),
+            logs: frozen.logs.clone(),
+            next_wal: frozen.next_wal,
+            last_seq: frozen.last_seq,
+        }))
+    }
+
+    /// One flush:
+    ///
+    /// 1. Write the row file, the id table and the tombstone file; each is synced and read back. A crash: orphans.
+    /// 2. Sync the directory, so that no manifest can name a file whose name is lost. A crash: orphans.
+    /// 3. Publish the next manifest, which names them and begins at the next log. A crash in it: the old manifest counts,
+    ///    its log is still there.
+    /// 4. Install: swap the view under the commit lock.
+    /// 5. Remove the log and whatever else only older manifests name. A crash: orphans.
+    fn flush_one(&self, job: Job) -> Result<()> {
+        let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &|| self.new_file_id() };
+        let mut built = build.generation(&job.version, &job.generation, job.last_seq)?;
+        built.manifest.epoch = self.epoch;
+        built.manifest.first_wal = job.next_wal;
+        built.manifest.next_file_number = self.next_file_number() + 1;
+        built.dropped.extend(job.logs.iter().map(|id| FileName::File(FileKind::Wal, *id)));
+        if planted::is(Bug::RemoveBeforeDirSync) {
+            remove_all(&*self.storage, &built.dropped);
+        }
+        publish(&*self.storage, &built.manifest, self.new_file_id()).map_err(|error| self.judge(error))?;
+        count(&self.counters.flushes, 1);
+        count(&self.counters.flush_bytes, built.bytes);
+        let mut dropped = std::mem::take(&mut built.dropped);
+        dropped.extend(older_manifests(built.manifest.generation));
+        self.install(&job, built);
+        count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
+        Ok(())
+    }
+
+    /// Swaps the view. No file is touched under the lock beyond the new one's page table.
+    fn install(&self, job: &Job, built: Built) {
+        let mut writer = self.writer.lock();
+        let old = self.view.load_full();
+        let frozen: Vec<_> = old.frozen.iter().filter(|g| !Arc::ptr_eq(g, &job.generation)).cloned().collect();
+        if let Some(rows) = &built.new_rows {
+            frozen.iter().map(|g| &**g).chain([&old.active]).for_each(|later| mark_killed(rows, later));
+        }
+        writer.frozen.retain(|f| !Arc::ptr_eq(&f.generation, &job.generation));
+        self.view.store(Arc::new(View {
+            version: Arc::new(Version {
+                install: old.version.install + 1,
+                manifest: Arc::new(built.manifest),
+                rows: built.rows,
+                id_tables: built.id_tables,
+            }),
+            frozen,
+            active: old.active.clone(),
+            seq: old.seq,
+            count: old.count,
+        }));
+        self.pending.lock().frozen = writer.frozen.len();
+    }
+}
+
+/// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.
+fn mark_killed(rows: &LiveRows, later: &Generation) {
+    later.kills().for_each_in(rows.file.first_row()..rows.file.last_row() + 1, |row| {
+        if let Ok(Some(ordinal)) = rows.file.ordinal(row) {
+            rows.mark_maybe_dead(ordinal);
+        }
+    });
+}
+
+/// Steps 2 and 3: file names durable, then the manifest.
+pub(super) fn publish(storage: &dyn Storage, next: &manifest::Manifest, temp: FileId) -> Result<()> {
+    storage.sync_dir().map_err(|error| Error::sync_failed(storage.describe(), error))?;
+    manifest::publish(storage, next, temp)
+}
+
+/// The manifest before the one before this.
+pub(super) fn older_manifests(generation: u64) -> Option<FileName> {
+    generation.checked_sub(2).filter(|g| *g > 0).map(FileName::Manifest)
+}
+
+/// Removes files that nothing durable names any more; returns how many could not be removed. They are orphans, and the
+/// next open removes them.
+pub(super) fn remove_all(storage: &dyn Storage, names: &[FileName]) -> u64 {
+    let failed = |name: &&FileName| match storage.remove(**name) {
+        Ok(()) => false,
+        Err(error) => {
+            tracing::warn!(%error, file = %name, "cannot remove a file that is no longer needed");
+            error.kind() != std::io::ErrorKind::NotFound
+        }
+    };
+    names.iter().filter(failed).count() as u64
+}

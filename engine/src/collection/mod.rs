@@ -1,0 +1,272 @@
+//! The public handle: open, write, read, maintain.
+
+mod background;
+mod batch;
+mod build;
+mod commit;
+mod flush;
+mod open;
+mod prepare;
+mod roll;
+mod shared;
+mod stats;
+mod verify;
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use self::background::Flusher;
+use self::shared::Shared;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::IdRef;
+use crate::options::{Background, OpenOptions, RecoveryReport, Schema};
+use crate::snapshot::Snapshot;
+use crate::storage::{RealDir, Storage};
+
+pub use batch::{Batch, Put, Receipt};
+pub use stats::Stats;
+pub use verify::{Verify, VerifyReport};
+
+/// One directory of vectors under one metric: the handle of its only writer.
+///
+/// All methods can be called from any thread. Commits of several threads share syncs; searches wait for nothing.
+/// Dropping the handle is like a crash: nothing acknowledged is lost, the next open replays the log. [`Collection::close`]
+/// leaves nothing to replay. Do not use a handle after `fork()`.
+///
+/// ```
+/// use stratavec::{Collection, Metric, OpenOptions, Schema};
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("idx");
+/// let c = Collection::create(&path, Schema::new(3, Metric::L2), OpenOptions::default())?;
+/// let mut batch = c.batch();
+/// batch.upsert("a", &[0.0, 0.0, 1.0]).payload(b"first");
+/// batch.upsert("b", &[0.0, 1.0, 0.0]);
+/// batch.commit()?; // durable, and visible to the next search
+/// let hits = c.snapshot().search(&[0.0, 0.1, 0.9]).k(1).run()?;
+/// assert_eq!(hits[0].id, "a");
+/// c.close()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Collection {
+    shared: Arc<Shared>,
+    flusher: Option<Flusher>,
+}
+
+impl Collection {
+    /// Makes a new collection in a directory that does not exist or is empty.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `path`, `dim` or an option; `Locked`; `NoSpace`; `Io`.
+    pub fn create(path: impl AsRef<Path>, schema: Schema, options: OpenOptions) -> Result<Collection> {
+        schema.check()?;
+        options.check()?;
+        Self::create_in(real_dir(path.as_ref(), true)?, schema, options)
+    }
+
+    /// Opens a collection for writing, recovering what the last writer left. At most one writer at a time.
+    ///
+    /// # Errors
+    /// `NotFound`; `Locked`, naming the process that has it; `Corrupt`, naming file and offset, in which case nothing was
+    /// changed; `UnsupportedVersion`; `NoSpace`; `Io`.
+    pub fn open(path: impl AsRef<Path>, options: OpenOptions) -> Result<Collection> {
+        Self::open_in(real_dir(path.as_ref(), false)?, options)
+    }
+
+    /// Opens the collection, or makes it if there is none.
+    ///
+    /// # Errors
+    /// As [`Collection::create`] and [`Collection::open`]; `SchemaMismatch` if there is one that was created differently.
+    pub fn open_or_create(path: impl AsRef<Path>, schema: Schema, options: OpenOptions) -> Result<Collection> {
+        schema.check()?;
+        options.check()?;
+        Self::open_or_create_in(real_dir(path.as_ref(), true)?, schema, options)
+    }
+
+    /// [`Collection::create`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::create`].
+    pub fn create_in(storage: Arc<dyn Storage>, schema: Schema, options: OpenOptions) -> Result<Collection> {
+        open::create(storage, schema, options).and_then(Self::start)
+    }
+
+    /// [`Collection::open`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::open`].
+    pub fn open_in(storage: Arc<dyn Storage>, options: OpenOptions) -> Result<Collection> {
+        open::open(storage, None, options).and_then(Self::start)
+    }
+
+    /// [`Collection::open_or_create`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::open_or_create`].
+    pub fn open_or_create_in(storage: Arc<dyn Storage>, schema: Schema, options: OpenOptions) -> Result<Collection> {
+        match open::holds_collection(&*storage)? {
+            true => open::open(storage, Some(&schema), options).and_then(Self::start),
+            false => Self::create_in(storage, schema, options),
+        }
+    }
+
+    fn start(shared: Shared) -> Result<Collection> {
+        let shared = Arc::new(shared);
+        let flusher = match shared.options.background {
+            Background::Thread => Some(Flusher::start(&shared)?),
+            Background::Inline => None,
+        };
+        Ok(Collection { shared, flusher })
+    }
+
+    /// What the collection is.
+    pub fn schema(&self) -> &Schema {
+        &self.shared.schema
+    }
+
+    /// Starts a batch of writes.
+    pub fn batch(&self) -> Batch<'_> {
+        Batch::new(&self.shared)
+    }
+
+    /// A batch of one upsert, committed.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub fn upsert<'i>(&self, id: impl Into<IdRef<'i>>, vector: &[f32]) -> Result<Receipt> {
+        let mut batch = self.batch();
+        batch.upsert(id, vector);
+        batch.commit()
+    }
+
+    /// A batch of one insert, committed.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`]; `AlreadyExists`.
+    pub fn insert<'i>(&self, id: impl Into<IdRef<'i>>, vector: &[f32]) -> Result<Receipt> {
+        let mut batch = self.batch();
+        batch.insert(id, vector);
+        batch.commit()
+    }
+
+    /// A batch of one delete, committed; whether there was a row to delete.
+    ///
+    /// # Errors
+    /// As [`Batch::commit`].
+    pub fn delete<'i>(&self, id: impl Into<IdRef<'i>>) -> Result<bool> {
+        let mut batch = self.batch();
+        batch.delete(id);
+        Ok(batch.commit()?.deleted > 0)
+    }
+
+    /// The newest committed state, pinned. Takes no lock; costs a few nanoseconds.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone())
+    }
+
+    /// Sequence number of the last committed batch; 0 before the first.
+    pub fn last_seq(&self) -> u64 {
+        self.shared.view.load().seq
+    }
+
+    /// Sequence number up to which everything survives a power loss.
+    pub fn durable_seq(&self) -> u64 {
+        self.shared.durable_seq()
+    }
+
+    /// Makes everything acknowledged so far durable; the sequence number up to which it now is.
+    ///
+    /// # Errors
+    /// `Poisoned` if the sync fails or one failed before; `Closed`.
+    pub fn sync(&self) -> Result<u64> {
+        self.shared.sync()
+    }
+
+    /// Returns when the batch with this sequence number is durable, syncing the log if it is not yet.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a number that no batch has yet; else as [`Collection::sync`].
+    pub fn wait_durable(&self, seq: u64) -> Result<()> {
+        if self.durable_seq() >= seq {
+            return Ok(());
+        }
+        if seq > self.last_seq() {
+            return Err(Error::argument("seq", format!("is {seq}; the last batch has {}", self.last_seq())));
+        }
+        self.sync().map(drop)
+    }
+
+    /// Moves everything in memory to files. Durable when it returns; the log starts afresh.
+    ///
+    /// # Errors
+    /// `NoSpace` and `Io`, after which everything is as before and can be tried again; `Poisoned`; `Closed`.
+    pub fn flush(&self) -> Result<()> {
+        self.shared.flush()
+    }
+
+    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable.
+    ///
+    /// # Errors
+    /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
+    pub fn close(mut self) -> Result<()> {
+        if let Some(mut flusher) = self.flusher.take() {
+            flusher.stop();
+        }
+        let flushed = match self.shared.poison_cause() {
+            Some(_) => self.shared.check_writable(),
+            None => self.shared.flush(),
+        };
+        self.shared.mark_closed();
+        flushed
+    }
+
+    /// Figures of the collection and of this handle.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.shared.recovery
+    }
+
+    /// Checks a collection without changing anything: see [`Verify`] for how much.
+    ///
+    /// # Errors
+    /// `NotFound`, `Io`. Damage is no error of this call: it is in the report.
+    pub fn verify(path: impl AsRef<Path>, mode: Verify) -> Result<VerifyReport> {
+        Self::verify_in(&*real_dir(path.as_ref(), false)?, mode)
+    }
+
+    /// [`Collection::verify`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::verify`].
+    pub fn verify_in(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
+        verify::verify(storage, mode)
+    }
+}
+
+fn real_dir(path: &Path, make: bool) -> Result<Arc<dyn Storage>> {
+    let dir = match make {
+        true => RealDir::create(path).or_else(|error| match error.kind() {
+            std::io::ErrorKind::DirectoryNotEmpty => RealDir::open(path),
+            _ => Err(error),
+        }),
+        false => RealDir::open(path),
+    };
+    match dir {
+        Ok(dir) => Ok(Arc::new(dir)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(Error::new(ErrorKind::NotFound, format!("there is no directory {}", path.display()))
+                .with_hint("check the path, or create a collection there"))
+        }
+        Err(error) => Err(Error::io("open directory", path.display(), error)),
+    }
+}
+
+impl fmt::Debug for Collection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Collection({}, seq {})", self.shared.storage.describe(), self.last_seq())
+    }
+}

@@ -1,0 +1,331 @@
+//! Creating and opening: from a directory to a handle, through recovery if the last writer did not close.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::build::{Build, Built, open_version};
+use super::flush::{older_manifests, publish, remove_all};
+use super::shared::{Opened, Shared};
+use crate::delta::{BlockBuilder, Generation};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::batch::{BatchView, Op};
+use crate::manifest::{self, Manifest};
+use crate::options::{OpenOptions, RecoveryReport, Schema};
+use crate::snapshot::{Version, View};
+use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
+use crate::wal::{self, Replay, WalHead, WalWriter};
+
+/// Takes the writer's lock or says who holds it.
+fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
+    match storage.lock().map_err(|error| Error::io("lock", storage.describe(), error))? {
+        LockOutcome::Held(guard) => Ok(guard),
+        LockOutcome::Busy { holder_pid } => {
+            let holder = holder_pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+            Err(Error::new(ErrorKind::Locked, format!("{} is open for writing by {holder}", storage.describe()))
+                .with_hint("close it there, or open it here read-only; the lock ends with the process that holds it"))
+        }
+    }
+}
+
+fn list(storage: &dyn Storage) -> Result<Vec<DirEntry>> {
+    storage.list().map_err(|error| Error::io("list", storage.describe(), error))
+}
+
+/// Whether a directory is what an interrupted `create` leaves: nothing but a lock, logs and temporary files.
+fn is_unfinished_create(entries: &[DirEntry]) -> bool {
+    entries.iter().all(|entry| match entry.name {
+        Some(FileName::Lock) => true,
+        Some(name) => matches!(name.kind(), Some(FileKind::Wal | FileKind::Temp)),
+        None => false,
+    })
+}
+
+/// Whether the directory holds a collection.
+pub(super) fn holds_collection(storage: &dyn Storage) -> Result<bool> {
+    Ok(list(storage)?.iter().any(|entry| matches!(entry.name, Some(FileName::Manifest(_)))))
+}
+
+/// Makes a new collection:
+///
+/// 1. Take the lock. The directory must be empty, or hold only what an interrupted `create` left, which is removed.
+/// 2. Create the first log, sync it, sync the directory. A crash: an unfinished create.
+/// 3. Publish manifest 1. A crash before its name is durable: an unfinished create; after: the empty collection.
+pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOptions) -> Result<Shared> {
+    schema.check()?;
+    options.check()?;
+    refuse_occupied(&*storage)?;
+    let lock = take_lock(&*storage)?;
+    refuse_occupied(&*storage)?;
+    let leftovers: Vec<FileName> =
+        list(&*storage)?.iter().filter_map(|entry| entry.name).filter(|n| *n != FileName::Lock).collect();
+    remove_all(&*storage, &leftovers);
+    let nonce = || storage.nonce().map_err(|error| Error::io("draw a number for", storage.describe(), error));
+    let (high, low, epoch) = (nonce()?, nonce()?, nonce()?);
+    let collection = u128::from(high) << 64 | u128::from(low);
+    let wal_id = FileId { number: 1, epoch };
+    let head = WalHead { collection, epoch, predecessor: None, first_seq: 1, first_row: 0 };
+    let wal = WalWriter::create(&*storage, wal_id, head)?;
+    let first = Manifest::new(collection, schema.clone());
+    let mut first = first.successor();
+    first.epoch = epoch;
+    first.first_wal = wal_id;
+    first.next_file_number = 3;
+    publish(&*storage, &first, FileId { number: 2, epoch })?;
+    let view = View {
+        version: Arc::new(open_version(&*storage, first, 0)?),
+        frozen: Vec::new(),
+        active: Generation::new(0),
+        seq: 0,
+        count: 0,
+    };
+    let recovery = RecoveryReport::default();
+    let logs = vec![wal_id];
+    Ok(Shared::new(Opened {
+        schema,
+        options,
+        storage,
+        epoch,
+        view,
+        wal: Some(wal),
+        logs,
+        next_file: 3,
+        recovery,
+        lock,
+    }))
+}
+
+fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
+    let entries = list(storage)?;
+    if is_unfinished_create(&entries) {
+        return Ok(());
+    }
+    let (problem, hint) = match entries.iter().any(|entry| matches!(entry.name, Some(FileName::Manifest(_)))) {
+        true => ("already holds a collection", "open it, or choose another directory"),
+        false => ("is not empty", "a new collection needs a directory of its own"),
+    };
+    Err(Error::argument("path", format!("{} {problem}", storage.describe())).with_hint(hint))
+}
+
+/// Opens a collection for writing:
+///
+/// 1. Take the lock. 2. Read the newest manifest. 3. Open the files it names. 4. Follow its logs.
+/// 5. If they hold anything: write it to new files, sync them, start a new log, publish the next manifest. What was read
+///    from a log is never trusted to be on the disk: after a failed sync the page cache shows bytes that are not there.
+///    A crash in any of this leaves the old manifest and its logs; recovery runs again.
+/// 6. Remove orphans.
+pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: OpenOptions) -> Result<Shared> {
+    options.check()?;
+    if !holds_collection(&*storage)? {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe()))
+            .with_hint("create one there first"));
+    }
+    let lock = take_lock(&*storage)?;
+    let loaded = manifest::load_newest(&*storage)?;
+    if let Some(wanted) = wanted {
+        loaded.manifest.schema.check_same(wanted)?;
+    }
+    let epoch = storage.nonce().map_err(|error| Error::io("draw a number for", storage.describe(), error))?;
+    let mut report = RecoveryReport { manifest_copy_used: loaded.second_copy_used, ..RecoveryReport::default() };
+    let numbers = Numbers::new(&loaded.manifest, &list(&*storage)?, epoch);
+    let version = open_version(&*storage, loaded.manifest, 0)?;
+    let log = Log::read(&*storage, &version.manifest, &mut report)?;
+    let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
+        true => Recovered {
+            generation: Generation::new(version.manifest.next_row),
+            last_seq: log.last_seq,
+            wal: None,
+            logs: log.ids(),
+            version,
+        },
+        false => recover(&*storage, version, log, &numbers, epoch)?,
+    };
+    report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs)?;
+    if !report.is_clean()
+        && let Some(callback) = &options.on_recovery
+    {
+        callback(&report);
+    }
+    let view = View {
+        seq: last_seq,
+        count: version.rows.iter().map(|rows| rows.live()).sum::<u64>() + generation.rows()
+            - generation.kills().len() as u64,
+        active: generation,
+        version: Arc::new(version),
+        frozen: Vec::new(),
+    };
+    let schema = view.version.manifest.schema.clone();
+    let next_file = numbers.next();
+    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, logs, next_file, recovery: report, lock }))
+}
+
+/// Gives file numbers above every one ever used here, of a file that is still there or not.
+struct Numbers {
+    next: std::cell::Cell<u64>,
+    epoch: u64,
+}
+
+impl Numbers {
+    fn new(manifest: &Manifest, entries: &[DirEntry], epoch: u64) -> Self {
+        let seen = entries.iter().filter_map(|entry| match entry.name {
+            Some(FileName::File(_, id)) => Some(id.number.saturating_add(1)),
+            _ => None,
+        });
+        Numbers { next: std::cell::Cell::new(seen.fold(manifest.next_file_number, u64::max)), epoch }
+    }
+
+    fn give(&self) -> FileId {
+        let number = self.next.get();
+        self.next.set(number.saturating_add(1));
+        FileId { number, epoch: self.epoch }
+    }
+
+    fn next(&self) -> u64 {
+        self.next.get()
+    }
+}
+
+/// What the logs of a manifest hold.
+pub(super) struct Log {
+    generation: Generation,
+    last_seq: u64,
+    chain: Vec<Replay>,
+}
+
+/// What `open` goes on with.
+struct Recovered {
+    version: Version,
+    generation: Generation,
+    last_seq: u64,
+    wal: Option<WalWriter>,
+    logs: Vec<FileId>,
+}
+
+impl Log {
+    /// The same as recovery reads, changing nothing: what the logs hold, and how many there are.
+    pub(super) fn read_only(
+        storage: &dyn Storage,
+        manifest: &Manifest,
+        report: &mut RecoveryReport,
+    ) -> Result<(Generation, u64)> {
+        let log = Self::read(storage, manifest, report)?;
+        Ok((log.generation, log.chain.len() as u64))
+    }
+
+    /// Replays the logs.
+    fn read(storage: &dyn Storage, manifest: &Manifest, report: &mut RecoveryReport) -> Result<Log> {
+        let generation = Generation::new(manifest.next_row);
+        let mut log = Log { generation, last_seq: manifest.covered_seq, chain: Vec::new() };
+        let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
+        let chain = wal::replay_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
+            log.take(seq, payload, manifest, id)
+        })?;
+        report.batches_replayed = chain.iter().map(|replay| replay.batches).sum();
+        report.bytes_replayed = chain.iter().map(|replay| replay.bytes).sum();
+        report.tail_bytes_dropped = chain.iter().map(|replay| replay.dropped).sum();
+        log.chain = chain;
+        Ok(log)
+    }
+
+    fn ids(&self) -> Vec<FileId> {
+        self.chain.iter().map(|replay| replay.id).collect()
+    }
+
+    /// Whether there is one log and nothing in it.
+    fn is_clean(&self) -> bool {
+        matches!(&self.chain[..], [replay] if replay.is_empty())
+    }
+
+    /// Applies one record.
+    fn take(&mut self, seq: u64, payload: &[u8], manifest: &Manifest, wal: FileId) -> Result<()> {
+        let file = FileName::File(FileKind::Wal, wal);
+        let batch = BatchView::decode(payload, &manifest.schema)
+            .map_err(|error| error.caused(ErrorKind::Corrupt, format!("log record {seq} of {file} is not a batch")))?;
+        let next_row = self.generation.end_row();
+        if batch.first_row() != next_row {
+            let found = batch.first_row();
+            return Err(Error::corrupt(
+                file,
+                "record",
+                0,
+                format!("record {seq} begins at row {found}, not {next_row}"),
+            ));
+        }
+        let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
+        for op in batch.ops() {
+            if let Op::Put { id, vector, norm, attributes, payload, .. } = op {
+                rows.push_stored(id, vector, norm);
+                rows.set_attributes(attributes);
+                rows.set_payload(payload);
+            }
+        }
+        if let Some(block) = rows.finish() {
+            self.generation.push(block.number(next_row, seq));
+        }
+        let kills = self.generation.kills();
+        let mut killed: Vec<u64> = batch.kills().filter(|row| *row < next_row && !kills.contains(*row)).collect();
+        killed.sort_unstable();
+        killed.dedup();
+        self.generation.kill(killed);
+        self.last_seq = seq;
+        Ok(())
+    }
+}
+
+/// Step 5 of `open`: the same as a flush of what the logs hold, with a new first log.
+fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epoch: u64) -> Result<Recovered> {
+    #[cfg(feature = "testing")]
+    if let Some(wal) = trust_the_log(storage, &log) {
+        let (last_seq, logs) = (log.last_seq, log.ids());
+        return Ok(Recovered { version: old, generation: log.generation, last_seq, wal: Some(wal?), logs });
+    }
+    let schema = old.manifest.schema.clone();
+    let build = Build { storage, schema: &schema, new_id: &|| numbers.give() };
+    let mut built = build.generation(&old, &log.generation, log.last_seq)?;
+    let wal_id = numbers.give();
+    let head = WalHead {
+        collection: old.manifest.collection,
+        epoch,
+        predecessor: None,
+        first_seq: log.last_seq + 1,
+        first_row: built.manifest.next_row,
+    };
+    let wal = WalWriter::create(storage, wal_id, head)?;
+    built.manifest.epoch = epoch;
+    built.manifest.first_wal = wal_id;
+    let temp = numbers.give();
+    built.manifest.next_file_number = numbers.next();
+    publish(storage, &built.manifest, temp)?;
+    let Built { manifest, rows, id_tables, .. } = built;
+    let generation = Generation::new(manifest.next_row);
+    let version = Version { install: 0, manifest: Arc::new(manifest), rows, id_tables };
+    Ok(Recovered { version, generation, last_seq: log.last_seq, wal: Some(wal), logs: vec![wal_id] })
+}
+
+/// The planted bugs that go on from an old log instead of copying what it holds.
+#[cfg(feature = "testing")]
+fn trust_the_log(storage: &dyn Storage, log: &Log) -> Option<Result<WalWriter>> {
+    use crate::format::log::LOG_HEADER_BYTES;
+    use crate::planted::{self, Bug};
+    let last = log.chain.last()?;
+    let end = LOG_HEADER_BYTES + last.bytes;
+    if planted::is(Bug::AppendBehindTornTail) && last.dropped > 0 {
+        return Some(WalWriter::resume(storage, last, end + last.dropped));
+    }
+    planted::is(Bug::AppendToOldLog).then(|| WalWriter::resume(storage, last, end))
+}
+
+/// Step 6 of `open`: files of our grammar that neither the newest manifest nor its log needs. The manifest before the
+/// newest is kept. Called only after a good manifest was read and, if there was a recovery, its successor is durable.
+fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId]) -> Result<u64> {
+    let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
+    let keep = |name: FileName| match name {
+        FileName::Lock => true,
+        FileName::Manifest(generation) => Some(FileName::Manifest(generation)) > older_manifests(manifest.generation),
+        FileName::File(FileKind::Wal, id) => logs.contains(&id),
+        FileName::File(..) => needed.contains(&name),
+    };
+    let entries = list(storage)?;
+    let files = entries.iter().filter(|entry| entry.entry == crate::storage::EntryKind::File);
+    let orphans: Vec<FileName> = files.filter_map(|entry| entry.name).filter(|name| !keep(*name)).collect();
+    Ok(orphans.len() as u64 - remove_all(storage, &orphans))
+}

@@ -1,0 +1,106 @@
+//! Ending one generation and beginning the next.
+
+use std::mem;
+use std::sync::Arc;
+
+use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
+use crate::delta::{Generation, KnownIds};
+use crate::error::Result;
+use crate::options::Background;
+use crate::snapshot::View;
+use crate::storage::{FileKind, FileName};
+
+impl Shared {
+    /// Waits until the flusher has caught up so far that another generation fits in memory.
+    pub(super) fn wait_for_room(&self) -> Result<()> {
+        let mut pending = self.pending.lock();
+        while pending.frozen >= MAX_FROZEN {
+            if pending.failed.is_some() || pending.stop || self.options.background == Background::Inline {
+                drop(pending);
+                return self.flush_frozen();
+            }
+            self.pending_changed.wait(&mut pending);
+        }
+        Ok(())
+    }
+
+    /// Rolls if the active generation has reached its size; true if it did. A failure is no failure of the commits
+    /// before it: it is kept for `stats` and tried again later.
+    pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
+        let length = writer.wal.as_ref().map_or(0, |wal| wal.len());
+        let full = length >= self.options.flush_bytes || self.view.load().active.rows() >= self.options.flush_rows;
+        if !full
+            || length < writer.roll_not_before
+            || writer.frozen.len() >= MAX_FROZEN
+            || self.poison_cause().is_some()
+        {
+            return false;
+        }
+        match self.roll(writer) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(%error, "cannot start a new log; the old one goes on");
+                writer.roll_not_before = length + self.options.flush_bytes / 8;
+                self.pending.lock().failed = Some(error);
+                false
+            }
+        }
+    }
+
+    /// Ends the active generation. Under the commit lock:
+    ///
+    /// 1. Create the next log, sync it, sync the directory. A crash: an orphan without records.
+    /// 2. Append the record that names it to the old log and sync that, at every durability: there is never a hole between
+    ///    two logs. A crash: recovery follows the record or has an orphan without records.
+    /// 3. Publish a view in which the old generation is frozen and the new one is empty.
+    pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
+        let wal = self.create_log(writer)?;
+        let next_wal = wal.id();
+        if let Some(old) = &mut writer.wal
+            && let Err(error) = old.finish(next_wal)
+        {
+            if !error.is_sync_failure() {
+                let _ = self.storage.remove(FileName::File(FileKind::Wal, next_wal));
+            }
+            return Err(self.judge(error));
+        }
+        count(&self.counters.log_syncs, 1);
+        self.set_durable(writer.last_seq);
+        writer.wal = Some(wal);
+        let old = self.view.load_full();
+        let generation = Arc::new(old.active.clone());
+        writer.frozen.push_back(Frozen {
+            generation: generation.clone(),
+            known: mem::replace(&mut writer.known, KnownIds::new(self.schema.id_kind())),
+            logs: mem::replace(&mut writer.logs, vec![next_wal]),
+            next_wal,
+            last_seq: writer.last_seq,
+        });
+        writer.roll_not_before = 0;
+        let mut frozen = old.frozen.clone();
+        frozen.push(generation);
+        self.view.store(Arc::new(View {
+            version: old.version.clone(),
+            frozen,
+            active: Generation::new(writer.next_row),
+            seq: old.seq,
+            count: old.count,
+        }));
+        self.pending.lock().frozen = writer.frozen.len();
+        Ok(())
+    }
+
+    /// After a commit rolled the log, outside all locks: have the frozen generation flushed.
+    pub(super) fn flush_after_roll(&self) {
+        match self.options.background {
+            Background::Thread => {
+                self.pending_changed.notify_all();
+            }
+            Background::Inline => {
+                if let Err(error) = self.flush_frozen() {
+                    tracing::warn!(%error, "flush failed; it will be tried again");
+                }
+            }
+        }
+    }
+}

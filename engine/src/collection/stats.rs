@@ -1,0 +1,108 @@
+//! Figures of a handle, all of them counted, none estimated.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::build::total_bytes;
+use super::shared::Shared;
+use crate::error::Error;
+use crate::options::Schema;
+use crate::snapshot::Version;
+
+/// The state of a collection and of this handle, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Stats {
+    /// What the collection is.
+    pub schema: Schema,
+    /// Live rows.
+    pub rows: u64,
+    /// Rows in files that are dead and still take space.
+    pub dead_rows: u64,
+    /// Rows in memory, dead ones included.
+    pub delta_rows: u64,
+    /// Bytes of memory held by rows that are not in files yet.
+    pub delta_bytes: u64,
+    /// Bytes of log that hold them.
+    pub wal_bytes: u64,
+    /// Bytes of log at which the delta is moved to files.
+    pub flush_bytes: u64,
+    /// Bytes of the immutable files of the newest manifest.
+    pub file_bytes: u64,
+    /// What row files and id tables spend their bytes on: the name of a kind of section in the format specification, bytes.
+    pub sections: Vec<(&'static str, u64)>,
+    /// Row files.
+    pub row_files: u64,
+    /// Id tables.
+    pub id_tables: u64,
+    /// Tombstone files.
+    pub tombstone_files: u64,
+    /// Number of the newest manifest.
+    pub generation: u64,
+    /// Sequence number of the last committed batch.
+    pub last_seq: u64,
+    /// Sequence number up to which everything survives a power loss.
+    pub durable_seq: u64,
+    /// Batches committed through this handle.
+    pub batches: u64,
+    /// Syncs of the log that this handle's commits took.
+    pub log_syncs: u64,
+    /// Bytes this handle wrote to logs.
+    pub log_bytes: u64,
+    /// Times the delta was moved to files by this handle.
+    pub flushes: u64,
+    /// Bytes those moves wrote.
+    pub flush_bytes_written: u64,
+    /// Why the last flush failed, if it did. Searches and writes go on; it is tried again.
+    pub flush_error: Option<Error>,
+    /// Why this handle takes no more writes, if so.
+    pub poisoned: Option<Error>,
+    /// When this was taken.
+    pub at: SystemTime,
+}
+
+impl Shared {
+    pub(super) fn stats(&self) -> Stats {
+        let view = self.view.load_full();
+        let manifest = &view.version.manifest;
+        let counters = &self.counters;
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        Stats {
+            schema: (*self.schema).clone(),
+            rows: view.count,
+            dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
+            delta_rows: view.generations().map(|g| g.rows()).sum(),
+            delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
+            wal_bytes: self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len()),
+            flush_bytes: self.options.flush_bytes,
+            file_bytes: total_bytes(manifest),
+            sections: section_bytes(&view.version),
+            row_files: manifest.row_files.len() as u64,
+            id_tables: manifest.id_tables.len() as u64,
+            tombstone_files: manifest.tombstones.len() as u64,
+            generation: manifest.generation,
+            last_seq: view.seq,
+            durable_seq: self.durable_seq(),
+            batches: get(&counters.batches),
+            log_syncs: get(&counters.log_syncs),
+            log_bytes: get(&counters.log_bytes),
+            flushes: get(&counters.flushes),
+            flush_bytes_written: get(&counters.flush_bytes),
+            flush_error: self.pending.lock().failed.clone(),
+            poisoned: self.poison_cause().cloned(),
+            at: SystemTime::now(),
+        }
+    }
+}
+
+/// Bytes by kind of section, over all files.
+fn section_bytes(version: &Version) -> Vec<(&'static str, u64)> {
+    let rows = version.rows.iter().flat_map(|rows| rows.file.sections());
+    let tables = version.id_tables.iter().flat_map(|table| table.sections());
+    let mut sums = BTreeMap::new();
+    for (name, bytes) in rows.chain(tables) {
+        *sums.entry(name).or_insert(0) += bytes;
+    }
+    sums.into_iter().collect()
+}

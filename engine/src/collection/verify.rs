@@ -1,0 +1,237 @@
+//! Checking a collection without changing anything.
+//!
+//! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
+//! row), every live row is found by its id through the id tables, no id has two live rows, tombstones and logs agree with
+//! the files.
+
+use std::collections::{HashMap, HashSet};
+
+use super::build::open_version;
+use crate::delta::Generation;
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::id_key;
+use crate::id::{Id, IdKind};
+use crate::manifest::{self, Manifest};
+use crate::options::RecoveryReport;
+use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
+use crate::snapshot::Version;
+use crate::storage::{EntryKind, FileKind, FileName, Storage};
+
+/// How much [`Collection::verify`](super::Collection::verify) reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Verify {
+    /// Names, lengths, headers, section directories, both copies of the manifests, the logs. Reads little.
+    Quick,
+    /// Every byte of every file, and that every live row can be reached by its id. Memory: about 24 bytes per row and
+    /// the ids.
+    #[default]
+    Full,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// Damage, each with file, section and offset. Empty: the collection is sound.
+    pub findings: Vec<Error>,
+    /// What is worth knowing and no damage: a log to replay, orphans, foreign files.
+    pub notes: Vec<String>,
+    /// Files checked.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Live rows that are in files.
+    pub rows: u64,
+    /// What the logs hold, as the next open will find it.
+    pub log: RecoveryReport,
+}
+
+impl VerifyReport {
+    /// Whether there was no damage.
+    pub fn is_sound(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+/// Times a check is made again because a writer published another state meanwhile.
+const RACES: usize = 3;
+
+/// A writer may be at work: a check during which the newest manifest changed says nothing and is made again.
+pub(super) fn verify(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    for _ in 0..RACES {
+        let before = manifest::list_generations(storage)?.pop();
+        report = verify_once(storage, mode)?;
+        if report.is_sound() || manifest::list_generations(storage)?.pop() == before {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    if !entries.iter().any(|entry| matches!(entry.name, Some(FileName::Manifest(_)))) {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())));
+    }
+    let loaded = match manifest::load_newest(storage) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            report.findings.push(error);
+            return Ok(report);
+        }
+    };
+    report.bytes = entries.iter().filter(|entry| entry.name.is_some()).map(|entry| entry.len).sum();
+    check_manifests(storage, &mut report);
+    check_names(&loaded.manifest, &entries, &mut report);
+    check_logs(storage, &loaded.manifest, &mut report);
+    check_files(storage, &loaded.manifest, mode, &mut report);
+    if mode == Verify::Full && report.is_sound() {
+        match open_version(storage, loaded.manifest, 0) {
+            Ok(version) => check_rows(&version, &mut report),
+            Err(error) => report.findings.push(error),
+        }
+    }
+    Ok(report)
+}
+
+/// Both copies of every manifest that is there.
+fn check_manifests(storage: &dyn Storage, report: &mut VerifyReport) {
+    match manifest::list_generations(storage) {
+        Err(error) => report.findings.push(error),
+        Ok(generations) => {
+            for generation in generations {
+                report.files += 1;
+                manifest::verify(storage, generation, &mut |error| report.findings.push(error));
+            }
+        }
+    }
+}
+
+/// Orphans and foreign files.
+fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report: &mut VerifyReport) {
+    let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
+    for entry in entries {
+        match entry.name {
+            None => report.notes.push(format!("{} is not one of our files; it is left alone", entry.text)),
+            Some(name) if entry.entry == EntryKind::Other => {
+                report.findings.push(Error::corrupt(name, "directory", 0, "is not a regular file"));
+            }
+            Some(FileName::File(FileKind::Wal, _) | FileName::Manifest(_) | FileName::Lock) => {}
+            Some(name) if !needed.contains(&name) => {
+                report.notes.push(format!("{name} is an orphan; the next open for writing removes it"));
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyReport) {
+    let mut log = RecoveryReport::default();
+    match super::open::Log::read_only(storage, manifest, &mut log) {
+        Err(error) => report.findings.push(error),
+        Ok((generation, logs)) => {
+            report.files += logs;
+            note_log(&generation, &log, report);
+        }
+    }
+    report.log = log;
+}
+
+fn note_log(generation: &Generation, log: &RecoveryReport, report: &mut VerifyReport) {
+    if log.batches_replayed > 0 {
+        let (batches, rows) = (log.batches_replayed, generation.rows());
+        report.notes.push(format!("the log holds {batches} batches with {rows} rows; the next open replays them"));
+    }
+    if log.tail_bytes_dropped > 0 {
+        let bytes = log.tail_bytes_dropped;
+        report.notes.push(format!("the log ends in {bytes} bytes that are no whole record; the next open drops them"));
+    }
+}
+
+/// Every file the manifest names: opened, and in a full check read to the last byte.
+fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report: &mut VerifyReport) {
+    let layout = RowLayout::from(&manifest.schema);
+    let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
+    let full = mode == Verify::Full;
+    let VerifyReport { findings, files, .. } = report;
+    let mut finding = |error: Error| findings.push(error);
+    for entry in &manifest.row_files {
+        *files += 1;
+        match RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts) {
+            Ok(file) if full => file.verify(&mut finding),
+            Ok(_) => {}
+            Err(error) => finding(error),
+        }
+    }
+    for entry in &manifest.id_tables {
+        *files += 1;
+        match IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts) {
+            Ok(table) if full => table.verify(&mut finding),
+            Ok(_) => {}
+            Err(error) => finding(error),
+        }
+    }
+    for entry in &manifest.tombstones {
+        *files += 1;
+        match TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts) {
+            Ok(file) if full => file.verify(&mut finding),
+            Ok(_) => {}
+            Err(error) => finding(error),
+        }
+    }
+}
+
+/// Every live row: found by its id, and the only live row of that id.
+fn check_rows(version: &Version, report: &mut VerifyReport) {
+    let collection = version.manifest.collection;
+    let kind = version.manifest.schema.id_kind();
+    let mut seen: HashMap<Id, u64> = HashMap::new();
+    for rows in &version.rows {
+        for word in 0..rows.file.len().div_ceil(64) {
+            let mut live = rows.live_word(word);
+            while live != 0 {
+                let ordinal = word * 64 + live.trailing_zeros() as usize;
+                live &= live - 1;
+                if let Err(error) = check_row(version, rows, ordinal, kind, collection, &mut seen) {
+                    report.findings.push(error);
+                }
+                report.rows += 1;
+            }
+        }
+    }
+}
+
+fn check_row(
+    version: &Version,
+    rows: &crate::snapshot::LiveRows,
+    ordinal: usize,
+    kind: IdKind,
+    collection: u128,
+    seen: &mut HashMap<Id, u64>,
+) -> Result<()> {
+    let row = rows.file.row_number(ordinal)?;
+    let id = match kind {
+        IdKind::U64 => {
+            rows.file.prove_vectors(ordinal..ordinal + 1)?;
+            Id::U64(rows.file.record_id_u64(ordinal))
+        }
+        IdKind::Bytes => rows.file.id(ordinal)?,
+    };
+    let file = rows.file.name();
+    let found = version.find(id_key(id.as_ref(), collection), id.as_ref())?;
+    if found != Some(row) {
+        return Err(Error::corrupt(
+            file,
+            "ids",
+            0,
+            format!("live row {row} with id {id:?} is found as {found:?} by its id"),
+        ));
+    }
+    match seen.insert(id, row) {
+        Some(other) => Err(Error::corrupt(file, "ids", 0, format!("rows {other} and {row} are live under one id"))),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! The numbers that stand for the words of a schema in files. Once given, a number is never given again.
+
+use crate::id::IdKind;
+use crate::metric::{Metric, RowFormat};
+use crate::options::IndexKind;
+
+/// A word that files write as a number.
+pub trait Code: Sized {
+    /// The number.
+    fn code(self) -> u8;
+    /// The word; `None` for a number that this build does not know.
+    fn from_code(code: u64) -> Option<Self>;
+}
+
+macro_rules! codes {
+    ($type:ty: $($word:path = $code:literal),*) => {
+        impl Code for $type {
+            fn code(self) -> u8 {
+                match self { $($word => $code),* }
+            }
+            fn from_code(code: u64) -> Option<Self> {
+                match code { $($code => Some($word),)* _ => None }
+            }
+        }
+    };
+}
+
+codes!(Metric: Metric::L2 = 1, Metric::Cosine = 2, Metric::InnerProduct = 3);
+// 4 is reserved for rows of 8-bit codes, 5 for collections that keep no vectors.
+codes!(RowFormat: RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3);
+codes!(IdKind: IdKind::U64 = 1, IdKind::Bytes = 2);
+codes!(IndexKind: IndexKind::Flat = 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_come_back_and_unknown_ones_are_nothing() {
+        for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+            assert_eq!(Metric::from_code(metric.code().into()), Some(metric));
+        }
+        for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+            assert_eq!(RowFormat::from_code(format.code().into()), Some(format));
+        }
+        for kind in [IdKind::U64, IdKind::Bytes] {
+            assert_eq!(IdKind::from_code(kind.code().into()), Some(kind));
+        }
+        for unknown in [0, 6, 258, u64::MAX] {
+            assert_eq!((Metric::from_code(unknown), RowFormat::from_code(unknown)), (None, None));
+            assert_eq!(IdKind::from_code(unknown), None);
+        }
+    }
+}

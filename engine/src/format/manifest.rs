@@ -1,0 +1,148 @@
+//! The bytes of a manifest: a head, then tables of fixed-width entries, written twice.
+//!
+//! ```text
+//! copy 1: ManifestHead | TableHead, entries | TableHead, entries | .. | u32 zero, u32 crc
+//! zeros to a multiple of 4096, then copy 2: the same with a checksum of its own place
+//! ```
+//! A table whose kind is not known here is skipped if its flags allow it; otherwise a newer release is needed. Later
+//! versions add tables and never change one.
+
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::FileFacts;
+use super::layout::layout;
+
+/// First bytes of a manifest.
+pub const MANIFEST_MAGIC: [u8; 8] = *b"STVMAN\r\n";
+/// Version of the manifest's layout, and with it of the whole format.
+pub const FORMAT_VERSION: u32 = 0;
+/// The second copy begins at a multiple of this.
+pub const COPY_ALIGN: u64 = 4096;
+/// Largest copy.
+pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
+
+layout! {
+    /// At the start of each copy.
+    pub struct ManifestHead: 176 {
+        magic: [u8; 8],
+        version: U32,
+        copy_len: U32,
+        compatible: U32,
+        read_compatible: U32,
+        incompatible: U32,
+        table_count: U32,
+        generation: U64,
+        parent: U64,
+        collection: [u8; 16],
+        epoch: U64,
+        next_file_number: U64,
+        next_row: U64,
+        covered_seq: U64,
+        first_wal: [u8; 16],
+        dim: U32,
+        metric: u8,
+        ids: u8,
+        rows: u8,
+        index: u8,
+        seed: U64,
+        reserved: [u8; 48],
+    }
+}
+
+layout! {
+    /// In front of each table.
+    pub struct TableHead: 16 {
+        kind: U16,
+        flags: U16,
+        width: U32,
+        count: U64,
+    }
+}
+
+layout! {
+    /// One immutable file: entry of the tables of row files, id tables and tombstone files.
+    pub struct FileEntryBytes: 80 {
+        file_id: [u8; 16],
+        len: U64,
+        root: U32,
+        families: U32,
+        rows: U64,
+        first_row: U64,
+        last_row: U64,
+        min_seq: U64,
+        max_seq: U64,
+        origin: U32,
+        reserved: U32,
+    }
+}
+
+layout! {
+    /// At the end of each copy.
+    pub struct ManifestTail: 8 {
+        zero: U32,
+        crc: U32,
+    }
+}
+
+/// A reader that does not know the table may go on without it.
+pub const TABLE_IGNORABLE: u16 = 1;
+
+/// The tables of version 0, in the order in which they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum TableKind {
+    /// 16-byte origins of row numbers; the collection's own is the first.
+    Origins = 1,
+    /// Row files, ascending by row number.
+    RowFiles = 2,
+    /// Id tables, oldest first.
+    IdTables = 3,
+    /// Tombstone files, oldest first.
+    Tombstones = 4,
+}
+
+impl TableKind {
+    /// All tables in order.
+    pub const ALL: [TableKind; 4] =
+        [TableKind::Origins, TableKind::RowFiles, TableKind::IdTables, TableKind::Tombstones];
+
+    /// Bytes of one entry.
+    pub const fn width(self) -> usize {
+        match self {
+            TableKind::Origins => 16,
+            TableKind::RowFiles | TableKind::IdTables | TableKind::Tombstones => size_of::<FileEntryBytes>(),
+        }
+    }
+}
+
+impl FileEntryBytes {
+    /// The facts stated.
+    pub fn facts(&self) -> FileFacts {
+        FileFacts {
+            len: self.len.get(),
+            root: self.root.get(),
+            rows: self.rows.get(),
+            first_row: self.first_row.get(),
+            last_row: self.last_row.get(),
+            min_seq: self.min_seq.get(),
+            max_seq: self.max_seq.get(),
+        }
+    }
+
+    /// An entry that states these facts.
+    pub fn new(file_id: u128, facts: &FileFacts, families: u32) -> Self {
+        FileEntryBytes {
+            file_id: file_id.to_le_bytes(),
+            len: facts.len.into(),
+            root: facts.root.into(),
+            families: families.into(),
+            rows: facts.rows.into(),
+            first_row: facts.first_row.into(),
+            last_row: facts.last_row.into(),
+            min_seq: facts.min_seq.into(),
+            max_seq: facts.max_seq.into(),
+            origin: 0.into(),
+            reserved: 0.into(),
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Search structures over borrowed bytes; nothing here sees a file.
+
+pub(crate) mod flat;

@@ -1,0 +1,396 @@
+//! Manifests to bytes and back. Reading proves everything before it is used.
+
+use zerocopy::{FromBytes, IntoBytes};
+
+use super::{FileEntry, Manifest};
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum::{file_seed, unit_crc};
+use crate::format::code::Code;
+use crate::format::manifest::{
+    COPY_ALIGN, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail,
+    TABLE_IGNORABLE, TableHead, TableKind,
+};
+use crate::options::Schema;
+use crate::planted::{self, Bug};
+use crate::storage::{FileId, FileName};
+
+const HEAD: usize = size_of::<ManifestHead>();
+const TAIL: usize = size_of::<ManifestTail>();
+
+/// Both copies of a manifest, as the file holds them.
+pub(super) fn encode(manifest: &Manifest) -> Vec<u8> {
+    let copy = encode_body(manifest);
+    let second = (copy.len() as u64).next_multiple_of(COPY_ALIGN);
+    let mut file = seal(copy.clone(), manifest.generation, 0);
+    file.resize(second as usize, 0);
+    match planted::is(Bug::SkipManifestCopy) {
+        true => file.resize(second as usize + copy.len(), 0),
+        false => file.extend(seal(copy, manifest.generation, second)),
+    }
+    file
+}
+
+/// Puts the checksum of a copy at its place.
+fn seal(mut copy: Vec<u8>, generation: u64, at: u64) -> Vec<u8> {
+    let end = copy.len().saturating_sub(4);
+    let crc = copy_crc(copy.get(..end).unwrap_or_default(), generation, at);
+    if let Some(place) = copy.get_mut(end..) {
+        place.copy_from_slice(&crc.to_le_bytes());
+    }
+    copy
+}
+
+fn copy_crc(bytes: &[u8], generation: u64, at: u64) -> u32 {
+    unit_crc(file_seed(FileName::Manifest(generation).file_id().to_u128()), at, bytes)
+}
+
+/// One copy, its checksum still zero.
+fn encode_body(manifest: &Manifest) -> Vec<u8> {
+    let mut tables = Vec::new();
+    let mut count = 0u32;
+    for kind in TableKind::ALL {
+        let entries = table_bytes(manifest, kind);
+        if entries.is_empty() {
+            continue;
+        }
+        let head = TableHead {
+            kind: (kind as u16).into(),
+            flags: 0.into(),
+            width: (kind.width() as u32).into(),
+            count: ((entries.len() / kind.width()) as u64).into(),
+        };
+        tables.extend_from_slice(head.as_bytes());
+        tables.extend(entries);
+        count += 1;
+    }
+    let head = encode_head(manifest, HEAD + tables.len() + TAIL, count);
+    [head.as_bytes(), &tables, &[0; TAIL]].concat()
+}
+
+fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
+    let schema = &manifest.schema;
+    ManifestHead {
+        magic: MANIFEST_MAGIC,
+        version: FORMAT_VERSION.into(),
+        copy_len: (len as u32).into(),
+        compatible: 0.into(),
+        read_compatible: 0.into(),
+        incompatible: 0.into(),
+        table_count: tables.into(),
+        generation: manifest.generation.into(),
+        parent: manifest.parent.into(),
+        collection: manifest.collection.to_le_bytes(),
+        epoch: manifest.epoch.into(),
+        next_file_number: manifest.next_file_number.into(),
+        next_row: manifest.next_row.into(),
+        covered_seq: manifest.covered_seq.into(),
+        first_wal: manifest.first_wal.to_u128().to_le_bytes(),
+        dim: (schema.dim() as u32).into(),
+        metric: schema.metric().code(),
+        ids: schema.id_kind().code(),
+        rows: schema.row_format().code(),
+        index: schema.index_kind().code(),
+        seed: schema.random_seed().into(),
+        reserved: [0; 48],
+    }
+}
+
+fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
+    let files = |entries: &[FileEntry], families: u32| {
+        let bytes = |entry: &FileEntry| FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families);
+        entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect()
+    };
+    match kind {
+        TableKind::Origins => manifest.origins.iter().flat_map(|origin| origin.to_le_bytes()).collect(),
+        TableKind::RowFiles => files(&manifest.row_files, ALL_FAMILIES),
+        TableKind::IdTables => files(&manifest.id_tables, 0),
+        TableKind::Tombstones => files(&manifest.tombstones, 0),
+    }
+}
+
+/// Families that a row file provides: vectors (1), ids and sequence numbers (2), attributes and payloads (4).
+const ALL_FAMILIES: u32 = 7;
+
+/// Reads a manifest file: the first copy that is whole, and whether that is the second.
+pub(super) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
+    let first = decode_copy(file, generation, 0);
+    let newer = |error: &Error| error.kind() == ErrorKind::UnsupportedVersion;
+    match (first, second_copy_at(file.len() as u64)) {
+        (Ok(manifest), _) => Ok((manifest, false)),
+        (Err(error), _) if newer(&error) => Err(error),
+        (Err(error), None) => Err(error),
+        (Err(error), Some(at)) => match decode_copy(file, generation, at) {
+            Ok(manifest) => Ok((manifest, true)),
+            Err(second) if newer(&second) => Err(second),
+            Err(_) => Err(error.with_hint("both copies of the manifest are damaged; nothing was changed")),
+        },
+    }
+}
+
+/// Reports everything that is wrong with a manifest file.
+pub(super) fn check(file: &[u8], generation: u64, report: &mut dyn FnMut(Error)) {
+    let first = decode_copy(file, generation, 0);
+    let at = second_copy_at(file.len() as u64);
+    let second = match at {
+        Some(at) => decode_copy(file, generation, at),
+        None => Err(bad(generation, 0, "the file has a length that no manifest has")),
+    };
+    if let (Ok(a), Ok(b), Some(at)) = (&first, &second, at) {
+        let len = encode_body(a).len();
+        if a != b {
+            report(bad(generation, at, "the two copies say different things"));
+        }
+        if (len as u64).next_multiple_of(COPY_ALIGN) != at {
+            report(bad(generation, at, "the second copy is not where the first one ends"));
+        }
+        if file.get(len..at as usize).is_none_or(|padding| padding.iter().any(|b| *b != 0)) {
+            report(bad(generation, len as u64, "padding is not zero"));
+        }
+    }
+    [first.err(), second.err()].into_iter().flatten().for_each(report);
+}
+
+/// Where the second copy begins in a file of this length: `at` bytes of copy and padding, then the same copy again.
+fn second_copy_at(file_len: u64) -> Option<u64> {
+    let at = file_len.div_ceil(2).next_multiple_of(COPY_ALIGN);
+    let len = file_len.checked_sub(at)?;
+    (len > 0 && len.next_multiple_of(COPY_ALIGN) == at).then_some(at)
+}
+
+fn bad(generation: u64, offset: u64, what: impl Into<String>) -> Error {
+    Error::corrupt(FileName::Manifest(generation), "manifest", offset, what)
+}
+
+/// Proves and reads the copy at `at`.
+fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<Manifest> {
+    let fail = |what: &str| bad(generation, at, what);
+    let bytes = file.get(at as usize..).unwrap_or_default();
+    let (head, _) = ManifestHead::read_from_prefix(bytes).map_err(|_| fail("the copy is shorter than its head"))?;
+    if head.magic != MANIFEST_MAGIC {
+        return Err(fail("the copy does not begin as a manifest"));
+    }
+    let len = head.copy_len.get() as usize;
+    let copy = bytes.get(..len).filter(|_| len >= HEAD + TAIL).ok_or_else(|| fail("the copy is cut short"))?;
+    let (covered, crc) = copy.split_at(len - 4);
+    if copy_crc(covered, generation, at).to_le_bytes() != crc && !planted::is(Bug::AcceptBadCrc) {
+        return Err(fail("the checksum is wrong"));
+    }
+    if head.version.get() != FORMAT_VERSION || head.incompatible.get() != 0 || head.read_compatible.get() != 0 {
+        let (version, bits) = (head.version.get(), head.incompatible.get() | head.read_compatible.get());
+        return Err(Error::new(
+            ErrorKind::UnsupportedVersion,
+            format!("the collection has format version {version} with features {bits:#x}; this build reads version {FORMAT_VERSION} with none"),
+        )
+        .with_hint("open it with a newer release"));
+    }
+    let manifest = read_head(&head).map_err(fail)?;
+    if manifest.generation != generation {
+        return Err(fail("the manifest says it is of another generation"));
+    }
+    let tables = covered.get(HEAD..len - TAIL).ok_or_else(|| fail("the copy is cut short"))?;
+    if covered.get(len - TAIL..).is_none_or(|zero| zero.iter().any(|b| *b != 0)) {
+        return Err(fail("reserved bytes are not zero"));
+    }
+    read_tables(manifest, tables, head.table_count.get(), &fail)
+}
+
+fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
+    if head.reserved != [0; 48] {
+        return Err("reserved bytes are not zero");
+    }
+    let unknown = "the schema holds a value this version does not know";
+    let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
+        .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)
+        .rows(Code::from_code(head.rows.into()).ok_or(unknown)?)
+        .index(Code::from_code(head.index.into()).ok_or(unknown)?)
+        .seed(head.seed.get());
+    schema.check().map_err(|_| "the dimension is out of range")?;
+    Ok(Manifest {
+        generation: head.generation.get(),
+        parent: head.parent.get(),
+        epoch: head.epoch.get(),
+        next_file_number: head.next_file_number.get(),
+        next_row: head.next_row.get(),
+        covered_seq: head.covered_seq.get(),
+        first_wal: FileId::from_u128(u128::from_le_bytes(head.first_wal)),
+        origins: Vec::new(),
+        ..Manifest::new(u128::from_le_bytes(head.collection), schema)
+    })
+}
+
+fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn Fn(&str) -> Error) -> Result<Manifest> {
+    let mut previous = 0;
+    let mut tables = 0;
+    while !bytes.is_empty() {
+        let (head, rest) = TableHead::read_from_prefix(bytes).map_err(|_| fail("a table is cut short"))?;
+        let len = usize::try_from(head.count.get()).ok().and_then(|n| n.checked_mul(head.width.get() as usize));
+        let (entries, rest) =
+            len.and_then(|len| rest.split_at_checked(len)).ok_or_else(|| fail("a table is cut short"))?;
+        if head.kind.get() <= previous || entries.is_empty() {
+            return Err(fail("the tables are not in order"));
+        }
+        previous = head.kind.get();
+        tables += 1;
+        match TableKind::ALL.into_iter().find(|kind| *kind as u16 == head.kind.get()) {
+            Some(kind) if kind.width() == head.width.get() as usize && head.flags.get() == 0 => {
+                read_table(&mut manifest, kind, entries).map_err(fail)?;
+            }
+            Some(_) => return Err(fail("a table has another width than its kind")),
+            None if head.flags.get() & TABLE_IGNORABLE != 0 => {}
+            None => {
+                return Err(Error::new(
+                    ErrorKind::UnsupportedVersion,
+                    format!("the manifest holds table {}, which this build does not know", head.kind.get()),
+                )
+                .with_hint("open the collection with a newer release"));
+            }
+        }
+        bytes = rest;
+    }
+    if tables != count {
+        return Err(fail("the head counts another number of tables"));
+    }
+    check_tables(&manifest).map_err(fail)?;
+    Ok(manifest)
+}
+
+fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::result::Result<(), &'static str> {
+    if kind == TableKind::Origins {
+        let origins = bytes.chunks_exact(16).filter_map(|bytes| bytes.try_into().ok().map(u128::from_le_bytes));
+        manifest.origins = origins.collect();
+        return Ok(());
+    }
+    let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
+    let families = if kind == TableKind::RowFiles { ALL_FAMILIES } else { 0 };
+    if entries.iter().any(|e| e.reserved.get() != 0 || e.origin.get() != 0 || e.families.get() != families) {
+        return Err("an entry holds a value this version does not know");
+    }
+    let read = |entry: &FileEntryBytes| FileEntry {
+        id: FileId::from_u128(u128::from_le_bytes(entry.file_id)),
+        facts: entry.facts(),
+    };
+    let list = entries.iter().map(read).collect();
+    match kind {
+        TableKind::Origins => {}
+        TableKind::RowFiles => manifest.row_files = list,
+        TableKind::IdTables => manifest.id_tables = list,
+        TableKind::Tombstones => manifest.tombstones = list,
+    }
+    Ok(())
+}
+
+/// What must hold between entries: one provider per row, nothing beyond what the head says.
+fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
+    if manifest.origins.len() != 1 {
+        return Err("there must be one origin of row numbers");
+    }
+    let rows = manifest.row_files.iter().map(|entry| &entry.facts);
+    let bounds: Vec<(u64, u64)> = rows.clone().map(|facts| (facts.first_row, facts.last_row)).collect();
+    if bounds.iter().any(|(first, last)| first > last || *last >= manifest.next_row) {
+        return Err("a row file holds row numbers that were not given");
+    }
+    if bounds.windows(2).any(|pair| matches!(pair, [a, b] if a.1 >= b.0)) {
+        return Err("two row files provide the same rows");
+    }
+    if rows.clone().any(|facts| facts.rows == 0 || facts.rows > facts.last_row - facts.first_row + 1) {
+        return Err("a row file counts more rows than it has numbers for");
+    }
+    let all =
+        rows.chain(manifest.id_tables.iter().map(|e| &e.facts)).chain(manifest.tombstones.iter().map(|e| &e.facts));
+    if all.clone().any(|facts| facts.min_seq > facts.max_seq || facts.max_seq > manifest.covered_seq) {
+        return Err("a file holds batches that the manifest does not cover");
+    }
+    Ok(())
+}
+
+/// Largest file that can be a manifest.
+pub(super) const MAX_FILE_BYTES: u64 = 2 * MAX_MANIFEST_BYTES + COPY_ALIGN;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::FileFacts;
+    use crate::id::IdKind;
+    use crate::metric::{Metric, RowFormat};
+
+    fn sample() -> Manifest {
+        let schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(RowFormat::Bf16).seed(9);
+        let mut manifest = Manifest::new(77, schema);
+        manifest.generation = 5;
+        manifest.parent = 4;
+        manifest.next_row = 100;
+        manifest.covered_seq = 12;
+        manifest.first_wal = FileId { number: 8, epoch: 3 };
+        let entry = |number: u64, first_row: u64| FileEntry {
+            id: FileId { number, epoch: 3 },
+            facts: FileFacts {
+                len: 4096,
+                root: 7,
+                rows: 3,
+                first_row,
+                last_row: first_row + 9,
+                min_seq: 1,
+                max_seq: 12,
+            },
+        };
+        manifest.row_files = vec![entry(1, 0), entry(4, 50)];
+        manifest.id_tables = vec![entry(2, 0)];
+        manifest.tombstones = vec![entry(5, 0)];
+        manifest
+    }
+
+    #[test]
+    fn a_manifest_reads_back_and_survives_damage_to_either_copy() {
+        let (manifest, bytes) = (sample(), encode(&sample()));
+        assert_eq!(decode(&bytes, 5).unwrap(), (manifest.clone(), false));
+        let second = second_copy_at(bytes.len() as u64).unwrap() as usize;
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            let (read, second_used) = decode(&damaged, 5).unwrap();
+            assert_eq!(read, manifest, "byte {at}");
+            assert!(!second_used || at < second);
+            let mut findings = Vec::new();
+            check(&damaged, 5, &mut |error| findings.push(error));
+            assert!(!findings.is_empty(), "byte {at} is not noticed");
+        }
+        let mut both = bytes.clone();
+        both[40] ^= 1;
+        both[second + 40] ^= 1;
+        assert_eq!(decode(&both, 5).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn every_cut_is_found_and_another_generations_bytes_are_refused() {
+        let bytes = encode(&sample());
+        for len in 0..bytes.len() {
+            let mut findings = 0;
+            check(&bytes[..len], 5, &mut |_| findings += 1);
+            assert!(findings > 0, "cut at {len}");
+        }
+        assert_eq!(decode(&bytes, 6).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_newer_version_is_named_as_such() {
+        let mut manifest = encode_body(&sample());
+        manifest[8] = 9;
+        let bytes = seal(manifest, 5, 0);
+        assert_eq!(decode(&bytes, 5).unwrap_err().kind(), ErrorKind::UnsupportedVersion);
+    }
+
+    #[test]
+    fn forged_manifests_with_right_checksums_never_panic() {
+        let body = encode_body(&sample());
+        for at in 0..body.len() - 4 {
+            for value in [0u8, 1, 0x7F, 0x80, 0xFF] {
+                let mut forged = body.clone();
+                forged[at] = value;
+                let bytes = seal(forged, 5, 0);
+                if let Ok((read, _)) = decode(&bytes, 5) {
+                    assert_eq!(decode(&encode(&read), 5).unwrap().0, read);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Manifests: numbered, complete, write-once descriptions of what is live.
+//!
+//! Everything a collection consists of is in one manifest, so there is one commit point for rows, ids and tombstones. The
+//! newest generation counts. A manifest is synced before it gets its name; a torn one under its final name is damage.
+
+mod codec;
+mod publish;
+
+use crate::format::FileFacts;
+use crate::options::Schema;
+use crate::storage::{FileId, FileKind, FileName};
+
+pub use publish::{list_generations, load_newest, publish, verify};
+
+/// One state of the immutable files, and where the log begins that continues it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Manifest {
+    /// Its number, and its name.
+    pub generation: u64,
+    /// The generation it was made from; 0 for the first.
+    pub parent: u64,
+    /// The collection's id: 128 random bits.
+    pub collection: u128,
+    /// Epoch of the writer that published it.
+    pub epoch: u64,
+    /// Above every file number given so far.
+    pub next_file_number: u64,
+    /// Above every row number in the files.
+    pub next_row: u64,
+    /// The files hold the effect of all batches up to this one and of none after it.
+    pub covered_seq: u64,
+    /// The log that holds what follows.
+    pub first_wal: FileId,
+    /// What the collection is.
+    pub schema: Schema,
+    /// Origins of row numbers; the first is this collection's own.
+    pub origins: Vec<u128>,
+    /// Ascending by row number.
+    pub row_files: Vec<FileEntry>,
+    /// Oldest first.
+    pub id_tables: Vec<FileEntry>,
+    /// Oldest first.
+    pub tombstones: Vec<FileEntry>,
+}
+
+/// One immutable file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// Its id; with the table's kind, its name.
+    pub id: FileId,
+    /// What the manifest states about it.
+    pub facts: FileFacts,
+}
+
+impl Manifest {
+    /// A manifest that names nothing, as generation 0.
+    pub fn new(collection: u128, schema: Schema) -> Self {
+        Manifest {
+            generation: 0,
+            parent: 0,
+            collection,
+            epoch: 0,
+            next_file_number: 1,
+            next_row: 0,
+            covered_seq: 0,
+            first_wal: FileId::default(),
+            schema,
+            origins: vec![collection],
+            row_files: Vec::new(),
+            id_tables: Vec::new(),
+            tombstones: Vec::new(),
+        }
+    }
+
+    /// The manifest that follows this one, so far the same.
+    pub fn successor(&self) -> Self {
+        Manifest { generation: self.generation + 1, parent: self.generation, ..self.clone() }
+    }
+
+    /// The origin of the collection's own rows.
+    pub fn own_origin(&self) -> u128 {
+        self.origins.first().copied().unwrap_or(self.collection)
+    }
+
+    /// Every immutable file, with its kind.
+    pub fn files(&self) -> impl Iterator<Item = (FileName, &FileFacts)> {
+        let named = |kind| move |entry: &FileEntry| FileName::File(kind, entry.id);
+        let table =
+            move |entries: &'_ [FileEntry], kind| -> Vec<FileName> { entries.iter().map(named(kind)).collect() };
+        let names = [
+            table(&self.row_files, FileKind::Row),
+            table(&self.id_tables, FileKind::IdTable),
+            table(&self.tombstones, FileKind::Tombstone),
+        ];
+        let entries = self.row_files.iter().chain(&self.id_tables).chain(&self.tombstones);
+        names.into_iter().flatten().zip(entries.map(|entry| &entry.facts))
+    }
+}

@@ -1,0 +1,134 @@
+//! Manifests to disk and back.
+
+use std::io;
+
+use super::Manifest;
+use super::codec::{self, MAX_FILE_BYTES};
+use crate::error::{Error, ErrorKind, Result};
+use crate::planted::{self, Bug};
+use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+
+/// The newest manifest.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it says.
+    pub manifest: Manifest,
+    /// Its first copy was damaged.
+    pub second_copy_used: bool,
+}
+
+/// Publishes a manifest:
+///
+/// 1. Create a temporary file and write both copies. A crash: an orphan.
+/// 2. Sync it. A crash: an orphan.
+/// 3. Give it its name, which must be free: a second writer that got past the lock fails here. A crash: the old or the new
+///    manifest counts; either is whole.
+/// 4. Sync the directory. A crash after it: the new manifest counts.
+///
+/// # Errors
+/// Of step 1: nothing changed, the temporary file is removed. From step 2 on: a failed sync or a name whose fate is unknown,
+/// marked as such; the handle must take no more writes.
+pub fn publish(storage: &dyn Storage, manifest: &Manifest, temp: FileId) -> Result<()> {
+    let temp = FileName::File(FileKind::Temp, temp);
+    let name = FileName::Manifest(manifest.generation);
+    let file = match write_temp(storage, manifest, temp) {
+        Ok(file) => file,
+        Err(error) => {
+            let _ = storage.remove(temp);
+            return Err(Error::io("write", name, error));
+        }
+    };
+    if !planted::is(Bug::PublishBeforeSync) {
+        file.sync().map_err(|error| Error::sync_failed(name, error))?;
+    }
+    storage.publish(temp, name).map_err(|error| Error::sync_failed(name, error))?;
+    if planted::is(Bug::PublishBeforeSync) {
+        file.sync().map_err(|error| Error::sync_failed(name, error))?;
+    }
+    if planted::is(Bug::SkipDirSyncAfterPublish) {
+        return Ok(());
+    }
+    storage.sync_dir().map_err(|error| Error::sync_failed(storage.describe(), error))
+}
+
+fn write_temp(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    temp: FileName,
+) -> io::Result<std::sync::Arc<dyn StorageFile>> {
+    let file = storage.create(temp)?;
+    let bytes = codec::encode(manifest);
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        match file.write_at(rest, written as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            count => written += count,
+        }
+    }
+    Ok(file)
+}
+
+/// Generations of all manifests that are there, ascending.
+///
+/// # Errors
+/// `Io`.
+pub fn list_generations(storage: &dyn Storage) -> Result<Vec<u64>> {
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    let mut generations: Vec<u64> = entries
+        .iter()
+        .filter(|entry| entry.entry == EntryKind::File)
+        .filter_map(|entry| match entry.name {
+            Some(FileName::Manifest(generation)) => Some(generation),
+            _ => None,
+        })
+        .collect();
+    generations.sort_unstable();
+    Ok(generations)
+}
+
+/// Reads the newest manifest, from its second copy if the first is damaged. An older one never stands in for it: what it
+/// would lose, `repair` has to say.
+///
+/// # Errors
+/// `NotFound` if there is none; `Corrupt` if both copies are damaged, with nothing changed; `UnsupportedVersion`; `Io`.
+pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
+    let newest = list_generations(storage)?.pop();
+    let generation = newest
+        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())))?;
+    let bytes = read(storage, generation)?;
+    let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
+    Ok(Loaded { manifest, second_copy_used })
+}
+
+/// Checks both copies of one manifest and hands out everything that is wrong with it.
+pub fn verify(storage: &dyn Storage, generation: u64, report: &mut dyn FnMut(Error)) {
+    match read(storage, generation) {
+        Ok(bytes) => codec::check(&bytes, generation, report),
+        Err(error) => report(error),
+    }
+}
+
+fn read(storage: &dyn Storage, generation: u64) -> Result<Vec<u8>> {
+    let name = FileName::Manifest(generation);
+    let file = storage.open(name).map_err(|error| Error::io("open", name, error))?;
+    let len = file.len().map_err(|error| Error::io("measure", name, error))?;
+    if len > MAX_FILE_BYTES {
+        return Err(Error::corrupt(name, "manifest", 0, format!("{len} bytes are too many for a manifest")));
+    }
+    let mut bytes = vec![0; len as usize];
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64).map_err(|error| Error::io("read", name, error))? {
+            0 => {
+                return Err(Error::corrupt(
+                    name,
+                    "manifest",
+                    filled as u64,
+                    "the file became shorter while it was read",
+                ));
+            }
+            count => filled += count,
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,106 @@
+//! How the rows of a collection lie in its row files.
+
+use zerocopy::little_endian::{F32, U32, U64};
+
+use crate::error::{Error, Result};
+use crate::format::code::Code;
+use crate::format::layout::layout;
+use crate::id::IdKind;
+use crate::metric::{Metric, RowFormat};
+use crate::options::Schema;
+
+/// Row numbers of one page.
+pub(crate) const PAGE_ROWS: u64 = 4096;
+/// Bits of a row number below the page.
+pub(crate) const PAGE_SHIFT: u32 = 12;
+/// Most rows of one file.
+pub(crate) const MAX_ROWS: u64 = u32::MAX as u64 - 1;
+
+layout! {
+    /// What stands behind each vector.
+    pub(crate) struct RecordTrailer: 16 {
+        id: U64,
+        norm: F32,
+        crc: U32,
+    }
+}
+
+/// The facts of a schema that decide the bytes of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RowLayout {
+    pub(crate) dim: usize,
+    pub(crate) format: RowFormat,
+    pub(crate) metric: Metric,
+    pub(crate) ids: IdKind,
+}
+
+impl From<&Schema> for RowLayout {
+    fn from(schema: &Schema) -> Self {
+        RowLayout { dim: schema.dim(), format: schema.row_format(), metric: schema.metric(), ids: schema.id_kind() }
+    }
+}
+
+impl RowLayout {
+    /// Bytes of one stored vector.
+    pub(crate) fn vector_bytes(&self) -> usize {
+        self.dim.saturating_mul(self.format.component_bytes())
+    }
+
+    /// Bytes of one stored vector and the zeros that make it whole 8-byte words.
+    pub(crate) fn padded_bytes(&self) -> usize {
+        self.vector_bytes().next_multiple_of(8)
+    }
+
+    /// Bytes between the starts of two vector records.
+    pub(crate) fn stride(&self) -> usize {
+        self.padded_bytes() + size_of::<RecordTrailer>()
+    }
+
+    /// How a footer states this layout.
+    pub(crate) fn parameters(&self) -> [u64; 4] {
+        [self.dim as u64, self.format.code().into(), self.metric.code().into(), self.ids.code().into()]
+    }
+
+    /// Checks a norm: under cosine the positive, finite length of the vector, else exactly zero.
+    pub(crate) fn norm_is_valid(&self, norm: f32) -> bool {
+        match self.metric {
+            Metric::Cosine => norm.is_finite() && norm > 0.0,
+            _ => norm.to_bits() == 0,
+        }
+    }
+
+    /// Checks a number that stands in the id field of a record.
+    pub(crate) fn id_is_valid(&self, id: u64) -> bool {
+        match self.ids {
+            IdKind::U64 => id != u64::MAX,
+            IdKind::Bytes => id == 0,
+        }
+    }
+
+    /// Whether all components of a stored vector are finite numbers.
+    pub(crate) fn is_finite(&self, vector: &[u8]) -> bool {
+        let words = |exponent: u16| {
+            vector
+                .chunks_exact(2)
+                .all(|b| b.first_chunk::<2>().is_some_and(|b| u16::from_le_bytes(*b) & exponent != exponent))
+        };
+        match self.format {
+            RowFormat::F32 => {
+                vector.chunks_exact(4).all(|b| b.first_chunk::<4>().is_some_and(|b| f32::from_le_bytes(*b).is_finite()))
+            }
+            RowFormat::F16 => words(0x7C00),
+            RowFormat::Bf16 => words(0x7F80),
+        }
+    }
+
+    /// Checks the dimension.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `dim`.
+    pub(crate) fn check(&self) -> Result<()> {
+        match self.dim {
+            1..=crate::options::MAX_DIM => Ok(()),
+            dim => Err(Error::argument("dim", format!("is {dim}"))),
+        }
+    }
+}

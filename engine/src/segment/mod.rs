@@ -1,0 +1,36 @@
+//! Immutable files: rows, id tables, tombstones.
+//!
+//! Each is written once in bounded memory, synced, opened again and checked through the read path before anybody names it. Readers
+//! prove what they touch when they first touch it, and survive any content: a false byte is an error with a place, never a
+//! panic, a wild read or an allocation that the file's real length does not cover.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+mod blob;
+mod file_writer;
+mod id_filter;
+mod id_table;
+mod id_table_verify;
+mod id_table_writer;
+mod layout;
+mod mapped_file;
+mod pages;
+mod payload_reader;
+mod payload_writer;
+mod row_file;
+mod row_source;
+mod row_verify;
+mod row_writer;
+mod tombstone_writer;
+mod tombstones;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use id_table::{IdEntry, IdTable};
+pub(crate) use id_table_writer::write_id_table;
+pub(crate) use layout::RowLayout;
+pub(crate) use row_file::RowFile;
+pub(crate) use row_source::{RowInput, RowSource};
+pub(crate) use row_writer::write_row_file;
+pub(crate) use tombstone_writer::write_tombstones;
+pub(crate) use tombstones::TombstoneFile;

@@ -1,0 +1,166 @@
+//! Payloads of an open row file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use zerocopy::FromBytes;
+
+use super::blob::verify_offsets;
+use super::mapped_file::{BLOCK_HEADER_BYTES, MappedFile, UnitSection};
+use super::payload_writer::{BlockEntry, BlockHeader, CODEC_LZ4, CODEC_RAW, MAX_RATIO};
+use crate::error::{Error, Result};
+use crate::format::kind::SectionKind;
+use crate::format::section::{Scheme, Section};
+use crate::options::MAX_PAYLOAD_BYTES;
+
+/// One payload per row, in blocks.
+pub(super) struct PayloadColumn {
+    file: Arc<MappedFile>,
+    offsets: UnitSection,
+    table: UnitSection,
+    blocks: Section,
+    /// The block unpacked last: rows are often read in order.
+    last: Mutex<Option<(u64, Arc<Unpacked>)>>,
+}
+
+/// A block, decoded.
+struct Unpacked {
+    entry: BlockEntry,
+    raw: Vec<u8>,
+}
+
+impl PayloadColumn {
+    /// The payloads, `None` if the file has none.
+    pub(super) fn open(file: &Arc<MappedFile>, rows: u64) -> Result<Option<PayloadColumn>> {
+        let Some(offsets) = file.section(SectionKind::ROW_PAYLOAD_OFFSETS, Scheme::Offsets, 4)? else {
+            return file.forbid(&[SectionKind::ROW_PAYLOAD_BLOCKS, SectionKind::ROW_PAYLOAD_TABLE]).map(|()| None);
+        };
+        file.check_entries(&offsets, rows)?;
+        let blocks = file
+            .section(SectionKind::ROW_PAYLOAD_BLOCKS, Scheme::Blocks, 1)?
+            .ok_or_else(|| file.container().missing(SectionKind::ROW_PAYLOAD_BLOCKS))?;
+        let table =
+            file.require(SectionKind::ROW_PAYLOAD_TABLE, Scheme::Units, size_of::<BlockEntry>(), blocks.entries)?;
+        let (offsets, table) = (UnitSection::new(file, offsets)?, UnitSection::new(file, table)?);
+        Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
+    }
+
+    /// The payload of one row; empty if it has none.
+    pub(super) fn get(&self, row: u64) -> Result<Vec<u8>> {
+        let range = self.offsets.offsets(row)?;
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        if range.end - range.start > MAX_PAYLOAD_BYTES as u64 {
+            return Err(self.offsets.corrupt(row, format!("the payload of row {row} is longer than the cap")));
+        }
+        let block = self.recent_block(self.block_of(range.start)?)?;
+        let inside = |at: u64| at.checked_sub(block.entry.raw_start.get()).and_then(|at| usize::try_from(at).ok());
+        let slice = match (inside(range.start), inside(range.end)) {
+            (Some(start), Some(end)) => block.raw.get(start..end),
+            _ => None,
+        };
+        slice
+            .map(<[u8]>::to_vec)
+            .ok_or_else(|| self.offsets.corrupt(row, format!("the payload of row {row} leaves its block")))
+    }
+
+    /// A block, from memory if it was the last; a reader never waits for another.
+    fn recent_block(&self, index: u64) -> Result<Arc<Unpacked>> {
+        if let Some(last) = self.last.try_lock()
+            && let Some((block, unpacked)) = &*last
+            && *block == index
+        {
+            return Ok(unpacked.clone());
+        }
+        let unpacked = Arc::new(self.block(index)?);
+        if let Some(mut last) = self.last.try_lock() {
+            *last = Some((index, unpacked.clone()));
+        }
+        Ok(unpacked)
+    }
+
+    /// The block that holds a place among the payloads.
+    fn block_of(&self, at: u64) -> Result<u64> {
+        let (mut low, mut high) = (0, self.table.entries());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.entry(middle)?.raw_start.get() <= at {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low.checked_sub(1).ok_or_else(|| self.table.corrupt(0, "no block holds the first payload"))
+    }
+
+    fn entry(&self, block: u64) -> Result<BlockEntry> {
+        let bytes = self.table.entry(block)?;
+        BlockEntry::read_from_bytes(bytes).map_err(|_| self.table.corrupt(block, "an entry of the table is cut"))
+    }
+
+    /// A block, decoded: never longer than [`MAX_PAYLOAD_BYTES`], never more than [`MAX_RATIO`] times what is stored.
+    fn block(&self, index: u64) -> Result<Unpacked> {
+        let entry = self.entry(index)?;
+        let block = self.file.check_block(&self.blocks, entry.stored_start.get())?;
+        let corrupt =
+            |what: &str| self.file.container().corrupt_section(&self.blocks, format!("payload block {index}: {what}"));
+        let (header, body) = BlockHeader::read_from_prefix(block).map_err(|_| corrupt("it has no header"))?;
+        let (raw_len, stored_len) = (header.raw_len.get() as usize, header.stored_len.get() as usize);
+        let body = body.get(..stored_len).ok_or_else(|| corrupt("its body is cut"))?;
+        let lengths_fit = match header.codec.get() {
+            CODEC_RAW => raw_len == stored_len,
+            CODEC_LZ4 => stored_len < raw_len && raw_len <= stored_len.saturating_mul(MAX_RATIO),
+            _ => return Err(corrupt("its codec is unknown")),
+        };
+        if !lengths_fit || raw_len == 0 || raw_len > MAX_PAYLOAD_BYTES {
+            return Err(corrupt("its lengths do not fit its codec"));
+        }
+        if header.codec.get() == CODEC_RAW {
+            return Ok(Unpacked { entry, raw: body.to_vec() });
+        }
+        let mut raw = vec![0; raw_len];
+        match lz4_flex::block::decompress_into(body, &mut raw) {
+            Ok(len) if len == raw_len => Ok(Unpacked { entry, raw }),
+            Ok(len) => Err(corrupt(&format!("it unpacks to {len} bytes, not {raw_len}"))),
+            Err(problem) => Err(corrupt(&format!("it does not unpack: {problem}"))),
+        }
+    }
+
+    /// Checks that the blocks follow each other, unpack, hold all payloads, and that no payload straddles two.
+    pub(super) fn verify(&self, report: &mut dyn FnMut(Error)) {
+        let mut raw_end = 0;
+        let mut stored_end = 0;
+        let mut ends = Vec::new();
+        for index in 0..self.table.entries() {
+            match self.block(index) {
+                Ok(Unpacked { entry, raw })
+                    if (entry.raw_start.get(), entry.stored_start.get()) == (raw_end, stored_end) =>
+                {
+                    raw_end += raw.len() as u64;
+                    stored_end += self
+                        .file
+                        .check_block(&self.blocks, entry.stored_start.get())
+                        .map_or(BLOCK_HEADER_BYTES, <[u8]>::len) as u64;
+                    ends.push(raw_end);
+                }
+                Ok(_) => return report(self.table.corrupt(index, "a block does not follow the one before")),
+                Err(error) => return report(error),
+            }
+        }
+        verify_offsets(&self.offsets, raw_end, report);
+        for row in 0..self.offsets.entries() {
+            if let Ok(range) = self.offsets.offsets(row)
+                && straddles(&ends, range)
+            {
+                report(self.offsets.corrupt(row, format!("the payload of row {row} straddles two blocks")));
+            }
+        }
+    }
+}
+
+fn straddles(ends: &[u64], range: Range<u64>) -> bool {
+    let block = ends.partition_point(|end| *end <= range.start);
+    !range.is_empty() && ends.get(block).is_none_or(|end| *end < range.end)
+}

@@ -1,0 +1,302 @@
+//! An open row file.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::blob::BlobColumn;
+use super::layout::{MAX_ROWS, RecordTrailer, RowLayout};
+use super::mapped_file::{MappedFile, UnitSection};
+use super::pages::PageDirectory;
+use super::payload_reader::PayloadColumn;
+use crate::error::{Error, Result};
+use crate::format::facts::FileFacts;
+use crate::format::kind::{ContainerKind, SectionKind};
+use crate::format::proven::ProvenBits;
+use crate::format::section::{Scheme, Section};
+use crate::format::unit::{read_u32, read_u64};
+use crate::id::{Id, IdKind, MAX_ID_BYTES};
+use crate::options::MAX_ATTRIBUTE_BYTES;
+use crate::storage::{FileId, Storage};
+
+/// The sections that this build reads.
+const KNOWN: &[SectionKind] = &[
+    SectionKind::ROW_PAGES,
+    SectionKind::ROW_PAGE_BITMAPS,
+    SectionKind::ROW_VECTORS,
+    SectionKind::ROW_SEQS,
+    SectionKind::ROW_ID_OFFSETS,
+    SectionKind::ROW_ID_BYTES,
+    SectionKind::ROW_ATTRIBUTE_OFFSETS,
+    SectionKind::ROW_ATTRIBUTE_BYTES,
+    SectionKind::ROW_PAYLOAD_OFFSETS,
+    SectionKind::ROW_PAYLOAD_BLOCKS,
+    SectionKind::ROW_PAYLOAD_TABLE,
+];
+
+/// Rows at ordinals `0..len()`, ascending by row number.
+pub(crate) struct RowFile {
+    pub(super) file: Arc<MappedFile>,
+    pub(super) layout: RowLayout,
+    rows: usize,
+    stride: usize,
+    vectors: Section,
+    proven: ProvenBits,
+    pub(super) pages: PageDirectory,
+    pub(super) seqs: Option<UnitSection>,
+    pub(super) ids: Option<BlobColumn>,
+    pub(super) attributes: Option<BlobColumn>,
+    pub(super) payloads: Option<PayloadColumn>,
+}
+
+impl RowFile {
+    /// Maps the file and proves that it is the one `facts` states: header, footer, directories. No row is touched.
+    ///
+    /// # Errors
+    /// `Corrupt`, `UnsupportedVersion` or `Io`.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        id: FileId,
+        collection: u128,
+        origin: u128,
+        layout: &RowLayout,
+        facts: &FileFacts,
+    ) -> Result<RowFile> {
+        let file = MappedFile::open(storage, ContainerKind::Rows, id, collection, origin, facts, KNOWN)?;
+        let footer = *file.container().footer();
+        if footer.parameters != layout.parameters() {
+            let what = format!(
+                "its rows are laid out as {:?}, the collection's as {:?}",
+                footer.parameters,
+                layout.parameters()
+            );
+            return Err(file.container().corrupt_footer(what));
+        }
+        let (rows, stride) = (footer.rows, layout.stride());
+        if rows == 0 || rows > MAX_ROWS || footer.first_row > footer.last_row || footer.min_seq > footer.max_seq {
+            return Err(file
+                .container()
+                .corrupt_footer("it has no rows, too many, or a range that ends before it starts"));
+        }
+        let vectors = file.require(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows)?;
+        let pages = PageDirectory::open(&file, rows)?;
+        let seqs = open_seqs(&file, rows, footer.min_seq == footer.max_seq)?;
+        let ids = open_ids(&file, rows, layout.ids)?;
+        let attribute_kinds = (SectionKind::ROW_ATTRIBUTE_OFFSETS, SectionKind::ROW_ATTRIBUTE_BYTES);
+        let attributes = BlobColumn::open(&file, attribute_kinds, rows, MAX_ATTRIBUTE_BYTES)?;
+        let payloads = PayloadColumn::open(&file, rows)?;
+        // `rows` records are inside the file, so the count is no more than its bytes.
+        let proven = ProvenBits::new(rows as usize);
+        let (layout, rows) = (*layout, rows as usize);
+        Ok(RowFile { file, layout, rows, stride, vectors, proven, pages, seqs, ids, attributes, payloads })
+    }
+
+    /// Number of rows, at least one.
+    pub(crate) fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// The file's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        self.file.container().name()
+    }
+
+    /// Smallest row number.
+    pub(crate) fn first_row(&self) -> u64 {
+        self.file.container().footer().first_row
+    }
+
+    /// Largest row number.
+    pub(crate) fn last_row(&self) -> u64 {
+        self.file.container().footer().last_row
+    }
+
+    /// The number of the row at an ordinal.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn row_number(&self, ordinal: usize) -> Result<u64> {
+        self.pages.row_number(ordinal as u64)
+    }
+
+    /// The ordinal of a row, `None` if the file does not have it.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn ordinal(&self, row: u64) -> Result<Option<usize>> {
+        Ok(self.pages.ordinal(row)?.map(|ordinal| ordinal as usize))
+    }
+
+    /// All vector records. Record `i` starts at `i * stride()`; only what [`RowFile::prove_vectors`] has passed may be believed.
+    pub(crate) fn vectors(&self) -> &[u8] {
+        self.file.section_bytes(&self.vectors)
+    }
+
+    /// Bytes between the starts of two records.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
+    /// Checks the records of a range that were not checked before. Where all were, this costs one load per 64 rows.
+    ///
+    /// # Errors
+    /// `Corrupt` for the first record that fails or a range that leaves the file.
+    #[inline]
+    pub(crate) fn prove_vectors(&self, range: Range<usize>) -> Result<()> {
+        if range.start > range.end || range.end > self.rows {
+            let what = format!("rows {}..{} of {} were asked for", range.start, range.end, self.rows);
+            return Err(self.file.container().corrupt_section(&self.vectors, what));
+        }
+        let mut start = range.start;
+        while start < range.end {
+            let word = start / 64;
+            let end = range.end.min((word + 1) * 64);
+            let wanted = (u64::MAX >> (64 - (end - start))) << (start % 64);
+            let missing = wanted & !self.proven.word(word);
+            if missing != 0 {
+                self.prove_word(word, missing)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn prove_word(&self, word: usize, missing: u64) -> Result<()> {
+        let mut left = missing;
+        while left != 0 {
+            let ordinal = word * 64 + left.trailing_zeros() as usize;
+            left &= left - 1;
+            self.check_record(ordinal)?;
+            self.proven.set_word(word, 1 << (ordinal % 64));
+        }
+        Ok(())
+    }
+
+    /// Checks one record: its checksum, and that its id and norm are ones that the writer can have written.
+    fn check_record(&self, ordinal: usize) -> Result<()> {
+        self.file.check_record(&self.vectors, ordinal as u64, self.record(ordinal))?;
+        self.check_content(ordinal)
+    }
+
+    /// Checks what a record whose checksum is right says.
+    pub(super) fn check_content(&self, ordinal: usize) -> Result<()> {
+        let record = self.record(ordinal);
+        let (id, norm) = (self.record_id_u64(ordinal), self.record_norm(ordinal));
+        let padding = record.get(self.layout.vector_bytes()..self.layout.padded_bytes()).unwrap_or_default();
+        if !self.layout.id_is_valid(id) || !self.layout.norm_is_valid(norm) || padding.iter().any(|b| *b != 0) {
+            return Err(
+                self.corrupt_record(ordinal, format!("record {ordinal} has id {id} and norm {norm}, or bad padding"))
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn corrupt_record(&self, ordinal: usize, what: String) -> Error {
+        let at = self.vectors.offset.saturating_add((ordinal as u64).saturating_mul(self.stride as u64));
+        Error::corrupt(self.file.container().name(), self.vectors.kind.name(), at, what)
+    }
+
+    fn record(&self, ordinal: usize) -> &[u8] {
+        let start = ordinal.saturating_mul(self.stride);
+        self.vectors().get(start..start.saturating_add(self.stride)).unwrap_or_default()
+    }
+
+    fn trailer(&self, ordinal: usize) -> &[u8] {
+        let record = self.record(ordinal);
+        record.get(record.len().saturating_sub(size_of::<RecordTrailer>())..).unwrap_or_default()
+    }
+
+    /// The numeric id of a proven record; 0 in a file of byte ids.
+    pub(crate) fn record_id_u64(&self, ordinal: usize) -> u64 {
+        read_u64(self.trailer(ordinal))
+    }
+
+    /// The length of the stored vector of a proven record under cosine, else 0.
+    pub(crate) fn record_norm(&self, ordinal: usize) -> f32 {
+        f32::from_bits(self.trailer(ordinal).get(8..).map_or(0, read_u32))
+    }
+
+    /// The stored vector of a proven record, without padding.
+    pub(crate) fn record_vector(&self, ordinal: usize) -> &[u8] {
+        self.record(ordinal).get(..self.layout.vector_bytes()).unwrap_or_default()
+    }
+
+    /// The id of a row.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn id(&self, ordinal: usize) -> Result<Id> {
+        let Some(ids) = &self.ids else {
+            self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+            return Ok(Id::U64(self.record_id_u64(ordinal)));
+        };
+        let id = ids.get(ordinal as u64)?;
+        match id.is_empty() {
+            false => Ok(Id::Bytes(id.into_owned().into())),
+            true => Err(ids.corrupt(ordinal as u64, format!("the id of row {ordinal} is empty"))),
+        }
+    }
+
+    /// The sequence number of the batch that wrote a row.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn seq(&self, ordinal: usize) -> Result<u64> {
+        let footer = self.file.container().footer();
+        let Some(seqs) = &self.seqs else { return Ok(footer.min_seq) };
+        let seq = read_u64(seqs.entry(ordinal as u64)?);
+        match (footer.min_seq..=footer.max_seq).contains(&seq) {
+            true => Ok(seq),
+            false => Err(seqs.corrupt(
+                ordinal as u64,
+                format!("row {ordinal} has sequence number {seq}, the file {}..={}", footer.min_seq, footer.max_seq),
+            )),
+        }
+    }
+
+    /// The encoded attributes of a row; empty if it has none.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn attributes(&self, ordinal: usize) -> Result<Vec<u8>> {
+        match &self.attributes {
+            Some(attributes) => Ok(attributes.get(ordinal as u64)?.into_owned()),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The payload of a row; empty if it has none.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn payload(&self, ordinal: usize) -> Result<Vec<u8>> {
+        match &self.payloads {
+            Some(payloads) => payloads.get(ordinal as u64),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Name and bytes of each section.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
+    }
+}
+
+fn open_seqs(file: &Arc<MappedFile>, rows: u64, constant: bool) -> Result<Option<UnitSection>> {
+    if constant {
+        return file.forbid(&[SectionKind::ROW_SEQS]).map(|()| None);
+    }
+    let section = file.require(SectionKind::ROW_SEQS, Scheme::Units, 8, rows)?;
+    UnitSection::new(file, section).map(Some)
+}
+
+fn open_ids(file: &Arc<MappedFile>, rows: u64, kind: IdKind) -> Result<Option<BlobColumn>> {
+    let kinds = (SectionKind::ROW_ID_OFFSETS, SectionKind::ROW_ID_BYTES);
+    match kind {
+        IdKind::U64 => file.forbid(&[kinds.0, kinds.1]).map(|()| None),
+        IdKind::Bytes => match BlobColumn::open(file, kinds, rows, MAX_ID_BYTES)? {
+            Some(ids) => Ok(Some(ids)),
+            None => Err(file.container().missing(kinds.0)),
+        },
+    }
+}

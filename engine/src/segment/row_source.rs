@@ -1,0 +1,26 @@
+//! Where the rows of a new file come from.
+
+use crate::error::Result;
+use crate::id::IdRef;
+
+/// One row.
+#[derive(Clone, Copy)]
+pub(crate) struct RowInput<'a> {
+    pub(crate) row: u64,
+    pub(crate) seq: u64,
+    pub(crate) id: IdRef<'a>,
+    /// The stored bytes of the vector, with or without the zeros that make it whole 8-byte words.
+    pub(crate) vector: &'a [u8],
+    /// The length of the stored vector under cosine, else 0.
+    pub(crate) norm: f32,
+    /// Encoded; empty for none.
+    pub(crate) attributes: &'a [u8],
+    /// Empty for none.
+    pub(crate) payload: &'a [u8],
+}
+
+/// Rows in ascending order of their numbers. Read twice, front to back; both times it must give the same.
+pub(crate) trait RowSource {
+    fn len(&self) -> usize;
+    fn get(&self, i: usize) -> Result<RowInput<'_>>;
+}

@@ -1,0 +1,77 @@
+//! Reading a row file to its last byte.
+
+use super::row_file::RowFile;
+use crate::error::Error;
+use crate::format::attributes::decode_attributes;
+
+impl RowFile {
+    /// Checks every byte and every rule of the file; reports all findings. Nothing that was proven before is trusted. If bytes
+    /// fail their checksums, the rules about their meaning are not looked at.
+    pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {
+        let mut damaged = false;
+        self.file.verify_bytes(&mut |error| {
+            damaged = true;
+            report(error);
+        });
+        if damaged {
+            return;
+        }
+        self.pages.verify(report);
+        for column in [&self.ids, &self.attributes].into_iter().flatten() {
+            column.verify(report);
+        }
+        if let Some(payloads) = &self.payloads {
+            payloads.verify(report);
+        }
+        for ordinal in 0..self.len() {
+            self.verify_row(ordinal, report);
+        }
+        self.verify_seqs(report);
+    }
+
+    fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {
+        if let Err(error) = self.check_content(ordinal) {
+            report(error);
+        } else if !self.layout.is_finite(self.record_vector(ordinal)) {
+            report(
+                self.corrupt_record(ordinal, format!("the vector of row {ordinal} has a component that is not finite")),
+            );
+        }
+        if self.ids.is_some()
+            && let Err(error) = self.id(ordinal)
+        {
+            report(error);
+        }
+        let Some(column) = &self.attributes else { return };
+        match column.get(ordinal as u64) {
+            Ok(encoded) => {
+                if let Err(what) = decode_attributes(&encoded) {
+                    report(column.corrupt(ordinal as u64, format!("the attributes of row {ordinal}: {what}")));
+                }
+            }
+            Err(error) => report(error),
+        }
+    }
+
+    /// Both ends of the stated range of sequence numbers must be reached.
+    fn verify_seqs(&self, report: &mut dyn FnMut(Error)) {
+        if self.seqs.is_none() {
+            return;
+        }
+        let (mut min, mut max) = (u64::MAX, 0);
+        for ordinal in 0..self.len() {
+            match self.seq(ordinal) {
+                Ok(seq) => (min, max) = (min.min(seq), max.max(seq)),
+                Err(error) => return report(error),
+            }
+        }
+        let footer = self.file.container().footer();
+        if (min, max) != (footer.min_seq, footer.max_seq) {
+            let what = format!(
+                "it states sequence numbers {}..={}, the rows have {min}..={max}",
+                footer.min_seq, footer.max_seq
+            );
+            report(self.file.container().corrupt_footer(what));
+        }
+    }
+}

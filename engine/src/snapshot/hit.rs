@@ -1,0 +1,108 @@
+//! What a search returns.
+
+use std::ops::{BitOr, Deref};
+
+use crate::id::Id;
+use crate::value::Attributes;
+
+/// What a search returns of each row beside its id and distance. Combine with `|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Include(u8);
+
+impl Include {
+    /// Id and distance only.
+    pub const NONE: Include = Include(0);
+    /// The vector, as stored, in f32.
+    pub const VECTOR: Include = Include(1);
+    /// The payload.
+    pub const PAYLOAD: Include = Include(2);
+    /// The attributes.
+    pub const ATTRIBUTES: Include = Include(4);
+
+    /// Whether everything in `other` is in `self`.
+    pub fn contains(self, other: Include) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Include {
+    type Output = Include;
+    fn bitor(self, other: Include) -> Include {
+        Include(self.0 | other.0)
+    }
+}
+
+/// One row found.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Hit {
+    /// The row's id.
+    pub id: Id,
+    /// Its distance from the query in the metric's own unit; smaller is nearer.
+    pub distance: f32,
+    /// Whether the distance is exact with respect to the stored vector, and not an estimate.
+    pub exact: bool,
+    /// The vector as stored, if [`Include::VECTOR`] was asked for.
+    pub vector: Option<Vec<f32>>,
+    /// The attributes, if [`Include::ATTRIBUTES`] was asked for.
+    pub attributes: Option<Attributes>,
+    /// The payload, if [`Include::PAYLOAD`] was asked for and the row has one.
+    pub payload: Option<Vec<u8>>,
+}
+
+/// The rows found, nearest first; equal distances in the order of ids. At most k, never padded.
+#[derive(Clone, Debug, Default)]
+pub struct Hits {
+    pub(super) hits: Vec<Hit>,
+    pub(super) explain: Explain,
+}
+
+impl Hits {
+    /// How the answer came about.
+    pub fn explain(&self) -> &Explain {
+        &self.explain
+    }
+}
+
+impl Deref for Hits {
+    type Target = [Hit];
+    fn deref(&self) -> &[Hit] {
+        &self.hits
+    }
+}
+
+impl IntoIterator for Hits {
+    type Item = Hit;
+    type IntoIter = std::vec::IntoIter<Hit>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.into_iter()
+    }
+}
+
+impl<'h> IntoIterator for &'h Hits {
+    type Item = &'h Hit;
+    type IntoIter = std::slice::Iter<'h, Hit>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.hits.iter()
+    }
+}
+
+/// How an answer came about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explain {
+    /// Sequence number of the state that was searched.
+    pub seq: u64,
+    /// Rows whose distance was computed.
+    pub rows_scored: u64,
+    /// Row files and in-memory blocks that were scanned.
+    pub sources_scanned: u64,
+    /// Bytes of vectors read.
+    pub bytes_read: u64,
+    /// Rows were looked up by the ids of the filter; nothing was scanned.
+    pub by_lookup: bool,
+    /// Rows left out because their stored vector gives no finite distance. Not 0 only if the files were tampered with.
+    pub rows_skipped: u64,
+    /// The deadline passed: rows that were not scored may be missing.
+    pub cut_short: bool,
+}

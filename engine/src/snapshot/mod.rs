@@ -1,0 +1,112 @@
+//! Reads: a pinned state, and everything that can be asked of it.
+
+mod hit;
+mod item;
+mod search;
+mod source;
+mod version;
+mod view;
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::error::Result;
+use crate::format::id_key;
+use crate::id::IdRef;
+use crate::options::Schema;
+
+pub use hit::{Explain, Hit, Hits, Include};
+pub use item::{Item, Items};
+pub use search::Search;
+pub(crate) use source::Source;
+pub(crate) use version::{LiveRows, Version};
+pub(crate) use view::View;
+
+/// One committed state of a collection, pinned: later writes, flushes and the removal of files do not touch it.
+///
+/// Owned, `Send + Sync`, cheap to clone. Reads take no lock. A snapshot keeps the files it was taken on from being
+/// freed, and the rows that were in memory; drop it when done.
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<View>,
+    schema: Arc<Schema>,
+}
+
+impl Snapshot {
+    pub(crate) fn new(view: Arc<View>, schema: Arc<Schema>) -> Self {
+        Snapshot { view, schema }
+    }
+
+    /// The sequence number of the last batch in this state; 0 before the first.
+    pub fn seq(&self) -> u64 {
+        self.view.seq
+    }
+
+    /// Live rows.
+    pub fn count(&self) -> u64 {
+        self.view.count
+    }
+
+    /// What the collection is.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Starts a search for the rows nearest to `query` (`dim` components). The search runs in [`Search::run`], in the
+    /// calling thread.
+    pub fn search<'s>(&'s self, query: &'s [f32]) -> Search<'s> {
+        Search::new(self, query)
+    }
+
+    /// The row of an id: its vector as stored, attributes, payload and sequence number. `None` if there is no live row.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an id of the wrong kind or length; `Corrupt`.
+    pub fn get<'i>(&self, id: impl Into<IdRef<'i>>) -> Result<Option<Item>> {
+        match self.live_row(id.into())? {
+            Some(row) => match self.view.source_of(row)? {
+                Some((source, at)) => Item::read(&source, at, &self.schema).map(Some),
+                None => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Whether an id has a live row. Cheaper than [`Snapshot::get`].
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`].
+    pub fn contains<'i>(&self, id: impl Into<IdRef<'i>>) -> Result<bool> {
+        Ok(self.live_row(id.into())?.is_some())
+    }
+
+    /// All live rows, in the order in which they were written.
+    pub fn iter(&self) -> Items<'_> {
+        Items::new(self)
+    }
+
+    fn live_row(&self, id: IdRef<'_>) -> Result<Option<u64>> {
+        id.check(self.schema.id_kind())?;
+        let key = id_key(id, self.view.version.manifest.collection);
+        self.view.live_row(key, id)
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+}
+
+impl<'s> IntoIterator for &'s Snapshot {
+    type Item = Result<Item>;
+    type IntoIter = Items<'s>;
+
+    fn into_iter(self) -> Items<'s> {
+        self.iter()
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Snapshot(seq {}, {} rows)", self.seq(), self.count())
+    }
+}

@@ -1,0 +1,126 @@
+//! A run of rows, in a file or in memory, behind one face.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::version::LiveRows;
+use super::view::View;
+use crate::delta::Block;
+use crate::error::Result;
+use crate::id::{Id, IdKind};
+use crate::options::Schema;
+
+/// Rows at positions `0..len()`.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'v> {
+    File(&'v LiveRows),
+    Block(&'v Block),
+}
+
+impl<'v> Source<'v> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Source::File(rows) => rows.file.len(),
+            Source::Block(block) => block.len(),
+        }
+    }
+
+    /// Which of the rows `64 * word ..` are live in this view.
+    pub(crate) fn live_word(&self, word: usize, view: &View) -> Result<u64> {
+        let (mut live, maybe_dead) = match self {
+            Source::File(rows) => (rows.live_word(word), rows.maybe_dead_word(word)),
+            Source::Block(block) => {
+                let rows = block.len() - word * 64;
+                (if rows >= 64 { u64::MAX } else { (1 << rows) - 1 }, block.maybe_dead_word(word))
+            }
+        };
+        let mut ask = live & maybe_dead;
+        while ask != 0 {
+            let bit = ask.trailing_zeros() as usize;
+            ask &= ask - 1;
+            if view.killed(self.row_number(word * 64 + bit)?) {
+                live &= !(1 << bit);
+            }
+        }
+        Ok(live)
+    }
+
+    pub(crate) fn row_number(&self, i: usize) -> Result<u64> {
+        match self {
+            Source::File(rows) => rows.file.row_number(i),
+            Source::Block(block) => Ok(block.first_row() + i as u64),
+        }
+    }
+
+    /// The stored vectors of a range of rows, `stride()` bytes apart, proven against their checksums.
+    pub(crate) fn vectors(&self, range: Range<usize>) -> Result<&'v [u8]> {
+        match self {
+            Source::File(rows) => {
+                rows.file.prove_vectors(range.clone())?;
+                let stride = rows.file.stride();
+                Ok(&rows.file.vectors()[range.start * stride..range.end * stride])
+            }
+            Source::Block(block) => Ok(&block.vectors()[range.start * block.stride()..range.end * block.stride()]),
+        }
+    }
+
+    pub(crate) fn stride(&self) -> usize {
+        match self {
+            Source::File(rows) => rows.file.stride(),
+            Source::Block(block) => block.stride(),
+        }
+    }
+
+    /// The length of the stored vector under cosine. Call after `vectors` has proven the row.
+    pub(crate) fn norm(&self, i: usize) -> f32 {
+        match self {
+            Source::File(rows) => rows.file.record_norm(i),
+            Source::Block(block) => block.norm(i),
+        }
+    }
+
+    /// The id. For numeric ids in files, `vectors` must have proven the row.
+    pub(crate) fn id(&self, i: usize, kind: IdKind) -> Result<Id> {
+        match (self, kind) {
+            (Source::File(rows), IdKind::U64) => Ok(Id::U64(rows.file.record_id_u64(i))),
+            (Source::File(rows), IdKind::Bytes) => rows.file.id(i),
+            (Source::Block(block), _) => Ok(block.id(i).to_owned()),
+        }
+    }
+
+    /// The file, for messages.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Source::File(rows) => rows.file.name().to_string(),
+            Source::Block(_) => "memory".to_owned(),
+        }
+    }
+
+    pub(crate) fn seq(&self, i: usize) -> Result<u64> {
+        match self {
+            Source::File(rows) => rows.file.seq(i),
+            Source::Block(block) => Ok(block.seq(i)),
+        }
+    }
+
+    /// The stored bytes of one vector, without padding.
+    pub(crate) fn vector(&self, i: usize, schema: &Schema) -> Result<&'v [u8]> {
+        Ok(&self.vectors(i..i + 1)?[..schema.vector_bytes()])
+    }
+
+    /// Encoded attributes; empty when there are none.
+    pub(crate) fn attributes(&self, i: usize) -> Result<Cow<'v, [u8]>> {
+        match self {
+            Source::File(rows) => rows.file.attributes(i).map(Cow::Owned),
+            Source::Block(block) => Ok(Cow::Borrowed(block.attributes(i))),
+        }
+    }
+
+    /// The payload; empty when there is none.
+    pub(crate) fn payload(&self, i: usize) -> Result<Vec<u8>> {
+        match self {
+            Source::File(rows) => rows.file.payload(i),
+            Source::Block(block) => Ok(block.payload(i).to_vec()),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The immutable files of one manifest, opened.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::{Error, Result};
+use crate::id::IdRef;
+use crate::manifest::Manifest;
+use crate::segment::{IdTable, RowFile};
+
+/// What one manifest names. Shared by every view until the next manifest.
+#[derive(Clone)]
+pub(crate) struct Version {
+    /// Counts the manifests this handle has installed; tells a prepared commit that its look-ups may be stale.
+    pub(crate) install: u64,
+    pub(crate) manifest: Arc<Manifest>,
+    /// Ascending by row number; ranges do not overlap.
+    pub(crate) rows: Vec<LiveRows>,
+    /// Newest first.
+    pub(crate) id_tables: Vec<Arc<IdTable>>,
+}
+
+/// A row file and what is known of its rows.
+#[derive(Clone)]
+pub(crate) struct LiveRows {
+    pub(crate) file: Arc<RowFile>,
+    /// One bit per ordinal: dead by the manifest's tombstone files. Empty: none is.
+    dead: Arc<[u64]>,
+    dead_count: u64,
+    /// One bit per ordinal: perhaps killed by a generation that is still in memory. Shared by all versions; only ever
+    /// goes from 0 to 1, before the view that kills is published.
+    maybe_dead: Arc<[AtomicU64]>,
+}
+
+impl LiveRows {
+    /// All rows of the file live.
+    pub(crate) fn new(file: Arc<RowFile>) -> Self {
+        let words = file.len().div_ceil(64);
+        LiveRows {
+            file,
+            dead: Arc::new([]),
+            dead_count: 0,
+            maybe_dead: (0..words).map(|_| AtomicU64::new(0)).collect(),
+        }
+    }
+
+    /// The same file with more rows dead.
+    pub(crate) fn with_dead(&self, rows: &[u64]) -> Result<Self> {
+        let mut words = match self.dead.len() {
+            0 => vec![0u64; self.file.len().div_ceil(64)],
+            _ => self.dead.to_vec(),
+        };
+        for row in rows {
+            if let Some(ordinal) = self.file.ordinal(*row)?
+                && let Some(word) = words.get_mut(ordinal / 64)
+            {
+                *word |= 1 << (ordinal % 64);
+            }
+        }
+        let dead_count = words.iter().map(|w| u64::from(w.count_ones())).sum();
+        Ok(LiveRows { dead: words.into(), dead_count, ..self.clone() })
+    }
+
+    /// Rows of the file that no tombstone file kills.
+    pub(crate) fn live(&self) -> u64 {
+        self.file.len() as u64 - self.dead_count
+    }
+
+    pub(crate) fn dead_count(&self) -> u64 {
+        self.dead_count
+    }
+
+    /// Liveness of ordinals `64 * word ..` by the tombstone files; bits past the end are clear.
+    pub(crate) fn live_word(&self, word: usize) -> u64 {
+        let rows = self.file.len() - (word * 64).min(self.file.len());
+        let inside = if rows >= 64 { u64::MAX } else { (1 << rows) - 1 };
+        inside & !self.dead.get(word).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn maybe_dead_word(&self, word: usize) -> u64 {
+        self.maybe_dead.get(word).map_or(0, |bits| bits.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn mark_maybe_dead(&self, ordinal: usize) {
+        if let Some(word) = self.maybe_dead.get(ordinal / 64) {
+            word.fetch_or(1 << (ordinal % 64), Ordering::Release);
+        }
+    }
+
+    /// Ordinals dead by the tombstone files.
+    pub(crate) fn dead_ordinals(&self) -> impl Iterator<Item = usize> + '_ {
+        self.dead
+            .iter()
+            .enumerate()
+            .flat_map(|(w, bits)| (0..64).filter(move |b| bits >> b & 1 == 1).map(move |b| w * 64 + b))
+    }
+
+    fn is_dead(&self, ordinal: usize) -> bool {
+        self.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 0
+    }
+}
+
+impl Version {
+    /// The file and ordinal of a row that is in a file and that no tombstone file kills.
+    pub(crate) fn locate_live(&self, row: u64) -> Result<Option<(usize, usize)>> {
+        let Some((index, ordinal)) = self.locate(row)? else { return Ok(None) };
+        let dead = self.rows.get(index).is_none_or(|rows| rows.is_dead(ordinal));
+        Ok((!dead).then_some((index, ordinal)))
+    }
+
+    /// The file and ordinal of a row that is in a file, dead or alive.
+    pub(crate) fn locate(&self, row: u64) -> Result<Option<(usize, usize)>> {
+        let index = self.rows.partition_point(|rows| rows.file.last_row() < row);
+        let Some(rows) = self.rows.get(index) else { return Ok(None) };
+        Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
+    }
+
+    /// The newest row of an id by the files, live or dead. The row may be dead: the newest match decides.
+    pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Result<Option<u64>> {
+        for table in &self.id_tables {
+            let found = table.lookup(key, |row| self.row_has_id(row, id))?;
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the row carries this id. Numbers need no look: their keys are a bijection.
+    fn row_has_id(&self, row: u64, id: IdRef<'_>) -> Result<bool> {
+        if matches!(id, IdRef::U64(_)) {
+            return Ok(true);
+        }
+        match self.locate(row)? {
+            Some((index, ordinal)) => match self.rows.get(index) {
+                Some(rows) => Ok(rows.file.id(ordinal)?.as_ref() == id),
+                None => Ok(false),
+            },
+            None => {
+                Err(Error::corrupt("idt", "entries", 0, format!("an id table names row {row}, which no row file has")))
+            }
+        }
+    }
+}

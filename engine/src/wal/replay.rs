@@ -1,0 +1,314 @@
+//! Reading logs back: which records are whole, and whether what is not is a torn tail or damage.
+//!
+//! **The rule.** Reading stops at the first record that fails: its length, checksum, sequence number or chain; call the
+//! place X. Writes that were never synced may have reached the disk in any order and in part, so a record that fails at X
+//! is normal, and so is a whole record behind it. It is damage if anything shows that the bytes past X had been durable:
+//!
+//! * a whole record anywhere behind X that was framed when the log was known to be durable past X (`synced_to > X`);
+//! * a roll record at X or before it that names a log which is not there;
+//! * a log that nothing names but that holds records later than the end of the chain: it was written to only after the
+//!   roll record that named it was durable.
+//!
+//! Damage is `Corrupt` and changes nothing; a torn tail is dropped and counted. What remains undetectable is damage to the
+//! last group of the last log, after which nothing was written (contract C15).
+
+use std::sync::Arc;
+
+use zerocopy::FromBytes;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::format::checksum::file_seed;
+use crate::format::log::{LOG_HEADER_BYTES, LOG_VERSION, LogHeader, RECORD_HEADER_BYTES, RecordHeader, RecordKind};
+use crate::options::MAX_BATCH_BYTES;
+use crate::planted::{self, Bug};
+use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+/// Records behind a damaged place are looked for until this many times the log's length was checksummed. Only a forged log
+/// can make it more.
+const SCAN_EFFORT: u64 = 4;
+
+/// Takes a batch: its log, its sequence number, its payload.
+pub type Visit<'v> = dyn FnMut(FileId, u64, &[u8]) -> Result<()> + 'v;
+
+/// What one log holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Replay {
+    /// The log.
+    pub id: FileId,
+    /// Batches.
+    pub batches: u64,
+    /// Bytes of whole records.
+    pub bytes: u64,
+    /// Bytes behind the last whole record that were dropped.
+    pub dropped: u64,
+    /// Sequence number that follows the last batch.
+    pub next_seq: u64,
+    /// Checksum of the last whole record, or of the header.
+    pub last_crc: u32,
+}
+
+impl Replay {
+    /// Whether there is nothing but the header.
+    pub fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.dropped == 0
+    }
+}
+
+/// Follows the logs from `first` and hands every batch to `visit` with its log and sequence number, in order. `next_seq` is the
+/// sequence number of the first batch that the files do not cover.
+///
+/// # Errors
+/// `Corrupt` if a log is missing or damaged where it had been durable; `UnsupportedVersion`; what `visit` returns; `Io`.
+pub fn replay_chain(
+    storage: &dyn Storage,
+    first: FileId,
+    collection: u128,
+    mut next_seq: u64,
+    visit: &mut Visit<'_>,
+) -> Result<Vec<Replay>> {
+    let mut chain: Vec<Replay> = Vec::new();
+    let mut next = Some(first);
+    while let Some(id) = next {
+        if chain.iter().any(|replay| replay.id == id) {
+            return Err(damaged(id, 0, "the logs name each other in a circle"));
+        }
+        let mut log = LogReader::open(storage, id)?;
+        let header = log.header(collection)?;
+        if header.first_seq.get() != next_seq {
+            let found = header.first_seq.get();
+            return Err(damaged(id, 0, format!("the log begins with batch {found}; batch {next_seq} is next")));
+        }
+        let (replay, named) = log.replay(header, visit)?;
+        next_seq = replay.next_seq;
+        chain.push(replay);
+        next = named;
+    }
+    refuse_later_records(storage, &chain, next_seq)?;
+    Ok(chain)
+}
+
+/// The third proof of damage: a log outside the chain that holds records at or past its end.
+fn refuse_later_records(storage: &dyn Storage, chain: &[Replay], next_seq: u64) -> Result<()> {
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    for entry in entries.iter().filter(|entry| entry.entry == EntryKind::File) {
+        let Some(FileName::File(FileKind::Wal, id)) = entry.name else { continue };
+        if chain.iter().any(|replay| replay.id == id) {
+            continue;
+        }
+        let mut log = LogReader::open(storage, id)?;
+        let last = log.last_batch_anywhere()?;
+        if let Some(seq) = last.filter(|seq| *seq >= next_seq) {
+            let end = chain.last().map_or(0, |replay| replay.bytes + LOG_HEADER_BYTES);
+            let id = chain.last().map_or(id, |replay| replay.id);
+            let what = format!("the logs end before batch {next_seq}, but another log holds batch {seq}");
+            return Err(damaged(id, end, what));
+        }
+    }
+    Ok(())
+}
+
+fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error {
+    Error::corrupt(FileName::File(FileKind::Wal, id), "log", offset, what)
+        .with_hint("nothing was changed; acknowledged batches would be lost by going on")
+}
+
+/// A record that is whole.
+struct Record {
+    header: RecordHeader,
+    kind: RecordKind,
+    /// Offset of the next record.
+    end: u64,
+}
+
+/// Reads one log front to back through a buffer.
+struct LogReader {
+    file: Arc<dyn StorageFile>,
+    id: FileId,
+    len: u64,
+    seed: u32,
+    buffer: Vec<u8>,
+    buffer_at: u64,
+}
+
+impl LogReader {
+    fn open(storage: &dyn Storage, id: FileId) -> Result<LogReader> {
+        let name = FileName::File(FileKind::Wal, id);
+        let file = storage.open(name).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => damaged(id, 0, "the log is missing"),
+            std::io::ErrorKind::InvalidInput => damaged(id, 0, "the log is not a regular file"),
+            _ => Error::io("open", name, error),
+        })?;
+        let len = file.len().map_err(|error| Error::io("measure", name, error))?;
+        let seed = file_seed(id.to_u128());
+        Ok(LogReader { file, id, len, seed, buffer: Vec::new(), buffer_at: 0 })
+    }
+
+    /// `count` bytes at `at`; fewer at the end of the file.
+    fn bytes(&mut self, at: u64, count: usize) -> Result<&[u8]> {
+        let count = self.len.saturating_sub(at).min(count as u64) as usize;
+        let inside = at.checked_sub(self.buffer_at).map(|skip| skip as usize);
+        let hit = inside.filter(|skip| skip.checked_add(count).is_some_and(|end| end <= self.buffer.len()));
+        let skip = match hit {
+            Some(skip) => skip,
+            None => {
+                self.fill(at, count)?;
+                0
+            }
+        };
+        Ok(self.buffer.get(skip..skip + count).unwrap_or_default())
+    }
+
+    /// Reads at least `count` bytes at `at` into the buffer, all of which the file has.
+    fn fill(&mut self, at: u64, count: usize) -> Result<()> {
+        let want = (self.len - at).min(count.max(CHUNK) as u64) as usize;
+        self.buffer.clear();
+        self.buffer.resize(want, 0);
+        self.buffer_at = at;
+        let mut filled = 0;
+        while let Some(rest) = self.buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let name = FileName::File(FileKind::Wal, self.id);
+            let read = self.file.read_at(rest, at + filled as u64).map_err(|error| Error::io("read", name, error))?;
+            if read == 0 {
+                return Err(damaged(self.id, at + filled as u64, "the log became shorter while it was read"));
+            }
+            filled += read;
+        }
+        Ok(())
+    }
+
+    fn header(&mut self, collection: u128) -> Result<LogHeader> {
+        let id = self.id;
+        let bytes = self.bytes(0, LOG_HEADER_BYTES as usize)?;
+        let header = LogHeader::verify(bytes, collection, id.to_u128()).map_err(|what| damaged(id, 0, what))?;
+        if header.version.get() != LOG_VERSION || header.incompatible.get() != 0 {
+            return Err(Error::new(
+                ErrorKind::UnsupportedVersion,
+                format!("log {id} is of version {}; this build reads version {LOG_VERSION}", header.version.get()),
+            )
+            .with_hint("open the collection with a newer release"));
+        }
+        Ok(header)
+    }
+
+    /// Hands out the batches; the log's end, and the log it names as its successor.
+    fn replay(&mut self, header: LogHeader, visit: &mut Visit<'_>) -> Result<(Replay, Option<FileId>)> {
+        let mut replay =
+            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
+        let id = self.id;
+        let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
+        while named.is_none()
+            && let Some(record) = self.record(at)?
+        {
+            let RecordHeader { seq, previous_crc, crc, .. } = record.header;
+            if seq.get() != replay.next_seq || previous_crc.get() != last_crc {
+                break;
+            }
+            let payload = self.payload(at, &record)?;
+            match record.kind {
+                RecordKind::Batch => {
+                    visit(id, seq.get(), payload)?;
+                    replay.batches += 1;
+                    replay.next_seq = seq.get().checked_add(1).ok_or_else(|| damaged(id, at, "ran out of numbers"))?;
+                }
+                RecordKind::Seal => {}
+                RecordKind::Roll => named = FileId::read(payload),
+            }
+            (at, last_crc) = (record.end, crc.get());
+        }
+        replay.last_crc = last_crc;
+        replay.bytes = at - LOG_HEADER_BYTES;
+        replay.dropped = self.len - at;
+        if replay.dropped > 0 {
+            self.refuse_damage(at, replay.next_seq)?;
+        }
+        Ok((replay, named))
+    }
+
+    fn payload(&mut self, at: u64, record: &Record) -> Result<&[u8]> {
+        self.bytes(at + RECORD_HEADER_BYTES as u64, record.header.payload_len.get() as usize)
+    }
+
+    /// The record at `at`, if it is whole: its length fits the file, its checksum is right.
+    fn record(&mut self, at: u64) -> Result<Option<Record>> {
+        let Some((header, kind)) = self.plausible(at)? else { return Ok(None) };
+        let seed = self.seed;
+        let payload_len = header.payload_len.get() as usize;
+        let bytes = self.bytes(at, RECORD_HEADER_BYTES + payload_len)?;
+        let payload = bytes.get(RECORD_HEADER_BYTES..).unwrap_or_default();
+        let right = header.crc.get() == header.checksum(seed, at, payload) || planted::is(Bug::AcceptBadCrc);
+        Ok(right.then_some(Record { header, kind, end: at + (RECORD_HEADER_BYTES + payload_len) as u64 }))
+    }
+
+    /// The header at `at`, if its fields can be those of a record.
+    fn plausible(&mut self, at: u64) -> Result<Option<(RecordHeader, RecordKind)>> {
+        let left = self.len.saturating_sub(at);
+        let Ok((header, _)) = RecordHeader::read_from_prefix(self.bytes(at, RECORD_HEADER_BYTES)?) else {
+            return Ok(None);
+        };
+        let payload = u64::from(header.payload_len.get());
+        let fits = payload.checked_add(RECORD_HEADER_BYTES as u64).is_some_and(|whole| whole <= left);
+        let kind = RecordKind::from_byte(header.kind);
+        let sane = match kind {
+            Some(RecordKind::Batch) => payload > 0 && payload <= MAX_BATCH_BYTES as u64 && payload.is_multiple_of(8),
+            Some(RecordKind::Seal) => payload == 0,
+            Some(RecordKind::Roll) => payload == 16,
+            None => false,
+        };
+        let ok = fits && sane && header.reserved == [0; 3] && header.synced_to.get() <= at;
+        Ok(kind.filter(|_| ok).map(|kind| (header, kind)))
+    }
+
+    /// The first proof of damage: a whole record behind `end` that knew the log to be durable past `end`.
+    fn refuse_damage(&mut self, end: u64, next_seq: u64) -> Result<()> {
+        if planted::is(Bug::IgnoreSyncedTo) {
+            return Ok(());
+        }
+        let found = self.scan(end, |header| header.synced_to.get() > end && header.seq.get() >= next_seq)?;
+        match found {
+            None => Ok(()),
+            Some((at, _)) => Err(damaged(
+                self.id,
+                end,
+                format!("the record here is damaged: the one at offset {at} was written when this was durable"),
+            )),
+        }
+    }
+
+    /// The highest sequence number of a batch in a log that nothing names, whatever its header and chain say.
+    fn last_batch_anywhere(&mut self) -> Result<Option<u64>> {
+        let mut last = None;
+        self.scan(LOG_HEADER_BYTES.min(self.len), |header| {
+            if header.kind == RecordKind::Batch.to_byte() {
+                last = last.max(Some(header.seq.get()));
+            }
+            false
+        })?;
+        Ok(last)
+    }
+
+    /// Looks for whole records at every 8-byte step from `from`; stops at the first that `wanted` accepts.
+    fn scan(&mut self, from: u64, mut wanted: impl FnMut(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+        let mut effort = self.len.saturating_mul(SCAN_EFFORT).saturating_add(MAX_BATCH_BYTES as u64);
+        let mut at = from.next_multiple_of(8);
+        while at + RECORD_HEADER_BYTES as u64 <= self.len {
+            let step = match self.plausible(at)? {
+                None => 8,
+                Some((header, _)) => {
+                    let cost = u64::from(header.payload_len.get());
+                    effort = effort.checked_sub(cost).ok_or_else(|| {
+                        damaged(self.id, from, "the log holds more beginnings of records than a log can")
+                    })?;
+                    match self.record(at)? {
+                        Some(record) if wanted(&record.header) => return Ok(Some((at, record.header.seq.get()))),
+                        Some(record) => record.end - at,
+                        None => 8,
+                    }
+                }
+            };
+            at += step;
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,3 @@
+//! What the public calls do, as a user sees them.
+
+mod basics;
