@@ -41,7 +41,7 @@ struct DistanceFns {
 
 /// The functions of one instruction set.
 struct Table {
-    /// By [`Op`], then by [`RowFormat`], in the order of their declaration.
+    /// By [`Op`], then by row format, in the order of their declaration.
     distances: [[DistanceFns; 3]; 2],
     /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
     bytes: [ByteFn; 5],
