@@ -86,12 +86,15 @@ pub fn replay_chain(
     Ok(chain)
 }
 
-/// The third proof of damage: a log outside the chain that holds records at or past its end.
+/// The third proof of damage: a log outside the chain that holds records at or past its end. It must be younger than the
+/// chain. An older one is what a recovery has replaced: behind its torn tail there may be whole records with numbers that
+/// are given again.
 fn refuse_later_records(storage: &dyn Storage, chain: &[Replay], next_seq: u64) -> Result<()> {
+    let youngest = chain.iter().map(|replay| replay.id.number).max();
     let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
     for entry in entries.iter().filter(|entry| entry.entry == EntryKind::File) {
         let Some(FileName::File(FileKind::Wal, id)) = entry.name else { continue };
-        if chain.iter().any(|replay| replay.id == id) {
+        if Some(id.number) <= youngest {
             continue;
         }
         let mut log = LogReader::open(storage, id)?;
