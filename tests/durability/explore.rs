@@ -77,8 +77,16 @@ impl Tally {
     }
 }
 
-/// What a state holds: nothing that counts as a collection, or so many batches.
-type Found = Option<u64>;
+/// What a state holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing that counts as a collection.
+    Nothing,
+    /// So many batches.
+    Batches(u64),
+    /// It was reported already.
+    Failed,
+}
 
 struct Explorer {
     workload: &'static Workload,
@@ -197,9 +205,9 @@ impl Explorer {
     fn allowed(&self, found: Found) -> Result<(), String> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
-            None if history.created => Err("there is no collection any more".to_owned()),
-            None => Ok(()),
-            Some(k) => history.allows(k, Crash::Power),
+            Found::Nothing if history.created => Err("there is no collection any more".to_owned()),
+            Found::Nothing | Found::Failed => Ok(()),
+            Found::Batches(k) => history.allows(k, Crash::Power),
         }
     }
 
@@ -214,7 +222,7 @@ impl Explorer {
             Ok(found) => found,
             Err(what) => {
                 self.tally.failures.push(format!("{line}: {what}"));
-                return None;
+                return Found::Failed;
             }
         };
         let inner = self.plan.inner_every > 0 && self.tally.images.is_multiple_of(self.plan.inner_every);
@@ -286,7 +294,7 @@ impl Inner {
                     continue;
                 }
             };
-            if found != self.wanted {
+            if found != self.wanted && found != Found::Failed {
                 self.fail(place(image.mask()), format!("holds {found:?}, {:?} was there before", self.wanted));
             }
         }
@@ -303,7 +311,7 @@ impl Inner {
             }
             Err(what) => {
                 self.fail(place, what);
-                self.wanted
+                Found::Failed
             }
         }
     }
@@ -347,7 +355,7 @@ impl Visit<'_> {
         if collection.durable_seq() != k {
             return Err(format!("durable_seq() is {} after recovery", collection.durable_seq()));
         }
-        Ok((was_there.then_some(k), collection, traced))
+        Ok((if was_there { Found::Batches(k) } else { Found::Nothing }, collection, traced))
     }
 
     /// Opens a state, proves what it holds, writes on. `thorough`: verifies the files, stops once more and opens again.
