@@ -44,12 +44,15 @@ pub struct Replay {
     pub next_seq: u64,
     /// Checksum of the last whole record, or of the header.
     pub last_crc: u32,
+    /// The last whole record is a seal.
+    pub sealed: bool,
 }
 
 impl Replay {
-    /// Whether there is nothing but the header.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.dropped == 0
+    /// Whether the collection was closed with this as its only log: a seal, no batch, nothing else. A log with nothing in it
+    /// proves less: neither that the manifest that names it is durable nor that a failed append was cut off for good.
+    pub fn is_closed(&self) -> bool {
+        self.sealed && self.batches == 0 && self.dropped == 0
     }
 }
 
@@ -199,7 +202,7 @@ impl LogReader {
         visit: &mut dyn FnMut(FileId, u64, &[u8]) -> Result<()>,
     ) -> Result<(Replay, Option<FileId>)> {
         let mut replay =
-            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
+            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0, sealed: false };
         let id = self.id;
         let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
         while named.is_none()
@@ -219,6 +222,7 @@ impl LogReader {
                 RecordKind::Seal => {}
                 RecordKind::Roll => named = FileId::read(payload),
             }
+            replay.sealed = record.kind == RecordKind::Seal;
             (at, last_crc) = (record.end, crc.get());
         }
         replay.last_crc = last_crc;
