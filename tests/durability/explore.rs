@@ -9,6 +9,7 @@ use stratavec::storage::testing::{CrashOptions, CrashPoint, CrashSet, MemDir, Ph
 use stratavec::{Collection, Durability, ErrorKind, Verify};
 use stratavec_tests::{Crash, Driver, History, Work, Workload, inline_options};
 
+use crate::guard::guarded;
 use crate::line::{Line, Place};
 
 /// How far to look.
@@ -294,17 +295,24 @@ impl Inner {
                     continue;
                 }
             };
-            if found != self.wanted && found != Found::Failed {
+            if !self.as_wanted(found) {
                 self.fail(place(image.mask()), format!("holds {found:?}, {:?} was there before", self.wanted));
             }
         }
+    }
+
+    /// Where there was nothing before, `create` was tried again; it may have got far enough.
+    fn as_wanted(&self, found: Found) -> bool {
+        found == self.wanted
+            || found == Found::Failed
+            || (found, self.wanted) == (Found::Batches(0), Found::Nothing)
     }
 
     fn image(&mut self, place: Place, image: &MemDir) -> Found {
         let visit = Visit { workload: self.line.workload, seed: self.line.seed, history: &self.history };
         match guarded(|| visit.look(image).map(|(found, _, _)| found)) {
             Ok(found) => {
-                if found != self.wanted {
+                if !self.as_wanted(found) {
                     self.fail(place, format!("holds {found:?}, {:?} was there before", self.wanted));
                 }
                 found
@@ -391,13 +399,4 @@ fn sound(image: &MemDir, when: &str) -> Result<(), String> {
         Some(finding) => Err(format!("verify {when}: {finding:?}")),
         None => Ok(()),
     }
-}
-
-/// Turns a panic into a failure.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panicked: {}", text.unwrap_or_default()))
-    })
 }

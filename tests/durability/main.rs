@@ -2,4 +2,7 @@
 
 mod crash;
 mod explore;
+mod faults;
+mod guard;
 mod line;
+mod ordeal;
