@@ -4,5 +4,6 @@ mod crash;
 mod explore;
 mod faults;
 mod guard;
+mod kill;
 mod line;
 mod ordeal;
