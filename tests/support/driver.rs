@@ -52,13 +52,17 @@ pub struct Driver {
     history: Arc<Mutex<History>>,
     collection: Option<Collection>,
     lenient: bool,
+    stall: Option<Stall>,
 }
+
+/// Makes the disk refuse new files for rows, or take them again.
+type Stall = Box<dyn Fn(bool)>;
 
 impl Driver {
     /// Before `create`.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
-        Driver { workload, storage, random: Random::new(seed), history, collection: None, lenient: false }
+        Driver { workload, storage, random: Random::new(seed), history, collection: None, lenient: false, stall: None }
     }
 
     /// Goes on with a collection that was opened after a crash.
@@ -70,7 +74,13 @@ impl Driver {
         collection: Collection,
     ) -> Driver {
         let history = Arc::new(Mutex::new(history));
-        Driver { workload, storage, random: Random::new(seed), history, collection: Some(collection), lenient: false }
+        Driver { workload, storage, random: Random::new(seed), history, collection: Some(collection), lenient: false, stall: None }
+    }
+
+    /// Says how to make the disk refuse new files for rows, or take them again. Without it the steps that ask for that do
+    /// nothing.
+    pub fn on_stall(&mut self, stall: impl Fn(bool) + 'static) {
+        self.stall = Some(Box::new(stall));
     }
 
     /// From now on a close may leave files behind that it could not remove.
@@ -131,6 +141,12 @@ impl Driver {
             Step::Drop => {
                 self.collection = None;
                 self.open(false)
+            }
+            Step::Stall | Step::Resume => {
+                if let Some(stall) = &self.stall {
+                    stall(matches!(step, Step::Stall));
+                }
+                Ok(())
             }
         };
         if self.collection.is_some() {
