@@ -38,10 +38,7 @@ impl From<Error> for Failure {
 
 /// Options under which equal calls give equal disk operations.
 pub fn inline_options(workload: &Workload) -> OpenOptions {
-    OpenOptions::new()
-        .background(Background::Inline)
-        .flush_rows(workload.flush_rows)
-        .flush_bytes(workload.flush_bytes)
+    OpenOptions::new().background(Background::Inline).flush_rows(workload.flush_rows).flush_bytes(workload.flush_bytes)
 }
 
 /// A collection, the workload it is given and the history of both.

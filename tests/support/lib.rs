@@ -6,6 +6,7 @@ mod errand;
 mod history;
 mod model;
 mod random;
+mod skip;
 mod workload;
 
 pub use compare::{Contents, compare};
@@ -14,4 +15,5 @@ pub use errand::{Errand, THREADS};
 pub use history::{Crash, History};
 pub use model::{Change, Model, Row};
 pub use random::Random;
+pub use skip::skip;
 pub use workload::{Step, WORKLOADS, Work, Workload};

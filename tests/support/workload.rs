@@ -128,11 +128,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "flush",
-        steps: &[
-            Step::Commit(Group, Work::Insert(3)),
-            Step::Flush,
-            Step::Commit(Group, Work::Mixed(3)),
-        ],
+        steps: &[Step::Commit(Group, Work::Insert(3)), Step::Flush, Step::Commit(Group, Work::Mixed(3))],
         ..PLAIN
     },
     Workload {
@@ -173,12 +169,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "reopen",
-        steps: &[
-            Step::Commit(Group, Work::Insert(3)),
-            Step::Close,
-            Step::Commit(Group, Work::Mixed(3)),
-            Step::Close,
-        ],
+        steps: &[Step::Commit(Group, Work::Insert(3)), Step::Close, Step::Commit(Group, Work::Mixed(3)), Step::Close],
         ..PLAIN
     },
     Workload {
@@ -199,11 +190,7 @@ pub const WORKLOADS: &[Workload] = &[
         dim: 8,
         rows: RowFormat::Bf16,
         extras: true,
-        steps: &[
-            Step::Commit(Group, Work::Insert(12)),
-            Step::Commit(Group, Work::Mixed(16)),
-            Step::Flush,
-        ],
+        steps: &[Step::Commit(Group, Work::Insert(12)), Step::Commit(Group, Work::Mixed(16)), Step::Flush],
         ..PLAIN
     },
     Workload {
@@ -365,12 +352,8 @@ impl Workload {
     }
 
     fn row(&self, random: &mut Random) -> Row {
-        let mut row = Row {
-            vector: random.vector(self.dim),
-            attributes: Attributes::new(),
-            payload: Vec::new(),
-            seq: 0,
-        };
+        let mut row =
+            Row { vector: random.vector(self.dim), attributes: Attributes::new(), payload: Vec::new(), seq: 0 };
         if self.extras {
             row.attributes.insert("n".to_owned(), Value::I64(random.below(100) as i64));
             if random.one_in(2) {

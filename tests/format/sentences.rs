@@ -1,0 +1,1 @@
+//! Sentences of the pages about bytes, checked on golden bytes.

@@ -1,0 +1,1 @@
+//! `format-spec/worked-example.md` is what the engine writes.
