@@ -2,6 +2,7 @@
 
 mod compare;
 mod driver;
+mod errand;
 mod history;
 mod model;
 mod random;
@@ -10,6 +11,7 @@ mod workload;
 
 pub use compare::{Contents, compare};
 pub use driver::{Driver, Failure, inline_options};
+pub use errand::{Errand, THREADS};
 pub use history::{Crash, History};
 pub use model::{Change, Model, Row};
 pub use random::Random;

@@ -10,6 +10,7 @@ use crate::manifest;
 use crate::planted::{self, Bug};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName, Storage};
+use crate::wal::WalWriter;
 
 /// The oldest frozen generation and what its manifest will say.
 struct Job {
@@ -26,11 +27,25 @@ impl Shared {
         {
             let mut writer = self.writer.lock();
             self.check_writable()?;
-            if !self.view.load().active.is_empty() {
+            // A batch may have no effect and still be in the log.
+            let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
+            if logged || !self.view.load().active.is_empty() {
                 self.roll(&mut writer)?;
             }
         }
         self.flush_frozen()
+    }
+
+    /// Flushes, then writes into the empty log that the collection was closed. Not synced: if it gets lost, the next open
+    /// publishes a manifest that nothing needs.
+    pub(super) fn flush_and_seal(&self) -> Result<()> {
+        self.flush()?;
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        match &mut writer.wal {
+            Some(wal) if !wal.holds_records() => wal.seal().map_err(|error| self.judge(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Flushes frozen generations, oldest first, until there is none.

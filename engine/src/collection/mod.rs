@@ -214,7 +214,7 @@ impl Collection {
         }
         let flushed = match self.shared.poison_cause() {
             Some(_) => self.shared.check_writable(),
-            None => self.shared.flush(),
+            None => self.shared.flush_and_seal(),
         };
         self.shared.mark_closed();
         flushed

@@ -252,6 +252,7 @@ impl Columns {
 
 fn write_table(file: &mut FileWriter, table: &[BlockEntry]) -> Result<()> {
     let mut units = Units::place(file, SectionKind::ROW_PAYLOAD_TABLE, size_of::<BlockEntry>(), table.len() as u64)?;
+    file.extend()?;
     table.iter().try_for_each(|entry| units.push(entry.as_bytes()))?;
     units.finish()
 }
