@@ -18,7 +18,11 @@ pub const SCENES: [Scene; 6] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
-    Scene { name: "texts", about: "byte ids, half-precision rows, attributes of every type, payloads, closed", make: texts },
+    Scene {
+        name: "texts",
+        about: "byte ids, half-precision rows, attributes of every type, payloads, closed",
+        make: texts,
+    },
     Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
     Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
 ];

@@ -1,5 +1,17 @@
 //! What the suites share: oracles, seeded data, workloads.
 
+mod compare;
+mod driver;
+mod history;
+mod model;
+mod random;
 mod skip;
+mod workload;
 
+pub use compare::{Contents, compare};
+pub use driver::{Driver, Failure, inline_options};
+pub use history::{Crash, History};
+pub use model::{Change, Model, Row};
+pub use random::Random;
 pub use skip::skip;
+pub use workload::{Step, WORKLOADS, Work, Workload};

@@ -37,7 +37,8 @@ fn cited() -> BTreeMap<String, BTreeSet<String>> {
         .filter(|source| !source.path.starts_with("tests/tidy/"))
         .collect();
     for source in &sources {
-        let whole = source.is_test_file() || ["cli/tests/", "fuzz/"].iter().any(|folder| source.path.starts_with(folder));
+        let whole =
+            source.is_test_file() || ["cli/tests/", "fuzz/"].iter().any(|folder| source.path.starts_with(folder));
         let text = if whole { source.text.as_str() } else { source.tests() };
         for tag in tags(text) {
             cited.entry(tag).or_default().insert(source.path.clone());

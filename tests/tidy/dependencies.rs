@@ -67,7 +67,11 @@ fn every_dependency_is_stated_once_for_the_workspace() {
             .lines()
             .filter(|line| line.contains("version = \"") || line.trim_start().contains(" = \""))
             .filter(|line| !line.contains("workspace"))
-            .filter(|line| !["name", "description", "path", "default-run", "edition", "readme"].iter().any(|key| line.trim_start().starts_with(key)))
+            .filter(|line| {
+                !["name", "description", "path", "default-run", "edition", "readme"]
+                    .iter()
+                    .any(|key| line.trim_start().starts_with(key))
+            })
             .collect();
         assert!(own.is_empty(), "{manifest} states versions of its own: {own:?}");
     }

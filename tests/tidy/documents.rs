@@ -66,7 +66,9 @@ fn nothing_names_a_machine_or_a_registry_host() {
     for file in files("", &endings).iter().filter(|file| !file.path.starts_with("demo/data/")) {
         for word in forbidden() {
             found.extend(
-                file.text.match_indices(&word).map(|(at, _)| format!("{}:{}: {word}", file.path, line_of(&file.text, at))),
+                file.text
+                    .match_indices(&word)
+                    .map(|(at, _)| format!("{}:{}: {word}", file.path, line_of(&file.text, at))),
             );
         }
     }

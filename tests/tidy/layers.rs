@@ -32,7 +32,8 @@ fn layer(module: &str) -> Option<u32> {
 
 /// What the root re-exports: name to module.
 fn exports() -> BTreeMap<String, String> {
-    let lib = files("engine/src", &["lib.rs"]).into_iter().find(|f| f.path == "engine/src/lib.rs").expect("lib.rs").code();
+    let lib =
+        files("engine/src", &["lib.rs"]).into_iter().find(|f| f.path == "engine/src/lib.rs").expect("lib.rs").code();
     let mut names = BTreeMap::new();
     for statement in lib.split("pub use ").skip(1) {
         let statement = statement.split(';').next().unwrap_or_default();
@@ -138,7 +139,9 @@ fn no_two_modules_use_each_other() {
 fn the_table_of_layers_in_the_architecture_is_this_one() {
     let page = std::fs::read_to_string(super::sources::root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
     for (module, layer) in LAYERS.iter().filter(|(module, _)| *module != "compaction") {
-        let row = page.lines().find(|line| line.starts_with(&format!("| {layer} |")) && line.contains(&format!("`{module}`")));
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| {layer} |")) && line.contains(&format!("`{module}`")));
         assert!(row.is_some(), "ARCHITECTURE.md has no row of layer {layer} with `{module}`");
     }
 }

@@ -136,7 +136,8 @@ pub fn line_of(text: &str, at: usize) -> usize {
 fn comments_go_and_quoted_slashes_stay() {
     let source = Source {
         path: "a.rs".into(),
-        text: "let u = \"http://x\"; // unsafe\n/// unsafe\nlet c = '\"'; // y\n\n#[cfg(test)]\nmod tests { unsafe }\n".into(),
+        text: "let u = \"http://x\"; // unsafe\n/// unsafe\nlet c = '\"'; // y\n\n#[cfg(test)]\nmod tests { unsafe }\n"
+            .into(),
     };
     assert_eq!(source.code(), "let u = \"http://x\"; \n\nlet c = '\"'; \n");
     assert!(source.tests().contains("unsafe"));

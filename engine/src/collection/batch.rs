@@ -61,11 +61,21 @@ pub struct Put<'b, 'c> {
 
 impl<'c> Batch<'c> {
     pub(super) fn new(shared: &'c Shared) -> Self {
-        Batch {
-            shared,
-            rows: BlockBuilder::new(&shared.schema, shared.collection),
-            newest: HashMap::new(),
-            error: None,
+        let newest = HashMap::new();
+        let rows = BlockBuilder::new(&shared.schema, shared.collection);
+        let mut batch = Batch { shared, rows, newest, error: None };
+        batch.reserve(shared.expected_rows());
+        batch
+    }
+
+    /// Makes room for this many more rows (at most 4 MiB of vectors at a time). Not needed, saves some copying; a batch
+    /// begins with room for as many rows as the one before it had.
+    pub fn reserve(&mut self, rows: usize) {
+        let most = (4 << 20) / self.shared.schema.vector_bytes().max(1);
+        let rows = rows.min(most);
+        if rows > 1 {
+            self.rows.reserve(rows);
+            self.newest.reserve(rows);
         }
     }
 
@@ -186,6 +196,7 @@ impl<'c> Batch<'c> {
             }
         }
         deletes.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        self.shared.expect_rows(keep.len());
         let inserts = keep.iter().zip(inserts).filter(|(keep, _)| **keep).map(|(_, insert)| insert).collect();
         let rows = self.rows.retain(&keep, &self.shared.schema);
         Prepared::new(self.shared, rows, inserts, deletes).map(Some)

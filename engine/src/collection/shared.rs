@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -50,6 +50,8 @@ pub(super) struct Shared {
     closed: AtomicBool,
     /// Memory of log records that were written, to build the next ones in: fresh memory costs more than the copy.
     spare: Mutex<Vec<Vec<u8>>>,
+    /// Rows of the last batch.
+    batch_rows: AtomicUsize,
     pub(super) counters: Counters,
     pub(super) recovery: RecoveryReport,
     _lock: Box<dyn LockGuard>,
@@ -146,6 +148,7 @@ impl Shared {
             poison: OnceLock::new(),
             closed: AtomicBool::new(false),
             spare: Mutex::new(Vec::new()),
+            batch_rows: AtomicUsize::new(0),
             counters: Counters::default(),
             recovery: opened.recovery,
             schema: Arc::new(opened.schema),
@@ -210,6 +213,16 @@ impl Shared {
 
     pub(super) fn durable_seq(&self) -> u64 {
         self.durable.load(Ordering::Acquire)
+    }
+
+    /// How many rows the next batch may have, going by the last.
+    pub(super) fn expected_rows(&self) -> usize {
+        self.batch_rows.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how many rows a batch had.
+    pub(super) fn expect_rows(&self, rows: usize) {
+        self.batch_rows.store(rows, Ordering::Relaxed);
     }
 
     /// Memory for a log record.

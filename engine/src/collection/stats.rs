@@ -1,5 +1,6 @@
 //! Figures of a handle, all of them counted, none estimated.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use super::build::total_bytes;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::options::Schema;
+use crate::snapshot::Version;
 
 /// The state of a collection and of this handle, at one moment.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Stats {
     pub flush_bytes: u64,
     /// Bytes of the immutable files of the newest manifest.
     pub file_bytes: u64,
+    /// What row files and id tables spend their bytes on: the name of a kind of section in the format specification, bytes.
+    pub sections: Vec<(&'static str, u64)>,
     /// Row files.
     pub row_files: u64,
     /// Id tables.
@@ -73,6 +77,7 @@ impl Shared {
             wal_bytes: self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len()),
             flush_bytes: self.options.flush_bytes,
             file_bytes: total_bytes(manifest),
+            sections: section_bytes(&view.version),
             row_files: manifest.row_files.len() as u64,
             id_tables: manifest.id_tables.len() as u64,
             tombstone_files: manifest.tombstones.len() as u64,
@@ -89,4 +94,15 @@ impl Shared {
             at: SystemTime::now(),
         }
     }
+}
+
+/// Bytes by kind of section, over all files.
+fn section_bytes(version: &Version) -> Vec<(&'static str, u64)> {
+    let rows = version.rows.iter().flat_map(|rows| rows.file.sections());
+    let tables = version.id_tables.iter().flat_map(|table| table.sections());
+    let mut sums = BTreeMap::new();
+    for (name, bytes) in rows.chain(tables) {
+        *sums.entry(name).or_insert(0) += bytes;
+    }
+    sums.into_iter().collect()
 }

@@ -188,6 +188,13 @@ impl BlockBuilder {
         self.norms.len()
     }
 
+    /// Makes room for this many more rows at once: growing step by step touches twice the memory.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.vectors.reserve(rows.saturating_mul(self.stride));
+        self.norms.reserve(rows);
+        self.keys.reserve(rows);
+    }
+
     /// Appends a row: a checked id, and a closure that appends the stored bytes of its vector and returns the vector's
     /// length under cosine (else 0). If it fails, nothing is appended.
     pub(crate) fn push<E>(
@@ -271,11 +278,12 @@ impl BlockBuilder {
     }
 
     /// The finished block; `None` if there is no row.
-    pub(crate) fn finish(self) -> Option<UnnumberedBlock> {
+    pub(crate) fn finish(mut self) -> Option<UnnumberedBlock> {
         if self.len() == 0 {
             return None;
         }
         let rows = self.len();
+        self.vectors.shrink_to_fit();
         let mut by_key: Vec<(u64, u32)> = self.keys.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
         by_key.sort_unstable();
         Some(UnnumberedBlock(Block {

@@ -15,6 +15,8 @@ mod distance;
 mod element;
 mod lanes;
 mod rotation;
+mod seen;
+mod select;
 mod topk;
 
 pub use arch::Kernels;
@@ -22,4 +24,6 @@ pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
 pub use element::{decode_row, encode_row};
 pub use rotation::{PADDING, Rotation, SplitMix64, padded_dim};
+pub use seen::SeenSet;
+pub use select::{Chosen, Selection};
 pub use topk::TopK;

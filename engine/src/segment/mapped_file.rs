@@ -68,14 +68,9 @@ impl MappedFile {
         &self.container
     }
 
-    #[allow(dead_code, reason = "searches do not give hints yet")]
+    /// Tells the kernel how the file will be read.
     pub(super) fn advise(&self, access: AccessPattern) {
         self.mapping.advise(access);
-    }
-
-    #[allow(dead_code, reason = "searches do not give hints yet")]
-    pub(super) fn prefetch(&self, at: u64, len: u64) {
-        self.mapping.prefetch(at, len);
     }
 
     pub(super) fn section_bytes(&self, section: &Section) -> &[u8] {

@@ -29,6 +29,9 @@ const CHUNK: usize = 1 << 20;
 /// can make it more.
 const SCAN_EFFORT: u64 = 4;
 
+/// Takes a batch: its log, its sequence number, its payload.
+pub type Visit<'v> = dyn FnMut(FileId, u64, &[u8]) -> Result<()> + 'v;
+
 /// What one log holds.
 #[derive(Clone, Copy, Debug)]
 pub struct Replay {
@@ -63,7 +66,7 @@ pub fn replay_chain(
     first: FileId,
     collection: u128,
     mut next_seq: u64,
-    visit: &mut dyn FnMut(FileId, u64, &[u8]) -> Result<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<Vec<Replay>> {
     let mut chain: Vec<Replay> = Vec::new();
     let mut next = Some(first);
@@ -190,11 +193,7 @@ impl LogReader {
     }
 
     /// Hands out the batches; the log's end, and the log it names as its successor.
-    fn replay(
-        &mut self,
-        header: LogHeader,
-        visit: &mut dyn FnMut(FileId, u64, &[u8]) -> Result<()>,
-    ) -> Result<(Replay, Option<FileId>)> {
+    fn replay(&mut self, header: LogHeader, visit: &mut Visit<'_>) -> Result<(Replay, Option<FileId>)> {
         let mut replay =
             Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
         let id = self.id;
