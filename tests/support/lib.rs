@@ -2,6 +2,7 @@
 
 mod compare;
 mod driver;
+mod forge;
 mod history;
 mod model;
 mod random;
@@ -10,6 +11,7 @@ mod workload;
 
 pub use compare::{Contents, compare};
 pub use driver::{Driver, Failure, inline_options};
+pub use forge::{reseal_manifest, unit_crc};
 pub use history::{Crash, History};
 pub use model::{Change, Model, Row};
 pub use random::Random;
