@@ -138,7 +138,10 @@ pub fn damage_is_named_with_file_and_offset() {
             assert_eq!(finding.kind(), ErrorKind::Corrupt);
             assert!(finding.file() == Some(name.to_string().as_str()) && finding.offset().is_some(), "{finding}");
             let read = Collection::open_in(Arc::new(image), inline()).and_then(|c| {
-                c.snapshot().iter().map(|item| item.map(|item| (item.id.as_u64().unwrap_or(0), item.vector[0]))).collect()
+                c.snapshot()
+                    .iter()
+                    .map(|item| item.map(|item| (item.id.as_u64().unwrap_or(0), item.vector[0])))
+                    .collect()
             });
             match read {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}"),

@@ -101,7 +101,11 @@ fn checksums_are_the_stated_ones() {
             Some(FileKind::Wal) => {
                 assert_eq!(unit_crc(name, 0, &bytes[..124]), u32_at(&bytes, 124), "{name}");
                 for (at, _, payload) in records(&bytes) {
-                    assert_eq!(unit_crc(name, at as u64, &bytes[at + 4..payload.end]), u32_at(&bytes, at), "{name} {at}");
+                    assert_eq!(
+                        unit_crc(name, at as u64, &bytes[at + 4..payload.end]),
+                        u32_at(&bytes, at),
+                        "{name} {at}"
+                    );
                 }
             }
             Some(_) => assert_eq!(unit_crc(name, 0, &bytes[..60]), u32_at(&bytes, 60), "{name}"),
@@ -132,7 +136,8 @@ fn almost_our_names_are_foreign() {
     for name in ["man-0000000000000001", "row-00000000000000010000000000000002", "LOCK"] {
         assert_eq!(FileName::parse(name).map(|parsed| parsed.to_string()).as_deref(), Some(name));
     }
-    let foreign = ["man-000000000000001", "man-000000000000000A", "row-0000000000000001", "lock", "seg-1", "tmp-", "MARK"];
+    let foreign =
+        ["man-000000000000001", "man-000000000000000A", "row-0000000000000001", "lock", "seg-1", "tmp-", "MARK"];
     assert!(foreign.iter().all(|name| FileName::parse(name).is_none()));
 }
 

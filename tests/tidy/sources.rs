@@ -139,8 +139,8 @@ pub fn words<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 
         let after = text.as_bytes().get(at + word.len()).copied();
         let first = word.as_bytes()[0];
         let last = word.as_bytes()[word.len() - 1];
-        !(is_name_byte(first) && before.is_some_and(is_name_byte))
-            && !(is_name_byte(last) && after.is_some_and(is_name_byte))
+        let goes_on = |edge: u8, beyond: Option<u8>| is_name_byte(edge) && beyond.is_some_and(is_name_byte);
+        !goes_on(first, before) && !goes_on(last, after)
     })
 }
 

@@ -166,7 +166,6 @@ impl Kernels {
     ///
     /// # Panics
     /// If the slices of `list` are too short for its count.
-    #[expect(clippy::too_many_arguments, reason = "one call per list; each is needed")]
     pub fn scan(
         &self,
         query: &QueryTables,
