@@ -9,6 +9,9 @@ mod delta;
 mod error;
 mod filter;
 mod format;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod index;
 #[doc(hidden)]
