@@ -117,6 +117,9 @@ pub fn on_both_cores<T: Send>(cases: usize, work: impl Fn(&mut dyn Iterator<Item
     std::thread::scope(|scope| {
         let run = || work(&mut std::iter::from_fn(claim).flatten());
         let handles: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        handles.into_iter().map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        handles
+            .into_iter()
+            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     })
 }

@@ -61,7 +61,20 @@ fn every_call_fails_in_every_way() {
     let (count, calls, failures) = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("R4: {calls} calls of {} workloads, {count:?}, {:.1} s", WORKLOADS.len(), started.elapsed().as_secs_f64());
     let mut kinds: std::collections::BTreeMap<String, (usize, String)> = Default::default();
-    for f in &failures { let key: String = f.split(": ").skip(1).collect::<Vec<_>>().join(": ").chars().filter(|c| !c.is_ascii_hexdigit()).take(90).collect(); kinds.entry(key).or_insert((0, f.clone())).0 += 1; }
-    for (n, f) in kinds.values() { eprintln!("{n} x {f}"); }
+    for f in &failures {
+        let key: String = f
+            .split(": ")
+            .skip(1)
+            .collect::<Vec<_>>()
+            .join(": ")
+            .chars()
+            .filter(|c| !c.is_ascii_hexdigit())
+            .take(90)
+            .collect();
+        kinds.entry(key).or_insert((0, f.clone())).0 += 1;
+    }
+    for (n, f) in kinds.values() {
+        eprintln!("{n} x {f}");
+    }
     assert!(failures.is_empty(), "{} failures; the first: {}", failures.len(), failures[0]);
 }

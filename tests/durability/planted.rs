@@ -27,7 +27,7 @@ enum Suite {
     Damage,
 }
 
-use Suite::{Damage, Faults, FailedSync, Order, PowerLoss};
+use Suite::{Damage, FailedSync, Faults, Order, PowerLoss};
 
 /// Each bug, and the suites that must find it.
 const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
