@@ -200,8 +200,15 @@ impl LogReader {
 
     /// Hands out the batches; the log's end, and the log it names as its successor.
     fn replay(&mut self, header: LogHeader, visit: &mut Visit<'_>) -> Result<(Replay, Option<FileId>)> {
-        let mut replay =
-            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0, sealed: false };
+        let mut replay = Replay {
+            id: self.id,
+            batches: 0,
+            bytes: 0,
+            dropped: 0,
+            next_seq: header.first_seq.get(),
+            last_crc: 0,
+            sealed: false,
+        };
         let id = self.id;
         let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
         while named.is_none()
