@@ -148,11 +148,11 @@ pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
 /// Makes files of rows impossible, or possible again.
 pub fn stall(faults: &FaultDir<MemDir>, stalled: bool) {
     match stalled {
-        true => faults.arm(
-            FaultPlan::new(Fault::Io, 0, Repeat::Forever)
-                .on(&[Op::Create])
-                .of(&[FileKind::Row, FileKind::IdTable, FileKind::Tombstone]),
-        ),
+        true => faults.arm(FaultPlan::new(Fault::Io, 0, Repeat::Forever).on(&[Op::Create]).of(&[
+            FileKind::Row,
+            FileKind::IdTable,
+            FileKind::Tombstone,
+        ])),
         false => faults.disarm(),
     }
 }
@@ -324,9 +324,7 @@ impl Inner {
 
     /// Where there was nothing before, `create` was tried again; it may have got far enough.
     fn as_wanted(&self, found: Found) -> bool {
-        found == self.wanted
-            || found == Found::Failed
-            || (found, self.wanted) == (Found::Batches(0), Found::Nothing)
+        found == self.wanted || found == Found::Failed || (found, self.wanted) == (Found::Batches(0), Found::Nothing)
     }
 
     fn image(&mut self, place: Place, image: &MemDir) -> Found {

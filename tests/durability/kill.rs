@@ -155,7 +155,11 @@ impl Lane {
             }
         }
         if collection.last_seq() < self.last_seq {
-            return Err(format!("batch {} was acknowledged, {} is the last there", self.last_seq, collection.last_seq()));
+            return Err(format!(
+                "batch {} was acknowledged, {} is the last there",
+                self.last_seq,
+                collection.last_seq()
+            ));
         }
         self.acknowledged = progress;
         let recovery = collection.recovery();

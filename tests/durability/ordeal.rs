@@ -184,7 +184,8 @@ impl Run {
     fn after_process_crash(&mut self) -> Result<(), String> {
         let disk = self.disk.process_crash();
         let history = self.driver.history().clone();
-        let (collection, created) = open(&disk, self.ordeal.workload, &history).map_err(in_state("the next process"))?;
+        let (collection, created) =
+            open(&disk, self.ordeal.workload, &history).map_err(in_state("the next process"))?;
         let k = history.matches_prefix(&collection, Crash::Process).map_err(in_state("the next process"))?;
         self.count.states += 1;
         let mut after = history.clone();
@@ -192,7 +193,8 @@ impl Run {
         after.created = created;
         for image in some_images(&disk, self.ordeal.seed) {
             self.count.states += 1;
-            let found = reopen(&image, self.ordeal.workload, &after).map_err(in_state("a power loss after reopening"))?;
+            let found =
+                reopen(&image, self.ordeal.workload, &after).map_err(in_state("a power loss after reopening"))?;
             if found != k {
                 return Err(format!("reopening showed {k} batches, {found} survived a power loss"));
             }
@@ -200,7 +202,9 @@ impl Run {
         let storage: Arc<dyn Storage> = Arc::new(disk.clone());
         after.created = true;
         let mut driver = Driver::resume(self.ordeal.workload, storage, self.ordeal.seed + 1, after, collection);
-        driver.commit(Durability::Group, Work::Mixed(3)).map_err(|failure| format!("a commit after reopening: {failure}"))?;
+        driver
+            .commit(Durability::Group, Work::Mixed(3))
+            .map_err(|failure| format!("a commit after reopening: {failure}"))?;
         driver.check_reads().map_err(|failure| format!("after a commit after reopening: {failure}"))?;
         for image in some_images(&disk, self.ordeal.seed) {
             self.count.states += 1;

@@ -71,7 +71,15 @@ impl Driver {
         collection: Collection,
     ) -> Driver {
         let history = Arc::new(Mutex::new(history));
-        Driver { workload, storage, random: Random::new(seed), history, collection: Some(collection), lenient: false, stall: None }
+        Driver {
+            workload,
+            storage,
+            random: Random::new(seed),
+            history,
+            collection: Some(collection),
+            lenient: false,
+            stall: None,
+        }
     }
 
     /// Says how to make the disk refuse new files for rows, or take them again. Without it the steps that ask for that do
