@@ -7,6 +7,7 @@ use super::shared::{Shared, count};
 use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::manifest;
+use crate::options::Background;
 use crate::planted::{self, Bug};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName, Storage};
@@ -48,8 +49,20 @@ impl Shared {
         }
     }
 
-    /// Flushes frozen generations, oldest first, until there is none.
+    /// Flushes frozen generations, oldest first, until there is none; then has merged what has become due.
     pub(super) fn flush_frozen(&self) -> Result<()> {
+        let flushed = self.flush_all_frozen();
+        match self.options.background {
+            Background::Inline => self.compact_after_flush(),
+            Background::Thread => {
+                self.pending.lock().merge_due = true;
+                self.pending_changed.notify_all();
+            }
+        }
+        flushed
+    }
+
+    fn flush_all_frozen(&self) -> Result<()> {
         let _one_at_a_time = self.flushing.lock();
         while let Some(job) = self.next_job()? {
             let result = self.flush_one(job);
@@ -131,7 +144,7 @@ impl Shared {
 }
 
 /// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.
-fn mark_killed(rows: &LiveRows, later: &Generation) {
+pub(super) fn mark_killed(rows: &LiveRows, later: &Generation) {
     later.kills().for_each_in(rows.file.first_row()..rows.file.last_row() + 1, |row| {
         if let Ok(Some(ordinal)) = rows.file.ordinal(row) {
             rows.mark_maybe_dead(ordinal);
