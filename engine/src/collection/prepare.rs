@@ -66,7 +66,8 @@ impl Prepared {
     /// Finds the rows that the batch replaces, in the current files. No lock; may read files.
     pub(super) fn look_up(&mut self, shared: &Shared) -> Result<()> {
         let version = shared.view.load().version.clone();
-        self.replaced = (0..self.len()).map(|i| find(&version, self.id(i), shared.collection)).collect::<Result<_>>()?;
+        self.replaced =
+            (0..self.len()).map(|i| find(&version, self.id(i), shared.collection)).collect::<Result<_>>()?;
         self.install = version.install;
         Ok(())
     }
