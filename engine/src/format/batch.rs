@@ -79,13 +79,7 @@ impl BatchEncoder {
         bytes.clear();
         bytes.reserve(FRAME_ROOM + HEAD + room);
         bytes.resize(FRAME_ROOM + HEAD, 0);
-        BatchEncoder {
-            bytes,
-            ids: schema.id_kind(),
-            vector_bytes: schema.vector_bytes(),
-            puts: 0,
-            ops: 0,
-        }
+        BatchEncoder { bytes, ids: schema.id_kind(), vector_bytes: schema.vector_bytes(), puts: 0, ops: 0 }
     }
 
     /// Appends a row. `vector` is in the row format and has its exact length.

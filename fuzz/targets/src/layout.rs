@@ -64,15 +64,8 @@ const LOG_FIELDS: Fields = &[
     ("predecessor_crc", 4),
     ("reserved", 24),
 ];
-const RECORD_FIELDS: Fields = &[
-    ("crc", 4),
-    ("payload_len", 4),
-    ("seq", 8),
-    ("synced_to", 8),
-    ("previous_crc", 4),
-    ("kind", 1),
-    ("reserved", 3),
-];
+const RECORD_FIELDS: Fields =
+    &[("crc", 4), ("payload_len", 4), ("seq", 8), ("synced_to", 8), ("previous_crc", 4), ("kind", 1), ("reserved", 3)];
 const BATCH_FIELDS: Fields = &[
     ("first_row", 8),
     ("ops_len", 4),
@@ -209,8 +202,7 @@ impl Found {
         let mut end = MANIFEST_HEAD;
         for (kind, head, entries) in tables(bytes, 0) {
             self.add(&format!("table {kind}"), head, TABLE_FIELDS);
-            let (what, fields) =
-                if kind == 1 { ("origin", ORIGIN_FIELDS) } else { ("file entry", FILE_ENTRY_FIELDS) };
+            let (what, fields) = if kind == 1 { ("origin", ORIGIN_FIELDS) } else { ("file entry", FILE_ENTRY_FIELDS) };
             let mut at = entries.start;
             while at < entries.end {
                 at = self.add(&format!("{what} of table {kind}"), at, fields);
@@ -303,9 +295,9 @@ fn is_op_head(bytes: &[u8], at: usize, end: usize) -> bool {
     matches!(bytes[at], 1 | 2) && flags == 0 && (1..=64).contains(&id_len) && data <= (end - at) as u64
 }
 
-/// The first sixteen entries, one in the middle, the last.
+/// The first three entries, one in the middle, the last.
 fn chosen(entries: usize) -> Vec<usize> {
-    let mut chosen: Vec<usize> = (0..entries.min(16)).chain([entries / 2, entries.saturating_sub(1)]).collect();
+    let mut chosen: Vec<usize> = (0..entries.min(3)).chain([entries / 2, entries.saturating_sub(1)]).collect();
     chosen.dedup();
     chosen
 }

@@ -9,9 +9,9 @@ pub mod input;
 pub mod layout;
 pub mod reading;
 pub mod seal;
-mod target;
+mod check;
 
-pub use target::*;
+pub use check::*;
 
 /// A fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));
