@@ -1,1 +1,21 @@
 //! What the suites share: oracles, seeded data, workloads.
+
+mod compare;
+mod driver;
+mod errand;
+mod forge;
+mod history;
+mod model;
+mod random;
+mod skip;
+mod workload;
+
+pub use compare::{Contents, compare};
+pub use driver::{Driver, Failure, inline_options};
+pub use errand::{Errand, THREADS};
+pub use forge::{reseal_manifest, unit_crc};
+pub use history::{Crash, History};
+pub use model::{Change, Model, Row};
+pub use random::Random;
+pub use skip::skip;
+pub use workload::{Step, WORKLOADS, Work, Workload};

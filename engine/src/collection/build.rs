@@ -41,6 +41,22 @@ impl Build<'_> {
     ///
     /// Each file: create, write, sync, re-open and check. A crash or an error leaves orphans.
     pub(super) fn generation(&self, old: &Version, generation: &Generation, covered_seq: u64) -> Result<Built> {
+        let mut made = Vec::new();
+        let built = self.write_all(old, generation, covered_seq, &mut made);
+        if built.is_err() {
+            // Best effort: what stays is an orphan. On a full disk it would be in the way of the next try.
+            made.iter().for_each(|name| drop(self.storage.remove(*name)));
+        }
+        built
+    }
+
+    fn write_all(
+        &self,
+        old: &Version,
+        generation: &Generation,
+        covered_seq: u64,
+        made: &mut Vec<FileName>,
+    ) -> Result<Built> {
         let mut built = Built {
             manifest: old.manifest.successor(),
             rows: old.rows.clone(),
@@ -49,25 +65,32 @@ impl Build<'_> {
             new_rows: None,
             bytes: 0,
         };
-        self.write_rows(generation, &mut built)?;
-        self.write_kills(old, generation, covered_seq, &mut built)?;
+        self.write_rows(generation, &mut built, made)?;
+        self.write_kills(old, generation, covered_seq, &mut built, made)?;
         built.manifest.covered_seq = covered_seq;
         built.manifest.next_row = generation.end_row();
         Ok(built)
     }
 
-    fn write_rows(&self, generation: &Generation, built: &mut Built) -> Result<()> {
+    /// A new file's id, noted among those made.
+    fn new_file(&self, kind: FileKind, made: &mut Vec<FileName>) -> FileId {
+        let id = (self.new_id)();
+        made.push(FileName::File(kind, id));
+        id
+    }
+
+    fn write_rows(&self, generation: &Generation, built: &mut Built, made: &mut Vec<FileName>) -> Result<()> {
         let live = LiveRowsOf::new(generation);
         if live.places.is_empty() {
             return Ok(());
         }
         let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
         let layout = RowLayout::from(self.schema);
-        let row_id = (self.new_id)();
+        let row_id = self.new_file(FileKind::Row, made);
         let facts = write_row_file(self.storage, row_id, collection, origin, &layout, &live)?;
         let file = RowFile::open(self.storage, row_id, collection, origin, &layout, &facts)?;
         let mut entries = live.id_entries(collection)?;
-        let table_id = (self.new_id)();
+        let table_id = self.new_file(FileKind::IdTable, made);
         let kind = self.schema.id_kind();
         let table_facts = write_id_table(
             self.storage,
@@ -91,7 +114,14 @@ impl Build<'_> {
     }
 
     /// Kills of rows in older files become a tombstone file; too many files become one.
-    fn write_kills(&self, old: &Version, generation: &Generation, covered_seq: u64, built: &mut Built) -> Result<()> {
+    fn write_kills(
+        &self,
+        old: &Version,
+        generation: &Generation,
+        covered_seq: u64,
+        built: &mut Built,
+        made: &mut Vec<FileName>,
+    ) -> Result<()> {
         let own = generation.first_row()..generation.end_row();
         let mut kills = generation.kills().to_sorted();
         kills.retain(|row| !own.contains(row));
@@ -106,7 +136,7 @@ impl Build<'_> {
             let merged = built.manifest.tombstones.drain(..).map(|entry| FileName::File(FileKind::Tombstone, entry.id));
             built.dropped.extend(merged);
         }
-        let id = (self.new_id)();
+        let id = self.new_file(FileKind::Tombstone, made);
         let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
         let facts = write_tombstones(self.storage, id, collection, origin, &kills, interval.0, interval.1)?;
         built.bytes += facts.len;
@@ -130,7 +160,7 @@ pub(super) fn with_dead(rows: &[LiveRows], kills: &[u64]) -> Result<Vec<LiveRows
 }
 
 /// Every row that is in a file and dead, sorted.
-fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
+pub(super) fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
     rows.iter().flat_map(|live| live.dead_ordinals().map(|ordinal| live.file.row_number(ordinal))).collect()
 }
 
@@ -189,10 +219,10 @@ impl RowSource for LiveRowsOf<'_> {
         self.places.len()
     }
 
-    fn get(&self, i: usize) -> Result<RowInput<'_>> {
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         let (block, at) = self.places[i];
         let at = at as usize;
-        Ok(RowInput {
+        take(RowInput {
             row: block.first_row() + at as u64,
             seq: block.seq(at),
             id: block.id(at),

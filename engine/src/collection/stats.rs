@@ -1,5 +1,6 @@
 //! Figures of a handle, all of them counted, none estimated.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
@@ -7,6 +8,7 @@ use super::build::total_bytes;
 use super::shared::Shared;
 use crate::error::Error;
 use crate::options::Schema;
+use crate::snapshot::Version;
 
 /// The state of a collection and of this handle, at one moment.
 #[derive(Clone, Debug)]
@@ -28,6 +30,8 @@ pub struct Stats {
     pub flush_bytes: u64,
     /// Bytes of the immutable files of the newest manifest.
     pub file_bytes: u64,
+    /// What row files and id tables spend their bytes on: the name of a kind of section in the format specification, bytes.
+    pub sections: Vec<(&'static str, u64)>,
     /// Row files.
     pub row_files: u64,
     /// Id tables.
@@ -52,6 +56,12 @@ pub struct Stats {
     pub flush_bytes_written: u64,
     /// Why the last flush failed, if it did. Searches and writes go on; it is tried again.
     pub flush_error: Option<Error>,
+    /// Merges of row files by this handle.
+    pub merges: u64,
+    /// Bytes those merges wrote.
+    pub merge_bytes_written: u64,
+    /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
+    pub compaction_error: Option<(u32, Error)>,
     /// Why this handle takes no more writes, if so.
     pub poisoned: Option<Error>,
     /// When this was taken.
@@ -63,6 +73,11 @@ impl Shared {
         let view = self.view.load_full();
         let manifest = &view.version.manifest;
         let counters = &self.counters;
+        let wal_bytes = self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len());
+        let (flush_error, compaction_error) = {
+            let pending = self.pending.lock();
+            (pending.failed.clone(), pending.merge_failed.clone())
+        };
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             schema: (*self.schema).clone(),
@@ -70,9 +85,10 @@ impl Shared {
             dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
             delta_rows: view.generations().map(|g| g.rows()).sum(),
             delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
-            wal_bytes: self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len()),
+            wal_bytes,
             flush_bytes: self.options.flush_bytes,
             file_bytes: total_bytes(manifest),
+            sections: section_bytes(&view.version),
             row_files: manifest.row_files.len() as u64,
             id_tables: manifest.id_tables.len() as u64,
             tombstone_files: manifest.tombstones.len() as u64,
@@ -84,9 +100,23 @@ impl Shared {
             log_bytes: get(&counters.log_bytes),
             flushes: get(&counters.flushes),
             flush_bytes_written: get(&counters.flush_bytes),
-            flush_error: self.pending.lock().failed.clone(),
+            flush_error,
+            merges: get(&counters.merges),
+            merge_bytes_written: get(&counters.merge_bytes),
+            compaction_error,
             poisoned: self.poison_cause().cloned(),
             at: SystemTime::now(),
         }
     }
+}
+
+/// Bytes by kind of section, over all files.
+fn section_bytes(version: &Version) -> Vec<(&'static str, u64)> {
+    let rows = version.rows.iter().flat_map(|rows| rows.file.sections());
+    let tables = version.id_tables.iter().flat_map(|table| table.sections());
+    let mut sums = BTreeMap::new();
+    for (name, bytes) in rows.chain(tables) {
+        *sums.entry(name).or_insert(0) += bytes;
+    }
+    sums.into_iter().collect()
 }

@@ -54,7 +54,23 @@ impl VerifyReport {
     }
 }
 
+/// Times a check is made again because a writer published another state meanwhile.
+const RACES: usize = 3;
+
+/// A writer may be at work: a check during which the newest manifest changed says nothing and is made again.
 pub(super) fn verify(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
+    let mut report = VerifyReport::default();
+    for _ in 0..RACES {
+        let before = manifest::list_generations(storage)?.pop();
+        report = verify_once(storage, mode)?;
+        if report.is_sound() || manifest::list_generations(storage)?.pop() == before {
+            break;
+        }
+    }
+    Ok(report)
+}
+
+fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
     if !entries.iter().any(|entry| matches!(entry.name, Some(FileName::Manifest(_)))) {

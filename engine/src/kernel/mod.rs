@@ -9,17 +9,23 @@
 //! same on all of them, bit for bit.
 
 mod arch;
+mod bytes;
 pub mod code;
 mod dispatch;
 mod distance;
 mod element;
 mod lanes;
 mod rotation;
+mod seen;
+mod select;
 mod topk;
 
 pub use arch::Kernels;
+pub use bytes::ByteOp;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
 pub use element::{decode_row, encode_row};
 pub use rotation::{PADDING, Rotation, SplitMix64, padded_dim};
+pub use seen::SeenSet;
+pub use select::{Chosen, Selection};
 pub use topk::TopK;

@@ -9,6 +9,7 @@
 //! single component of 1,536 came out with a kurtosis of up to 21 (3 is Gaussian), against 4.0 this way.
 
 use super::Kernels;
+use super::lanes::{LANES, Lanes};
 
 /// Vectors are padded with zeros to a multiple of this many components before they are rotated and coded.
 pub const PADDING: usize = 64;
@@ -92,45 +93,65 @@ fn start_of(round: usize, padded: usize, transform: usize) -> usize {
     if round.is_multiple_of(2) { 0 } else { padded - transform }
 }
 
-/// The rotation, given the Hadamard transform of the instruction set this is compiled for.
+/// The rotation with the instructions of `lanes`.
 #[inline(always)]
-pub(super) fn rotate(rotation: &Rotation, vector: &mut [f32], hadamard: impl Fn(&mut [f32])) {
+pub(super) fn rotate<L: Lanes>(lanes: L, rotation: &Rotation, vector: &mut [f32]) {
     let Rotation { padded, transform, factors } = rotation;
     for (round, factors) in factors.chunks_exact(*padded).enumerate() {
-        for (x, factor) in vector.iter_mut().zip(factors) {
-            *x *= factor;
+        for (x, factor) in vector.as_chunks_mut::<LANES>().0.iter_mut().zip(factors.as_chunks::<LANES>().0) {
+            lanes.store(lanes.mul(lanes.load(x), lanes.load(factor)), x);
         }
         let start = start_of(round, *padded, *transform);
-        hadamard(&mut vector[start..start + transform]);
+        hadamard(lanes, vector[start..start + transform].as_chunks_mut::<LANES>().0);
         if transform < padded && round % 2 == 1 {
-            let (front, back) = vector.split_at_mut(padded / 2);
-            for (a, b) in front.iter_mut().zip(back) {
-                let (sum, difference) = (*a + *b, *a - *b);
-                *a = sum * std::f32::consts::FRAC_1_SQRT_2;
-                *b = difference * std::f32::consts::FRAC_1_SQRT_2;
-            }
+            butterfly(lanes, vector);
         }
     }
 }
 
-/// The unscaled Hadamard transform: for h = 1, 2, 4 .. the pair (j, j + h) becomes its sum and its difference.
+/// The unscaled Hadamard transform: for h = 1, 2, 4 .. the pair (j, j + h) becomes its sum and its difference. Distances inside
+/// a vector first, then two at a time, each load and store serving both.
 #[inline(always)]
-pub(super) fn hadamard(vector: &mut [f32]) {
-    hadamard_from(vector, 1);
-}
-
-/// The stages of the transform from distance `first` on.
-#[inline(always)]
-pub(super) fn hadamard_from(vector: &mut [f32], first: usize) {
-    let mut h = first;
-    while h < vector.len() {
-        for pair in vector.chunks_exact_mut(2 * h) {
-            let (front, back) = pair.split_at_mut(h);
-            for (a, b) in front.iter_mut().zip(back) {
-                (*a, *b) = (*a + *b, *a - *b);
+fn hadamard<L: Lanes>(lanes: L, vectors: &mut [[f32; LANES]]) {
+    for x in vectors.iter_mut() {
+        lanes.store(lanes.hadamard(lanes.load(x)), x);
+    }
+    let mut h = 1;
+    while 4 * h <= vectors.len() {
+        for four in vectors.chunks_exact_mut(4 * h) {
+            let (front, back) = four.split_at_mut(2 * h);
+            let ((a, b), (c, d)) = (front.split_at_mut(h), back.split_at_mut(h));
+            for ((a, b), (c, d)) in a.iter_mut().zip(b).zip(c.iter_mut().zip(d)) {
+                let (x, y) = (lanes.load(a), lanes.load(b));
+                let (z, w) = (lanes.load(c), lanes.load(d));
+                let ((x, y), (z, w)) = ((lanes.add(x, y), lanes.sub(x, y)), (lanes.add(z, w), lanes.sub(z, w)));
+                lanes.store(lanes.add(x, z), a);
+                lanes.store(lanes.add(y, w), b);
+                lanes.store(lanes.sub(x, z), c);
+                lanes.store(lanes.sub(y, w), d);
             }
         }
-        h *= 2;
+        h *= 4;
+    }
+    if 2 * h <= vectors.len() {
+        let (front, back) = vectors.split_at_mut(h);
+        for (a, b) in front.iter_mut().zip(back) {
+            let (x, y) = (lanes.load(a), lanes.load(b));
+            lanes.store(lanes.add(x, y), a);
+            lanes.store(lanes.sub(x, y), b);
+        }
+    }
+}
+
+/// Sums and differences of the two halves, scaled by `1 / sqrt(2)`.
+#[inline(always)]
+fn butterfly<L: Lanes>(lanes: L, vector: &mut [f32]) {
+    let half = lanes.splat(std::f32::consts::FRAC_1_SQRT_2);
+    let (front, back) = vector.split_at_mut(vector.len() / 2);
+    for (a, b) in front.as_chunks_mut::<LANES>().0.iter_mut().zip(back.as_chunks_mut::<LANES>().0) {
+        let (x, y) = (lanes.load(a), lanes.load(b));
+        lanes.store(lanes.mul(lanes.add(x, y), half), a);
+        lanes.store(lanes.mul(lanes.sub(x, y), half), b);
     }
 }
 

@@ -15,7 +15,7 @@ use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::layout;
 use crate::format::section::{Scheme, Section};
 use crate::id::IdKind;
-use crate::storage::{FileId, Storage};
+use crate::storage::{AccessPattern, FileId, Storage};
 
 layout! {
     /// One id. `row_word` is the local page in the upper 20 bits and the row within it in the lower 12.
@@ -92,7 +92,14 @@ impl IdTable {
             .ok_or_else(|| file.container().missing(SectionKind::ID_PAGES))?;
         file.whole(&pages)?;
         check_pages(&file, &pages)?;
+        // A look-up touches two places: reading ahead would turn it into megabytes.
+        file.advise(AccessPattern::Random);
         Ok(IdTable { file, pages, fences, filter, entries })
+    }
+
+    /// What a manifest states about this file.
+    pub(crate) fn facts(&self) -> FileFacts {
+        self.file.container().facts()
     }
 
     /// Number of entries, at least one.
@@ -182,7 +189,6 @@ impl IdTable {
     }
 
     /// Name and bytes of each section.
-    #[allow(dead_code, reason = "statistics do not name sections yet")]
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }

@@ -64,18 +64,17 @@ impl MappedFile {
         Ok(Arc::new(MappedFile { mapping, container, kind, file_id: id.to_u128(), collection }))
     }
 
+    pub(super) fn id(&self) -> FileId {
+        FileId::from_u128(self.file_id)
+    }
+
     pub(super) fn container(&self) -> &Container {
         &self.container
     }
 
-    #[allow(dead_code, reason = "searches do not give hints yet")]
+    /// Tells the kernel how the file will be read.
     pub(super) fn advise(&self, access: AccessPattern) {
         self.mapping.advise(access);
-    }
-
-    #[allow(dead_code, reason = "searches do not give hints yet")]
-    pub(super) fn prefetch(&self, at: u64, len: u64) {
-        self.mapping.prefetch(at, len);
     }
 
     pub(super) fn section_bytes(&self, section: &Section) -> &[u8] {

@@ -16,7 +16,7 @@ use crate::format::section::{Scheme, Section};
 use crate::format::unit::{read_u32, read_u64};
 use crate::id::{Id, IdKind, MAX_ID_BYTES};
 use crate::options::MAX_ATTRIBUTE_BYTES;
-use crate::storage::{AccessPattern, FileId, Storage};
+use crate::storage::{FileId, Storage};
 
 /// The sections that this build reads.
 const KNOWN: &[SectionKind] = &[
@@ -93,6 +93,16 @@ impl RowFile {
     /// Number of rows, at least one.
     pub(crate) fn len(&self) -> usize {
         self.rows
+    }
+
+    /// What a manifest states about this file.
+    pub(crate) fn facts(&self) -> FileFacts {
+        self.file.container().facts()
+    }
+
+    /// The file's id.
+    pub(crate) fn id_of_file(&self) -> FileId {
+        self.file.id()
     }
 
     /// The file's name, for messages.
@@ -276,22 +286,7 @@ impl RowFile {
         }
     }
 
-    /// Tells how the whole file will be read.
-    #[allow(dead_code, reason = "searches do not give hints yet")]
-    pub(crate) fn advise(&self, access: AccessPattern) {
-        self.file.advise(access);
-    }
-
-    /// Asks for the vectors of a range of rows to be read soon.
-    #[allow(dead_code, reason = "searches do not give hints yet")]
-    pub(crate) fn prefetch(&self, range: Range<usize>) {
-        let start = (range.start as u64).saturating_mul(self.stride as u64);
-        let len = (range.len() as u64).saturating_mul(self.stride as u64);
-        self.file.prefetch(self.vectors.offset.saturating_add(start), len);
-    }
-
     /// Name and bytes of each section.
-    #[allow(dead_code, reason = "statistics do not name sections yet")]
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }

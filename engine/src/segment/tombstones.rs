@@ -72,13 +72,19 @@ impl TombstoneFile {
     }
 
     /// Number of dead rows, at least one.
-    #[allow(dead_code, reason = "merging tombstone files will ask")]
+    #[cfg(test)]
     pub(crate) fn len(&self) -> u64 {
         self.file.container().footer().rows
     }
 
+    /// Bytes of the file.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.container().facts().len
+    }
+
     /// The rows died after the first of these sequence numbers and up to the second.
-    #[allow(dead_code, reason = "merging tombstone files will ask")]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn interval(&self) -> (u64, u64) {
         let footer = self.file.container().footer();
         (footer.min_seq, footer.max_seq)
@@ -88,7 +94,7 @@ impl TombstoneFile {
     ///
     /// # Errors
     /// `Corrupt`.
-    #[allow(dead_code, reason = "merging tombstone files will ask")]
+    #[cfg(test)]
     pub(crate) fn contains(&self, row: u64) -> Result<bool> {
         let pages = self.entries();
         let index = pages.partition_point(|entry| entry.page.get() < row >> PAGE_SHIFT);
@@ -191,12 +197,6 @@ impl TombstoneFile {
         } else if !ascending || (first, last) != (Some(footer.first_row), Some(footer.last_row)) {
             report(self.file.container().corrupt_footer("the dead rows do not ascend, or do not span what it states"));
         }
-    }
-
-    /// Name and bytes of each section.
-    #[allow(dead_code, reason = "statistics do not name sections yet")]
-    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }
 }
 

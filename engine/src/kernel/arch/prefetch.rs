@@ -14,11 +14,13 @@ pub(super) fn prefetch(bytes: &[u8]) {
 }
 
 /// The cache lines of a slice, asked for in even portions while something else is worked on.
+#[cfg(target_arch = "x86_64")]
 pub(super) struct Ahead<'a> {
     rest: &'a [u8],
     step: usize,
 }
 
+#[cfg(target_arch = "x86_64")]
 impl<'a> Ahead<'a> {
     /// Portions such that `turns` of them are all.
     #[inline(always)]

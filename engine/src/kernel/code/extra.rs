@@ -1,10 +1,10 @@
 //! The bits behind the sign, entry by entry: read for the entries that passed the scan.
 //!
 //! A record is the code bits followed by `F` and `fr` as f32, `P e / 8 + 8` bytes for `e` bits per component. The code bits
-//! stand in runs of `8 e` bytes for 64 components each. A run is made of fields of 4, 2 and 1 bits as `e` needs them (7 = 4 + 2
-//! + 1), the field with the upper bits first; a field of `w` bits takes `8 w` bytes, and byte `j` of it holds components `j`,
-//! `j + 8 w`, `j + 16 w` .., the first in its lowest bits. (For the 1-bit field that is plain: bit `i % 8` of byte `i / 8`, by
-//! exception, so that it loads as a mask.) Eight bits, used by row codes only, are plain bytes.
+//! stand in runs of `8 e` bytes for 64 components each. A run is made of fields of 4, 2 and 1 bits as `e` needs them (7 bits: one
+//! of each), the field with the upper bits first; a field of `w` bits takes `8 w` bytes, and byte `j` of it holds components
+//! `j`, `j + 8 w`, `j + 16 w` and so on, the first in its lowest bits. The 1-bit field is an exception, so that it loads as a
+//! mask: bit `i % 8` of byte `i / 8`. Eight bits, used by row codes only, are plain bytes.
 
 use super::query::QueryTables;
 use super::residual::{Coded, Factors, gain};
@@ -111,6 +111,18 @@ pub(in crate::kernel) fn needs_low_plane(extra_bits: usize) -> bool {
     extra_bits > 4
 }
 
+/// The inner product of the query with `u - (2^bits - 1) / 2`, from the products of `u` with its planes.
+#[inline(always)]
+pub(in crate::kernel) fn further_product(query: &QueryTables, extra_bits: usize, high: i32, low: i32) -> f32 {
+    let mean = (1_i64 << extra_bits) - 1;
+    // Twice the product with u - mean / 2, in integers.
+    let mut twice = 128 * (2 * i64::from(high) - mean * i64::from(query.high_sum));
+    if needs_low_plane(extra_bits) {
+        twice += 2 * i64::from(low) - mean * i64::from(query.low_sum);
+    }
+    twice as f32 * (0.5 * query.plane_unit)
+}
+
 /// The estimate of the whole code from the integer sums of its parts: `sum` of the table bytes of its signs, `high` (and `low`)
 /// the products of its further bits with the planes of the query.
 #[inline(always)]
@@ -123,13 +135,7 @@ pub(in crate::kernel) fn estimate(
     high: i32,
     low: i32,
 ) -> f32 {
-    let mean = (1_i64 << extra_bits) - 1;
-    // Twice the product with u - mean / 2, in integers.
-    let mut twice = 128 * (2 * i64::from(high) - mean * i64::from(query.high_sum));
-    if needs_low_plane(extra_bits) {
-        twice += 2 * i64::from(low) - mean * i64::from(query.low_sum);
-    }
-    let further = twice as f32 * (0.5 * query.plane_unit);
+    let further = further_product(query, extra_bits, high, low);
     let product = (1_u32 << extra_bits) as f32 * query.sign_product(sum) + further;
     (factors.add + terms.base) - factors.rescale * (gain(terms.op) * product)
 }

@@ -8,7 +8,11 @@
 //! **Planes.** `q_i` is about `plane_unit * (128 high_i + low_i)`, with both in a signed byte. The high plane alone has an error
 //! of half a percent, which is enough for up to five bits per component.
 
-use super::super::lanes::{LANES, sum1};
+use super::super::lanes::{LANES, Lanes, sum1};
+use super::SIGMA;
+
+/// Largest magnitude of a plane value: 125 * 128.
+const LIMIT: f32 = 16_000.0;
 
 /// Sixty-four bytes at an address divisible by 64: one line of the table.
 #[derive(Clone, Copy)]
@@ -31,12 +35,35 @@ pub struct QueryTables {
     pub(in crate::kernel) high_sum: i32,
     pub(in crate::kernel) low_sum: i32,
     norm_squared: f32,
+    /// Standard error of a scan's estimates in units of `fr |q - c|`.
+    pub(in crate::kernel) ratio: f32,
 }
 
 impl QueryTables {
     /// Empty tables; fill them with [`Kernels::prepare_query`](crate::kernel::Kernels::prepare_query).
     pub fn new() -> Self {
         QueryTables::default()
+    }
+
+    /// Tables of any 16 numbers per group: each group's smallest is taken off, and the unit is chosen as for signs.
+    pub(super) fn from_entries(groups: &[[f32; 16]], ratio: f32) -> Self {
+        let least = |group: &[f32; 16]| group.iter().copied().fold(f32::INFINITY, f32::min);
+        let range = |group: &[f32; 16]| group.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least(group);
+        // Groups of a pair of lines: 8 i + t and 8 i + 4 + t.
+        let both = |at: usize| groups.get(at).map_or(0.0, range) + groups.get(at + 4).map_or(0.0, range);
+        let widest = (0..groups.len()).filter(|at| at % 8 < 4).map(both).fold(0.0, f32::max);
+        let unit = normal(widest / 254.0);
+        let inverse = if unit > 0.0 { 1.0 / unit } else { 0.0 };
+        let padded = (groups.len() * 4).next_multiple_of(64);
+        let mut tables = QueryTables { padded, unit, ratio, ..QueryTables::default() };
+        tables.lines.resize(padded / 16, Line([0; 64]));
+        let places = tables.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
+        for (place, group) in places.zip(groups) {
+            let smallest = least(group);
+            *place = group.map(|x| ((x - smallest) * inverse).round_ties_even() as u8);
+            tables.bias += smallest;
+        }
+        tables
     }
 
     /// Components of the query these tables were made from.
@@ -73,78 +100,97 @@ impl QueryTables {
 
 /// Fills `tables` from `query`, whose length is a multiple of 64.
 #[inline(always)]
-pub(in crate::kernel) fn prepare(query: &[f32], tables: &mut QueryTables) {
+pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, query: &[f32], tables: &mut QueryTables) {
     tables.padded = query.len();
     tables.lines.resize(query.len() / 16, Line([0; 64]));
     tables.high.resize(query.len(), 0);
     tables.low.resize(query.len(), 0);
-    tables.norm_squared = sum1(query, |q| q * q);
-    tables.unit = table_unit(query);
-    tables.bias = sum1(query, |q| q.min(0.0)) - 0.5 * sum1(query, |q| q);
+    tables.ratio = SIGMA[1];
+    tables.norm_squared = sum1(lanes, query, |q| lanes.mul(q, q));
+    tables.unit = normal(table_unit(query));
+    let zero = lanes.splat(0.0);
+    tables.bias = sum1(lanes, query, |q| lanes.min(q, zero)) - 0.5 * sum1(lanes, query, |q| q);
     let inverse = if tables.unit > 0.0 { 1.0 / tables.unit } else { 0.0 };
+    let selected = SELECTED.map(|bit| lanes.not_negative(lanes.load(&bit)));
     for (line, sixteen) in tables.lines.iter_mut().zip(query.as_chunks::<16>().0) {
         for (entries, four) in line.0.as_chunks_mut::<16>().0.iter_mut().zip(sixteen.as_chunks::<4>().0) {
-            *entries = table(four, inverse);
+            *entries = table(lanes, four, inverse, selected);
         }
     }
-    fill_planes(query, tables);
+    fill_planes(lanes, query, tables);
+}
+
+/// `x`, or 0 where its inverse would not be finite: such a query is as good as zero.
+#[inline(always)]
+fn normal(x: f32) -> f32 {
+    if x >= f32::MIN_POSITIVE { x } else { 0.0 }
 }
 
 /// The largest range of two groups that are added as bytes, in 254ths: one part is left for rounding.
 #[inline(always)]
 fn table_unit(query: &[f32]) -> f32 {
-    let range = |group: &[f32]| (group[0].abs() + group[1].abs()) + (group[2].abs() + group[3].abs());
-    let mut widest = 0.0_f32;
+    let range = |group: &[f32; 4]| (group[0].abs() + group[1].abs()) + (group[2].abs() + group[3].abs());
+    let mut widest = [0.0_f32; 4];
     for pair in query.as_chunks::<32>().0 {
-        for at in [0, 4, 8, 12] {
-            widest = widest.max(range(&pair[at..at + 4]) + range(&pair[at + 16..at + 20]));
+        let groups = pair.as_chunks::<4>().0;
+        for t in 0..4 {
+            let both = range(&groups[t]) + range(&groups[t + 4]);
+            widest[t] = if both > widest[t] { both } else { widest[t] };
         }
     }
-    widest / 254.0
+    widest.into_iter().fold(0.0, f32::max) / 254.0
 }
+
+/// For each component of a group: 0 at the codes that select it, -1 at the others.
+const SELECTED: [[f32; LANES]; 4] = {
+    let mut bits = [[-1.0; LANES]; 4];
+    let mut at = 0;
+    while at < 4 * LANES {
+        if ((at % LANES) >> (3 - at / LANES)) & 1 == 1 {
+            bits[at / LANES][at % LANES] = 0.0;
+        }
+        at += 1;
+    }
+    bits
+};
 
 /// The sixteen sums of one group, from its smallest up, in units.
 #[inline(always)]
-fn table(group: &[f32; 4], inverse: f32) -> [u8; 16] {
+fn table<L: Lanes>(lanes: L, group: &[f32; 4], inverse: f32, selected: [L::Mask; 4]) -> [u8; LANES] {
     let y = group.map(|q| q * inverse);
-    let negative = y.map(|y| y.min(0.0));
-    let base = -((negative[0] + negative[1]) + (negative[2] + negative[3]));
-    std::array::from_fn(|code| {
-        let mut sum = base;
-        for (bit, y) in [8, 4, 2, 1].into_iter().zip(y) {
-            sum += if code & bit != 0 { y } else { 0.0 };
-        }
-        nearest(sum.max(0.0)) as u8
-    })
-}
-
-/// To the nearest integer, halves to even; right for magnitudes below 2^22. Two additions, on every machine.
-#[inline(always)]
-fn nearest(x: f32) -> i32 {
-    const SHIFT: f32 = 12_582_912.0; // 1.5 * 2^23
-    (x + SHIFT).to_bits() as i32 - SHIFT.to_bits() as i32
+    let negative = y.map(|y| if y < 0.0 { y } else { 0.0 });
+    let zero = lanes.splat(0.0);
+    let mut sums = lanes.splat(-((negative[0] + negative[1]) + (negative[2] + negative[3])));
+    for (y, mask) in y.into_iter().zip(selected) {
+        sums = lanes.add(sums, lanes.select(mask, lanes.splat(y), zero));
+    }
+    lanes.low_bytes(lanes.nearest(lanes.max(sums, zero)))
 }
 
 #[inline(always)]
-fn fill_planes(query: &[f32], tables: &mut QueryTables) {
-    let mut largest = [0.0_f32; LANES];
+fn fill_planes<L: Lanes>(lanes: L, query: &[f32], tables: &mut QueryTables) {
+    let mut largest = lanes.splat(0.0);
     for chunk in query.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            largest[lane] = largest[lane].max(chunk[lane].abs());
-        }
+        largest = lanes.max(lanes.abs(lanes.load(chunk)), largest);
     }
-    let largest = largest.into_iter().fold(0.0, f32::max);
-    tables.plane_unit = largest / 16_000.0;
-    let inverse = if tables.plane_unit > 0.0 { 1.0 / tables.plane_unit } else { 0.0 };
-    let (mut high_sum, mut low_sum) = (0, 0);
-    for ((q, high), low) in query.iter().zip(&mut tables.high).zip(&mut tables.low) {
-        let value = nearest((q * inverse).clamp(-16_000.0, 16_000.0));
-        let upper = (value + 64) >> 7;
-        *high = upper as i8;
-        *low = (value - 128 * upper) as i8;
-        high_sum += upper;
-        low_sum += value - 128 * upper;
+    let mut sizes = [0.0; LANES];
+    lanes.store(largest, &mut sizes);
+    tables.plane_unit = normal(sizes.into_iter().fold(0.0, f32::max) / LIMIT);
+    let inverse = lanes.splat(if tables.plane_unit > 0.0 { 1.0 / tables.plane_unit } else { 0.0 });
+    let (limit, half, step) = (lanes.splat(LIMIT), lanes.splat(64.0), lanes.splat(128.0));
+    let (mut high_sum, mut low_sum) = (lanes.splat(0.0), lanes.splat(0.0));
+    let planes = tables.high.as_chunks_mut::<LANES>().0.iter_mut().zip(tables.low.as_chunks_mut::<LANES>().0);
+    for (q, (high, low)) in query.as_chunks::<LANES>().0.iter().zip(planes) {
+        let scaled = lanes.mul(lanes.load(q), inverse);
+        let value = lanes.nearest(lanes.max(lanes.min(scaled, limit), lanes.negate(limit)));
+        let upper = lanes.floor(lanes.mul(lanes.add(value, half), lanes.splat(1.0 / 128.0)));
+        let lower = lanes.sub(value, lanes.mul(upper, step));
+        *high = lanes.low_bytes(upper).map(u8::cast_signed);
+        *low = lanes.low_bytes(lower).map(u8::cast_signed);
+        high_sum = lanes.add(high_sum, upper);
+        low_sum = lanes.add(low_sum, lower);
     }
-    tables.high_sum = high_sum;
-    tables.low_sum = low_sum;
+    // Integers below 2^24 in every lane and fold: exact.
+    tables.high_sum = lanes.fold(high_sum) as i32;
+    tables.low_sum = lanes.fold(low_sum) as i32;
 }

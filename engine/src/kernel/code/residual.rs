@@ -7,7 +7,7 @@
 use half::{bf16, f16};
 
 use super::super::distance::Op;
-use super::super::lanes::{LANES, fold, sum1, sum2};
+use super::super::lanes::{LANES, Lanes, sum2};
 
 /// Largest number of bits per component.
 pub const MAX_BITS: usize = 8;
@@ -33,6 +33,16 @@ pub struct SignFactors {
     pub add: u16,
     /// `fr` as bfloat16.
     pub rescale: u16,
+}
+
+impl SignFactors {
+    /// The stored words of `F` in units of `scale`, and of `fr`.
+    #[inline(always)]
+    pub(super) fn new(add: f32, rescale: bf16, scale: f32) -> Self {
+        let add = f16::from_f32(add / scale);
+        let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
+        SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
+    }
 }
 
 /// One coded vector.
@@ -71,7 +81,8 @@ impl Coding {
 /// Codes `vector` relative to `centroid`. `offset` is added to the inner product of every query with this vector (the part of
 /// it that centring took away); unused for L2. `residual` is scratch space. All slices have `P` components.
 #[inline(always)]
-pub(in crate::kernel) fn encode(
+pub(in crate::kernel) fn encode<L: Lanes>(
+    lanes: L,
     coding: &Coding,
     vector: &[f32],
     centroid: &[f32],
@@ -79,35 +90,61 @@ pub(in crate::kernel) fn encode(
     residual: &mut [f32],
     out: &mut Coded,
 ) {
-    for ((r, o), c) in residual.iter_mut().zip(vector).zip(centroid) {
-        *r = o - c;
-    }
-    let energy = sum1(residual, |r| r * r);
-    let size = sum1(residual, f32::abs);
+    let sums = split(lanes, vector, centroid, residual, &mut out.signs);
     // What is left of F when nothing is estimated: the code has no part in it.
     let fixed = match coding.op {
-        Op::L2 => energy,
-        Op::Dot => -(sum2(residual, centroid, |r, c| r * c) + offset),
+        Op::L2 => sums.energy,
+        Op::Dot => -(sum2(lanes, residual, centroid, |r, c| lanes.mul(r, c)) + offset),
     };
     let gain = gain(coding.op);
-    let codable = energy >= f32::MIN_POSITIVE && energy.is_finite();
+    let codable = sums.energy >= f32::MIN_POSITIVE && sums.energy.is_finite();
 
-    pack_signs(residual, &mut out.signs);
-    let exact = if codable { 2.0 * energy / size } else { 0.0 };
-    let centroid_signs = 0.5 * sum2(residual, centroid, |r, c| if r >= 0.0 { c } else { -c });
-    out.sign_factors = round(exact, fixed, gain * centroid_signs, coding.scale);
+    let rescale = if codable { 2.0 * sums.energy / sums.size } else { 0.0 };
+    let centroid_signs = 0.5 * sums.centroid;
+    out.sign_factors = round(rescale, fixed, gain * centroid_signs, coding.scale);
     out.extra.clear();
-    out.factors = Factors { add: fixed + exact * (gain * centroid_signs), rescale: exact };
+    out.factors = Factors { add: fixed + rescale * (gain * centroid_signs), rescale };
     if coding.bits > 1 {
         out.extra.resize(vector.len(), 0);
         out.factors = Factors { add: fixed, rescale: 0.0 };
         if codable {
-            let step = best_step(residual, energy, coding.bits);
-            let (inner, centroid_code) = quantise(residual, centroid, coding.bits, step, &mut out.extra);
-            let rescale = energy / inner;
-            out.factors = Factors { add: fixed + rescale * (gain * centroid_code), rescale };
+            let step = best_step(lanes, residual, sums.energy, coding.bits);
+            let (inner, centre) = quantise(lanes, residual, centroid, coding.bits, step, &mut out.extra);
+            let rescale = sums.energy / inner;
+            out.factors = Factors { add: fixed + rescale * (gain * centre), rescale };
         }
     }
+}
+
+/// Sums over the components of a residual.
+struct Sums {
+    /// `|r|^2`.
+    energy: f32,
+    /// `sum |r_i|`.
+    size: f32,
+    /// `sum +-c_i`, with the signs of the residual.
+    centroid: f32,
+}
+
+/// Writes the residual and its signs.
+#[inline(always)]
+fn split<L: Lanes>(lanes: L, vector: &[f32], centroid: &[f32], residual: &mut [f32], signs: &mut Vec<u8>) -> Sums {
+    let zero = lanes.splat(0.0);
+    let (mut energy, mut size, mut centre) = (zero, zero, zero);
+    signs.clear();
+    signs.reserve(vector.len() / 8);
+    let vectors = vector.as_chunks::<LANES>().0.iter().zip(centroid.as_chunks::<LANES>().0);
+    for ((o, c), residual) in vectors.zip(residual.as_chunks_mut::<LANES>().0) {
+        let c = lanes.load(c);
+        let r = lanes.sub(lanes.load(o), c);
+        lanes.store(r, residual);
+        let positive = lanes.not_negative(r);
+        energy = lanes.add(energy, lanes.mul(r, r));
+        size = lanes.add(size, lanes.abs(r));
+        centre = lanes.add(centre, lanes.select(positive, c, lanes.negate(c)));
+        signs.extend_from_slice(&lanes.bits(positive).to_le_bytes());
+    }
+    Sums { energy: lanes.fold(energy), size: lanes.fold(size), centroid: lanes.fold(centre) }
 }
 
 /// `k` of the estimates.
@@ -124,31 +161,17 @@ pub(in crate::kernel) fn gain(op: Op) -> f32 {
 #[inline(always)]
 fn round(exact: f32, fixed: f32, centroid_term: f32, scale: f32) -> SignFactors {
     let rescale = bf16::from_f32(exact);
-    let add = f16::from_f32((fixed + rescale.to_f32() * centroid_term) / scale);
-    let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
-    SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
-}
-
-#[inline(always)]
-fn pack_signs(residual: &[f32], signs: &mut Vec<u8>) {
-    signs.clear();
-    signs.extend(residual.as_chunks::<8>().0.iter().map(|eight| {
-        let mut byte = 0;
-        for (bit, r) in eight.iter().enumerate() {
-            byte |= u8::from(*r >= 0.0) << bit;
-        }
-        byte
-    }));
+    SignFactors::new(fixed + rescale.to_f32() * centroid_term, rescale, scale)
 }
 
 /// The step whose code has the largest cosine with the residual; the first of equals.
 #[inline(always)]
-fn best_step(residual: &[f32], energy: f32, bits: usize) -> f32 {
+pub(super) fn best_step<L: Lanes>(lanes: L, residual: &[f32], energy: f32, bits: usize) -> f32 {
     let unit = STEP[bits] * (energy / residual.len() as f32).sqrt() / 16.0;
     let mut best = (f32::NEG_INFINITY, unit * 16.0);
     for trial in TRIALS {
         let step = unit * trial;
-        let cosine = cosine(residual, bits, 1.0 / step);
+        let cosine = cosine(lanes, residual, bits, 1.0 / step);
         if cosine > best.0 {
             best = (cosine, step);
         }
@@ -158,42 +181,54 @@ fn best_step(residual: &[f32], energy: f32, bits: usize) -> f32 {
 
 /// `<r, g> / |g|` for the code of inverse step `inverse`.
 #[inline(always)]
-fn cosine(residual: &[f32], bits: usize, inverse: f32) -> f32 {
-    let largest = ((1 << (bits - 1)) - 1) as f32;
-    let (mut inner, mut square) = ([0.0; LANES], [0.0; LANES]);
-    for chunk in residual.as_chunks::<LANES>().0 {
-        for lane in 0..LANES {
-            let g = magnitude(chunk[lane], inverse, largest) as f32 + 0.5;
-            inner[lane] += chunk[lane].abs() * g;
-            square[lane] += g * g;
-        }
+fn cosine<L: Lanes>(lanes: L, residual: &[f32], bits: usize, inverse: f32) -> f32 {
+    let (inverse, largest) = (lanes.splat(inverse), lanes.splat(largest(bits)));
+    let (mut inner, mut square) = (lanes.splat(0.0), lanes.splat(0.0));
+    for r in residual.as_chunks::<LANES>().0 {
+        let size = lanes.abs(lanes.load(r));
+        let g = lanes.add(magnitude(lanes, size, inverse, largest), lanes.splat(0.5));
+        inner = lanes.add(inner, lanes.mul(size, g));
+        square = lanes.add(square, lanes.mul(g, g));
     }
-    fold(inner) / fold(square).sqrt()
+    lanes.fold(inner) / lanes.fold(square).sqrt()
+}
+
+/// Largest value of the bits behind the sign.
+#[inline(always)]
+fn largest(bits: usize) -> f32 {
+    ((1 << (bits - 1)) - 1) as f32
 }
 
 /// `floor(|r| / step)`, capped.
 #[inline(always)]
-fn magnitude(r: f32, inverse: f32, largest: f32) -> i32 {
-    (r.abs() * inverse).min(largest) as i32
+fn magnitude<L: Lanes>(lanes: L, size: L::Vector, inverse: L::Vector, largest: L::Vector) -> L::Vector {
+    lanes.floor(lanes.min(lanes.mul(size, inverse), largest))
 }
 
 /// Writes the bits behind the sign; returns `<r, g>` and `<c, g>`.
 #[inline(always)]
-fn quantise(residual: &[f32], centroid: &[f32], bits: usize, step: f32, extra: &mut [u8]) -> (f32, f32) {
-    let highest = (1 << (bits - 1)) - 1;
-    let inverse = 1.0 / step;
-    let (mut inner, mut centre) = ([0.0; LANES], [0.0; LANES]);
+pub(super) fn quantise<L: Lanes>(
+    lanes: L,
+    residual: &[f32],
+    centroid: &[f32],
+    bits: usize,
+    step: f32,
+    extra: &mut [u8],
+) -> (f32, f32) {
+    let (inverse, largest) = (lanes.splat(1.0 / step), lanes.splat(largest(bits)));
+    let (mut inner, mut centre) = (lanes.splat(0.0), lanes.splat(0.0));
     let centroid = centroid.as_chunks::<LANES>().0;
     let extra = extra.as_chunks_mut::<LANES>().0;
     for ((r, c), u) in residual.as_chunks::<LANES>().0.iter().zip(centroid).zip(extra) {
-        for lane in 0..LANES {
-            let m = magnitude(r[lane], inverse, highest as f32);
-            let g = m as f32 + 0.5;
-            let positive = r[lane] >= 0.0;
-            inner[lane] += r[lane].abs() * g;
-            centre[lane] += if positive { c[lane] * g } else { -(c[lane] * g) };
-            u[lane] = if positive { m } else { highest - m } as u8;
-        }
+        let r = lanes.load(r);
+        let size = lanes.abs(r);
+        let m = magnitude(lanes, size, inverse, largest);
+        let g = lanes.add(m, lanes.splat(0.5));
+        let product = lanes.mul(lanes.load(c), g);
+        let positive = lanes.not_negative(r);
+        inner = lanes.add(inner, lanes.mul(size, g));
+        centre = lanes.add(centre, lanes.select(positive, product, lanes.negate(product)));
+        *u = lanes.low_bytes(lanes.select(positive, m, lanes.sub(largest, m)));
     }
-    (fold(inner), fold(centre))
+    (lanes.fold(inner), lanes.fold(centre))
 }

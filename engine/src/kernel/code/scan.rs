@@ -70,7 +70,7 @@ impl Line {
             scale: terms.scale,
             base: terms.base,
             slope: k * unit,
-            shift: k * bias + k * z * (SIGMA[1] * terms.reach),
+            shift: k * bias + k * z * (query.ratio * terms.reach),
         }
     }
 

@@ -26,14 +26,16 @@ pub fn block_bytes(padded: usize) -> usize {
 
 /// Writes the signs of `entry` (`P / 8` bytes as in [`Coded::signs`]) into its lane of a block of `4 P` bytes.
 pub fn put_signs(block: &mut [u8], lane: usize, signs: &[u8]) {
+    // The lowest bit of a byte is the first component, which is the highest bit of its nibble.
+    let nibbles = signs.iter().map(|byte| byte.reverse_bits()).flat_map(|byte| [byte >> 4, byte & 15]);
+    put_nibbles(block, lane, nibbles);
+}
+
+/// Writes a nibble per group into a lane of a block.
+pub fn put_nibbles(block: &mut [u8], lane: usize, nibbles: impl IntoIterator<Item = u8>) {
     let (byte, shift) = place(lane);
-    for (pair, sign) in block.as_chunks_mut::<32>().0.iter_mut().zip(signs) {
-        // The lowest bit of `sign` is the first component, which is the highest bit of its nibble.
-        let reversed = sign.reverse_bits();
-        for (group, nibble) in [reversed >> 4, reversed & 15].into_iter().enumerate() {
-            let at = &mut pair[group * 16 + byte];
-            *at = *at & !(15 << shift) | nibble << shift;
-        }
+    for (group, nibble) in block.as_chunks_mut::<16>().0.iter_mut().zip(nibbles) {
+        group[byte] = group[byte] & !(15 << shift) | (nibble & 15) << shift;
     }
 }
 

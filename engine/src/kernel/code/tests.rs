@@ -7,7 +7,7 @@ use super::scan::{ScanTerms, SignList, Survivors};
 use super::sign_block::append_blocks;
 use crate::kernel::{CpuPath, Kernels, Op, SplitMix64};
 
-fn every_path() -> impl Iterator<Item = &'static Kernels> {
+pub(super) fn every_path() -> impl Iterator<Item = &'static Kernels> {
     CpuPath::ALL.into_iter().filter_map(Kernels::for_path)
 }
 
@@ -18,7 +18,7 @@ fn gaussian(generator: &mut SplitMix64) -> f32 {
     (radius * angle.cos()) as f32
 }
 
-fn vectors(count: usize, padded: usize, seed: u64) -> Vec<Vec<f32>> {
+pub(super) fn vectors(count: usize, padded: usize, seed: u64) -> Vec<Vec<f32>> {
     let mut generator = SplitMix64::new(seed);
     (0..count).map(|_| (0..padded).map(|_| gaussian(&mut generator)).collect()).collect()
 }
@@ -58,11 +58,11 @@ impl List {
     }
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
-fn squared(a: &[f32], b: &[f32]) -> f64 {
+pub(super) fn squared(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
 }
 
@@ -157,7 +157,7 @@ fn degenerate_vectors_are_coded_alike_on_every_path() {
         [(0, 1, Op::L2), (0, 4, Op::L2), (1, 4, Op::L2), (1, 8, Op::Dot), (7, 3, Op::L2), (4, 2, Op::Dot)]
     {
         let coding = Coding { bits, op, scale: 1.0 };
-        for query in [&members[0], &members[1], &members[5], &members[7]] {
+        for query in [&members[0], &members[1], &members[5], &members[7], &vec![1.0e-41; padded]] {
             check_paths(coding, &members, &members[centroid], query);
         }
     }

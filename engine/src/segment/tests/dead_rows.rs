@@ -40,8 +40,9 @@ fn dead_rows_come_back_whether_few_or_many_in_a_page() {
 fn few_dead_rows_take_two_bytes_each() {
     let rows: Vec<u64> = (0..100_000).map(|i| i * 41).collect();
     let file = file(&rows);
-    let bytes: u64 = file.sections().map(|(_, bytes)| bytes).sum();
-    assert!(bytes < 220_000, "{bytes} bytes");
+    let bytes = file.bytes();
+    // And the page directory, with the gap in front of a section that is aligned to 64 KiB.
+    assert!(bytes < 220_000 + 65_536, "{bytes} bytes");
 }
 
 #[test]

@@ -7,13 +7,18 @@ use super::super::layout::RecordTrailer;
 use super::super::pages::{PageBitmap, PageEntry};
 use super::super::payload_writer::{BlockEntry, BlockHeader};
 use super::super::tombstones::DeadPage;
+use crate::format::batch::{BatchHead, OpHead};
 use crate::format::container::{Footer, Header};
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::Described;
+use crate::format::log::{LogHeader, RecordHeader};
+use crate::format::manifest::{FileEntryBytes, ManifestHead, ManifestTail, TableHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
 
-const PAGES: [(&str, &str); 6] = [
+const PAGES: [(&str, &str); 8] = [
+    ("manifest.md", include_str!("../../../../format-spec/manifest.md")),
+    ("wal.md", include_str!("../../../../format-spec/wal.md")),
     ("container.md", include_str!("../../../../format-spec/container.md")),
     ("row-file.md", include_str!("../../../../format-spec/row-file.md")),
     ("id-table.md", include_str!("../../../../format-spec/id-table.md")),
@@ -84,6 +89,14 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<PageName>(&mut tables);
     take::<KeyEntry>(&mut tables);
     take::<DeadPage>(&mut tables);
+    take::<ManifestHead>(&mut tables);
+    take::<TableHead>(&mut tables);
+    take::<FileEntryBytes>(&mut tables);
+    take::<ManifestTail>(&mut tables);
+    take::<LogHeader>(&mut tables);
+    take::<RecordHeader>(&mut tables);
+    take::<BatchHead>(&mut tables);
+    take::<OpHead>(&mut tables);
     assert!(tables.is_empty(), "only in the specification: {:?}", tables.keys());
 }
 

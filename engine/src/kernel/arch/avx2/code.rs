@@ -161,8 +161,8 @@ pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line,
             let wide = Wide::new(line);
             let sums = block_sums(list.codes.as_ptr().add(block * block_bytes(query.padded_dim())), table, lines);
             let factors = list.factors.as_ptr().add(block * FACTOR_BYTES);
-            for quarter in 0..4 {
-                let bounds = wide.bounds(factors.add(quarter * 16), sums[quarter]);
+            for (quarter, sums) in sums.into_iter().enumerate() {
+                let bounds = wide.bounds(factors.add(quarter * 16), sums);
                 _mm256_storeu_ps(all.as_mut_ptr().add(quarter * 8), bounds);
             }
         }

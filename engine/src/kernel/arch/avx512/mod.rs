@@ -1,21 +1,27 @@
 //! AVX-512 F, BW, DQ, VL, VBMI, VNNI, VPOPCNTDQ.
 
+mod bytes;
 mod code;
 mod distance;
-mod hadamard;
+mod lanes;
 
 use super::{Table, distance_table, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
-use hadamard::hadamard;
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,
+    encode_row_code,
+    encode_product,
+    prepare_product,
+    train_product,
+    select,
     scan: code::scan,
     estimate: code::estimate,
     extra: code::EXTRA,
 };
 
-portable_functions!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);
+portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);

@@ -1,20 +1,26 @@
 //! NEON: 128-bit vectors of 64-bit Arm.
 
+mod bytes;
 mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_functions};
-use crate::kernel::rotation::hadamard;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,
+    encode_row_code,
+    encode_product,
+    prepare_product,
+    train_product,
+    select,
     scan: code::scan,
     estimate: code::estimate,
     extra: code::EXTRA,
 };
 
-portable_functions!(#[target_feature(enable = "neon")]);
+portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

@@ -1,21 +1,27 @@
 //! Plain Rust: the oracle, and the path of machines without vector instructions we know.
 
+mod bytes;
 mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_functions};
-use crate::kernel::rotation::hadamard;
 pub(super) use code::EXTRA;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,
+    encode_row_code,
+    encode_product,
+    prepare_product,
+    train_product,
+    select,
     scan: code::scan,
     estimate: code::estimate,
     extra: EXTRA,
 };
 
-portable_functions!();
+portable_functions!(crate::kernel::lanes::Plain;);

@@ -1,0 +1,168 @@
+//! The best m of many estimates, without sorting them and without pushing each.
+//!
+//! The estimates are cut into groups; the minimum of each lane of each group is kept, about twice as many minima as are
+//! wanted. The m-th smallest minimum is a threshold with at least m estimates at or below it, and not many more. One pass
+//! collects those; only they are then cut to m exactly.
+
+use super::lanes::{LANES, Lanes};
+
+/// One chosen estimate. Ordered by estimate (as `f32::total_cmp`), then by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Chosen(u64);
+
+impl Chosen {
+    /// An estimate and its index.
+    #[inline(always)]
+    pub fn new(estimate: f32, index: u32) -> Self {
+        let bits = estimate.to_bits();
+        // Flips all bits of negative numbers and the sign of the others: order of the integers is order of the numbers.
+        let ordered = bits ^ ((bits as i32 >> 31) as u32 | 0x8000_0000);
+        Chosen(u64::from(ordered) << 32 | u64::from(index))
+    }
+
+    /// Its place among the estimates.
+    pub fn index(self) -> usize {
+        (self.0 & 0xFFFF_FFFF) as usize
+    }
+
+    /// The estimate.
+    pub fn estimate(self) -> f32 {
+        let ordered = (self.0 >> 32) as u32;
+        f32::from_bits(ordered ^ ((!ordered as i32 >> 31) as u32 | 0x8000_0000))
+    }
+}
+
+/// Minima and chosen estimates; the room is kept between queries.
+#[derive(Default)]
+pub struct Selection {
+    minima: Vec<f32>,
+    chosen: Vec<Chosen>,
+}
+
+impl Selection {
+    /// Nothing chosen yet.
+    pub fn new() -> Self {
+        Selection::default()
+    }
+
+    /// What was chosen last, in no order.
+    pub fn chosen_mut(&mut self) -> &mut [Chosen] {
+        &mut self.chosen
+    }
+}
+
+/// Minima kept for each estimate wanted: more make the threshold tighter and cost more to select among.
+const MINIMA_PER_CHOICE: usize = 2;
+
+#[inline(always)]
+pub(super) fn select<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) {
+    selection.chosen.clear();
+    if m == 0 {
+        return;
+    }
+    let threshold = threshold(lanes, estimates, m, &mut selection.minima);
+    collect(lanes, estimates, threshold, &mut selection.chosen);
+    if selection.chosen.len() > m {
+        selection.chosen.select_nth_unstable(m - 1);
+        selection.chosen.truncate(m);
+    }
+}
+
+/// A number that at least `m` estimates do not exceed, if so many are numbers.
+#[inline(always)]
+fn threshold<L: Lanes>(lanes: L, estimates: &[f32], m: usize, minima: &mut Vec<f32>) -> f32 {
+    let (vectors, _) = estimates.as_chunks::<LANES>();
+    let groups = (MINIMA_PER_CHOICE * m).div_ceil(LANES).max(1);
+    let length = (vectors.len() / groups).max(1);
+    minima.clear();
+    for group in vectors.chunks(length) {
+        let mut least = lanes.splat(f32::INFINITY);
+        for x in group {
+            least = lanes.min(lanes.load(x), least);
+        }
+        let mut sixteen = [0.0; LANES];
+        lanes.store(least, &mut sixteen);
+        minima.extend_from_slice(&sixteen);
+    }
+    match minima.len() {
+        few if few < m => f32::INFINITY,
+        _ => *minima.select_nth_unstable_by(m - 1, f32::total_cmp).1,
+    }
+}
+
+/// Every estimate up to `threshold`.
+#[inline(always)]
+fn collect<L: Lanes>(lanes: L, estimates: &[f32], threshold: f32, chosen: &mut Vec<Chosen>) {
+    let limit = lanes.splat(threshold);
+    let (vectors, rest) = estimates.as_chunks::<LANES>();
+    for (i, x) in vectors.iter().enumerate() {
+        let mut passed = lanes.bits(lanes.at_most(lanes.load(x), limit));
+        while passed != 0 {
+            let lane = passed.trailing_zeros() as usize;
+            chosen.push(Chosen::new(x[lane], (i * LANES + lane) as u32));
+            passed &= passed - 1;
+        }
+    }
+    for (lane, x) in rest.iter().enumerate().filter(|(_, x)| **x <= threshold) {
+        chosen.push(Chosen::new(*x, (vectors.len() * LANES + lane) as u32));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::{CpuPath, Kernels};
+    use proptest::prelude::*;
+
+    fn smallest(estimates: &[f32], m: usize) -> Vec<Chosen> {
+        let numbers = estimates.iter().enumerate().filter(|(_, x)| !x.is_nan());
+        let mut all: Vec<Chosen> = numbers.map(|(i, x)| Chosen::new(*x, i as u32)).collect();
+        all.sort();
+        all.truncate(m);
+        all
+    }
+
+    fn check(estimates: &[f32], m: usize) {
+        let mut selection = Selection::new();
+        for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
+            let chosen = kernels.select(estimates, m, &mut selection);
+            chosen.sort();
+            assert_eq!(chosen, smallest(estimates, m), "{:?}", kernels.path());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_chosen_are_the_smallest_with_ties_to_the_first(
+            estimates in prop::collection::vec(
+                prop_oneof![8 => (-40i8..40).prop_map(f32::from), 1 => Just(f32::NAN), 1 => Just(f32::NEG_INFINITY),
+                    1 => Just(f32::INFINITY)],
+                0..3000,
+            ),
+            m in 0usize..300,
+        ) {
+            check(&estimates, m);
+        }
+    }
+
+    #[test]
+    fn sorted_and_constant_estimates_are_no_special_case() {
+        let rising: Vec<f32> = (0..5000).map(|i| i as f32).collect();
+        let falling: Vec<f32> = rising.iter().rev().copied().collect();
+        for m in [1, 7, 100, 4999, 5000, 6000] {
+            check(&rising, m);
+            check(&falling, m);
+            check(&[1.5; 777], m);
+        }
+    }
+
+    #[test]
+    fn a_chosen_estimate_comes_back() {
+        for x in [0.0, -0.0, 1.5, -1.5, f32::INFINITY, f32::NEG_INFINITY, 1e-45, -3e38] {
+            let chosen = Chosen::new(x, 77);
+            assert_eq!((chosen.estimate().to_bits(), chosen.index()), (x.to_bits(), 77));
+        }
+        assert!(Chosen::new(-2.0, 9) < Chosen::new(-1.0, 0));
+        assert!(Chosen::new(-1.0, 0) < Chosen::new(1.0, 0));
+    }
+}

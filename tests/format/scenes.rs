@@ -1,0 +1,197 @@
+//! Small collections that between them have every kind of file, section and record. Made on a simulated disk with a fixed
+//! seed, so that the same build always makes the same bytes.
+
+use std::sync::Arc;
+
+use stratavec::storage::FileKind;
+use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
+use stratavec::{Attributes, Background, Collection, IdKind, Metric, OpenOptions, RowFormat, Schema, Value};
+
+/// One collection.
+pub struct Scene {
+    pub name: &'static str,
+    pub about: &'static str,
+    make: fn(&MemDir),
+}
+
+pub const SCENES: [Scene; 6] = [
+    Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
+    Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
+    Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
+    Scene {
+        name: "texts",
+        about: "byte ids, half-precision rows, attributes of every type, payloads, closed",
+        make: texts,
+    },
+    Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
+    Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
+];
+
+impl Scene {
+    /// The files of this collection, by name. `LOCK` is left out: it holds no data.
+    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+        let disk = MemDir::new(self.name.len() as u64 + 2026);
+        (self.make)(&disk);
+        let names = disk.names().into_iter().map(|name| (name, name.to_string())).filter(|(_, text)| text != "LOCK");
+        let mut files: Vec<_> = names.map(|(name, text)| (text, disk.file_bytes(name).expect("listed"))).collect();
+        files.sort();
+        files
+    }
+}
+
+fn options() -> OpenOptions {
+    OpenOptions::default().background(Background::Inline)
+}
+
+fn create(disk: &MemDir, schema: Schema) -> Collection {
+    Collection::create_in(Arc::new(disk.clone()), schema, options()).expect("create")
+}
+
+/// Small whole numbers and halves, so that every row format holds them exactly.
+fn vector(seed: u64, dim: usize) -> Vec<f32> {
+    (0..dim as u64).map(|i| ((seed * 31 + i * 17 + seed * i * 7) % 41) as f32 / 2.0 - 10.25).collect()
+}
+
+fn empty(disk: &MemDir) {
+    drop(create(disk, Schema::new(2, Metric::L2)));
+}
+
+fn example(disk: &MemDir) {
+    let c = create(disk, Schema::new(3, Metric::L2).ids(IdKind::U64).seed(42));
+    c.batch_of(|b| {
+        b.upsert(7u64, &[1.0, 2.0, 3.0]);
+        b.upsert(8u64, &[0.5, 0.0, -0.5]).payload(b"eight");
+    });
+    c.flush().expect("flush");
+    c.batch_of(|b| {
+        let attributes: Attributes = [("lang".to_owned(), Value::String("en".into()))].into();
+        b.upsert(7u64, &[4.0, 5.0, 6.0]).attributes(attributes);
+        b.delete(8u64);
+    });
+    drop(c);
+}
+
+fn numbers(disk: &MemDir) {
+    let c = create(disk, Schema::new(4, Metric::L2).ids(IdKind::U64).seed(7));
+    for batch in 0..3u64 {
+        let mut b = c.batch();
+        for i in 0..250 {
+            let id = batch * 250 + i;
+            b.upsert(id * id + 3, &vector(id, 4));
+        }
+        b.commit().expect("commit");
+    }
+    // Rows that die before they reach a file: the page of the first file is no run.
+    let mut b = c.batch();
+    for id in (0..750u64).filter(|id| id % 9 == 4) {
+        b.delete(id * id + 3);
+    }
+    b.commit().expect("commit");
+    c.flush().expect("flush");
+    // Few dead rows: an array.
+    let mut b = c.batch();
+    for id in 0..5u64 {
+        b.upsert(id * id + 3, &vector(id + 1000, 4));
+    }
+    b.commit().expect("commit");
+    c.flush().expect("flush");
+    // Many: a bitmap. The rest of the batch goes to a file of one sequence number.
+    let mut b = c.batch();
+    for id in (100..450u64).filter(|id| id % 9 != 4) {
+        b.delete(id * id + 3);
+    }
+    b.upsert(u64::MAX - 1, &vector(5000, 4));
+    b.commit().expect("commit");
+    c.close().expect("close");
+}
+
+fn texts(disk: &MemDir) {
+    let c = create(disk, Schema::new(3, Metric::Cosine).rows(RowFormat::F16));
+    let every: Attributes = [
+        ("absent is not null", Value::Null),
+        ("bool", Value::Bool(true)),
+        ("empty", Value::String(String::new())),
+        ("f64", Value::F64(-0.5)),
+        ("i64", Value::I64(i64::MIN)),
+        ("list", Value::StringList(vec!["one".into(), String::new(), "drei".into()])),
+        ("name with \u{e4}", Value::String("text with \u{1F9ED}".into())),
+        ("no", Value::Bool(false)),
+        ("when", Value::Timestamp(1_700_000_000_123_456)),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .into();
+    c.batch_of(|b| {
+        b.upsert("all of it", &vector(1, 3)).attributes(every).payload(b"a payload");
+        b.upsert("\u{1F4C1}", &vector(2, 3)).payload(&b"repeated ".repeat(900));
+        b.upsert([0u8, 255, 10].as_slice(), &vector(3, 3));
+    });
+    c.batch_of(|b| {
+        // Nothing to shorten, and longer than a block's target: a block of its own, stored as it is.
+        let noise: Vec<u8> = (0..18_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+        b.upsert("noise", &vector(4, 3)).payload(&noise);
+        b.upsert("z".repeat(512).as_str(), &vector(5, 3)).payload(b"behind the noise");
+        // Shrinks by more than a reader accepts: stored as it is.
+        b.upsert("zeros", &vector(6, 3)).payload(&[0; 20_000]);
+    });
+    for i in 0..40u64 {
+        c.batch_of(|b| {
+            let attributes: Attributes = [("n".to_owned(), Value::I64(i as i64))].into();
+            b.upsert(format!("row {i}").as_str(), &vector(10 + i, 3)).attributes(attributes);
+        });
+    }
+    c.close().expect("close");
+}
+
+fn log(disk: &MemDir) {
+    let fault = Arc::new(FaultDir::new(disk.clone()));
+    let schema = Schema::new(5, Metric::InnerProduct).rows(RowFormat::Bf16);
+    let c = Collection::create_in(fault.clone(), schema, options().flush_rows(8)).expect("create");
+    for i in 0..9u64 {
+        c.upsert(format!("file {i}").as_str(), &vector(i, 5)).expect("commit");
+    }
+    // From here on no row file can be made: the full log is followed by another one and stays.
+    let plan = FaultPlan::new(Fault::NoSpace, 0, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::Row]);
+    fault.arm(plan);
+    for i in 0..10u64 {
+        c.batch_of(|b| {
+            b.upsert(format!("log {i}").as_str(), &vector(100 + i, 5)).payload(format!("number {i}").as_bytes());
+            b.delete(format!("file {i}").as_str());
+        });
+    }
+    drop(c);
+    tear_last_record(disk);
+}
+
+fn replaced(disk: &MemDir) {
+    let c = create(disk, Schema::new(2, Metric::L2).ids(IdKind::U64).rows(RowFormat::F32));
+    for round in 0..3u64 {
+        let mut b = c.batch();
+        for id in 0..4u64 {
+            b.upsert(id, &vector(round * 10 + id, 2));
+        }
+        b.commit().expect("commit");
+    }
+    c.delete(2u64).expect("delete");
+    c.insert(9u64, &vector(99, 2)).expect("insert");
+    drop(c);
+}
+
+/// Cuts the last log in the middle of its last record.
+fn tear_last_record(disk: &MemDir) {
+    let logs = disk.names().into_iter().filter(|name| name.kind() == Some(FileKind::Wal));
+    let last = logs.max_by_key(|name| name.file_id().number).expect("a log");
+    disk.corrupt(last, |bytes| bytes.truncate(bytes.len() - 13));
+}
+
+/// One batch in one expression.
+trait BatchOf {
+    fn batch_of(&self, fill: impl FnOnce(&mut stratavec::Batch<'_>));
+}
+
+impl BatchOf for Collection {
+    fn batch_of(&self, fill: impl FnOnce(&mut stratavec::Batch<'_>)) {
+        let mut batch = self.batch();
+        fill(&mut batch);
+        batch.commit().expect("commit");
+    }
+}

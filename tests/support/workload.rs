@@ -1,0 +1,366 @@
+//! Small workloads: few operations each, together everything a writer can do.
+//!
+//! Small is on purpose: bugs of crash consistency need few operations to show (Mohan et al., "Finding Crash-Consistency
+//! Bugs with Bounded Black-Box Crash Testing", OSDI 2018), and few pending units can be tried in every combination.
+
+use stratavec::{Attributes, Durability, Id, IdKind, Metric, RowFormat, Schema, Value};
+
+use crate::model::{Change, Model, Row};
+use crate::random::Random;
+
+use Durability::{Group, Os, Sync};
+
+/// What a batch consists of. Numbers are changes.
+#[derive(Clone, Copy, Debug)]
+pub enum Work {
+    /// New ids, asked for with `insert`.
+    Insert(u64),
+    /// Present ids if there are any, else new ones.
+    Upsert(u64),
+    /// Present ids, and one that is not there.
+    Delete(u64),
+    /// Deletes of ids that are not there.
+    Miss(u64),
+    /// All kinds, some of them of one id.
+    Mixed(u64),
+}
+
+/// One operation.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// One batch.
+    Commit(Durability, Work),
+    /// `sync()`.
+    Sync,
+    /// `wait_durable` of the last batch.
+    WaitDurable,
+    /// `flush()`.
+    Flush,
+    /// `close()` and open.
+    Close,
+    /// Drop without close, and open.
+    Drop,
+    /// From here on no file can be made from the delta: frozen deltas and their logs pile up, as behind a slow disk.
+    Stall,
+    /// The end of that.
+    Resume,
+}
+
+/// Operations and the collection they are done to, after `create`.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Its name in failure reports.
+    pub name: &'static str,
+    /// Components of a vector.
+    pub dim: usize,
+    /// The distance.
+    pub metric: Metric,
+    /// The kind of ids.
+    pub ids: IdKind,
+    /// How vectors are stored.
+    pub rows: RowFormat,
+    /// Rows have attributes and payloads, of some ten bytes each.
+    pub extras: bool,
+    /// The delta is moved to files when it has so many rows.
+    pub flush_rows: u64,
+    /// The delta is moved to files when the log has so many bytes.
+    pub flush_bytes: u64,
+    /// What is done.
+    pub steps: &'static [Step],
+}
+
+const PLAIN: Workload = Workload {
+    name: "",
+    dim: 4,
+    metric: Metric::L2,
+    ids: IdKind::U64,
+    rows: RowFormat::F32,
+    extras: false,
+    flush_rows: u64::MAX,
+    flush_bytes: 64 << 20,
+    steps: &[],
+};
+
+/// The workloads of the crash suites.
+pub const WORKLOADS: &[Workload] = &[
+    Workload {
+        name: "insert-group",
+        steps: &[
+            Step::Commit(Group, Work::Insert(3)),
+            Step::Commit(Group, Work::Insert(1)),
+            Step::Commit(Sync, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "delete",
+        ids: IdKind::Bytes,
+        steps: &[
+            Step::Commit(Group, Work::Insert(4)),
+            Step::Commit(Group, Work::Delete(2)),
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Sync,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "os-then-sync",
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Os, Work::Upsert(2)),
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Sync,
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::WaitDurable,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "os-then-group",
+        extras: true,
+        steps: &[
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Commit(Group, Work::Upsert(1)),
+            Step::Commit(Os, Work::Upsert(1)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "flush",
+        steps: &[Step::Commit(Group, Work::Insert(3)), Step::Flush, Step::Commit(Group, Work::Mixed(3))],
+        ..PLAIN
+    },
+    Workload {
+        name: "flush-deletes",
+        metric: Metric::InnerProduct,
+        steps: &[
+            Step::Commit(Group, Work::Insert(4)),
+            Step::Flush,
+            Step::Commit(Group, Work::Delete(2)),
+            Step::Flush,
+            Step::Commit(Group, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "roll-os",
+        flush_rows: 3,
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Commit(Os, Work::Upsert(2)),
+            Step::Commit(Os, Work::Mixed(3)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "roll-bytes",
+        dim: 8,
+        ids: IdKind::Bytes,
+        extras: true,
+        flush_bytes: 1 << 10,
+        steps: &[
+            Step::Commit(Group, Work::Insert(4)),
+            Step::Commit(Os, Work::Mixed(4)),
+            Step::Commit(Group, Work::Mixed(4)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "reopen",
+        steps: &[Step::Commit(Group, Work::Insert(3)), Step::Close, Step::Commit(Group, Work::Mixed(3)), Step::Close],
+        ..PLAIN
+    },
+    Workload {
+        name: "drop",
+        metric: Metric::Cosine,
+        rows: RowFormat::F16,
+        steps: &[
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Drop,
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Group, Work::Upsert(1)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "large-batch",
+        dim: 8,
+        rows: RowFormat::Bf16,
+        extras: true,
+        steps: &[Step::Commit(Group, Work::Insert(12)), Step::Commit(Group, Work::Mixed(16)), Step::Flush],
+        ..PLAIN
+    },
+    Workload {
+        name: "two-logs",
+        flush_rows: 3,
+        steps: &[
+            Step::Stall,
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Resume,
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "three-logs",
+        ids: IdKind::Bytes,
+        flush_rows: 2,
+        steps: &[
+            Step::Stall,
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Commit(Os, Work::Upsert(2)),
+            Step::Resume,
+            Step::Commit(Os, Work::Mixed(1)),
+            Step::Drop,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "drop-logs",
+        flush_rows: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Stall,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Resume,
+            Step::Drop,
+            Step::Commit(Group, Work::Mixed(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "no-effect",
+        ids: IdKind::Bytes,
+        steps: &[
+            Step::Commit(Os, Work::Miss(2)),
+            Step::Close,
+            Step::Commit(Group, Work::Miss(1)),
+            Step::Drop,
+            Step::Flush,
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "tombstones-merge",
+        steps: &[
+            Step::Commit(Group, Work::Insert(12)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "everything",
+        ids: IdKind::Bytes,
+        extras: true,
+        flush_rows: 4,
+        steps: &[
+            Step::Commit(Group, Work::Insert(3)),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Close,
+            Step::Commit(Os, Work::Delete(2)),
+            Step::Drop,
+            Step::Commit(Group, Work::Mixed(4)),
+        ],
+        ..PLAIN
+    },
+];
+
+impl Workload {
+    /// The workload with this name.
+    pub fn named(name: &str) -> Option<&'static Workload> {
+        WORKLOADS.iter().find(|workload| workload.name == name)
+    }
+
+    /// What `create` is given.
+    pub fn schema(&self) -> Schema {
+        Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows)
+    }
+
+    /// An id that the workload uses.
+    pub fn id(&self, number: u64) -> Id {
+        match self.ids {
+            IdKind::U64 => Id::U64(number * 1_000_003),
+            _ => Id::from(format!("row-{number}")),
+        }
+    }
+
+    /// The changes of one batch, given what is live.
+    pub fn changes(&self, work: Work, live: &Model, random: &mut Random) -> Vec<Change> {
+        let present: Vec<&Id> = live.rows().keys().collect();
+        let old = |random: &mut Random| match present.len() {
+            0 => self.id(random.below(8)),
+            count => present[random.below(count as u64) as usize].clone(),
+        };
+        let fresh = |random: &mut Random| {
+            (0..).map(|_| self.id(random.below(1000))).find(|id| !live.rows().contains_key(id)).unwrap_or(Id::U64(0))
+        };
+        match work {
+            Work::Insert(count) => {
+                let mut changes: Vec<Change> = Vec::new();
+                while changes.len() < count as usize {
+                    let id = fresh(random);
+                    if changes.iter().all(|change| *change.id() != id) {
+                        changes.push(Change::Put { id, insert: true, row: self.row(random) });
+                    }
+                }
+                changes
+            }
+            Work::Upsert(count) => {
+                (0..count).map(|_| Change::Put { id: old(random), insert: false, row: self.row(random) }).collect()
+            }
+            Work::Delete(count) => {
+                let mut changes: Vec<Change> = (0..count).map(|_| Change::Delete { id: old(random) }).collect();
+                changes.push(Change::Delete { id: fresh(random) });
+                changes
+            }
+            Work::Miss(count) => (0..count).map(|_| Change::Delete { id: fresh(random) }).collect(),
+            Work::Mixed(count) => (0..count)
+                .map(|_| {
+                    let id = if random.one_in(3) { fresh(random) } else { old(random) };
+                    match random.one_in(3) {
+                        true => Change::Delete { id },
+                        false => Change::Put { id, insert: false, row: self.row(random) },
+                    }
+                })
+                .collect(),
+        }
+    }
+
+    fn row(&self, random: &mut Random) -> Row {
+        let mut row =
+            Row { vector: random.vector(self.dim), attributes: Attributes::new(), payload: Vec::new(), seq: 0 };
+        if self.extras {
+            row.attributes.insert("n".to_owned(), Value::I64(random.below(100) as i64));
+            if random.one_in(2) {
+                row.attributes.insert("tag".to_owned(), Value::from(["red", "green"][random.below(2) as usize]));
+            }
+            row.payload = (0..random.below(40)).map(|_| random.below(4) as u8 + b'a').collect();
+        }
+        row
+    }
+}
