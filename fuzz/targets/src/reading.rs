@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Attributes, Collection, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Snapshot, Value, Verify,
+    Attributes, Collection, Compaction, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Snapshot,
+    Value, Verify,
 };
 
 use crate::fixture::options;
@@ -108,7 +109,9 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
     }
-    let c = match Collection::open_in(Arc::new(dir.clone()), options()) {
+    // The write at the end is flushed, and the flush is followed by a compaction of whatever there is.
+    let eager = options().compaction(Compaction::Auto { dead_ratio: 0.01, fanout: 2 });
+    let c = match Collection::open_in(Arc::new(dir.clone()), eager) {
         Ok(c) => c,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {

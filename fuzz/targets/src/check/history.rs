@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use stratavec::storage::testing::{CrashOptions, HoleFill, MemDir, Phase, UnitMask};
 use stratavec::{
-    Attributes, Collection, Durability, ErrorKind, Id, IdKind, Include, Metric, OpenOptions, RowFormat, Schema, Verify,
+    Attributes, Collection, Compaction, Durability, ErrorKind, Id, IdKind, Include, Metric, OpenOptions, RowFormat,
+    Schema, Verify,
 };
 
 use crate::fixture::options;
@@ -116,6 +117,10 @@ impl Run {
             0 => options().flush_rows(4),
             1 => options().flush_bytes(1024),
             _ => options(),
+        };
+        let options = match input.below(3) {
+            0 => options,
+            choice => options.compaction(Compaction::Auto { dead_ratio: 0.3, fanout: 1 + choice as u32 }),
         };
         let dir = MemDir::new(5);
         let c = Collection::create_in(Arc::new(dir.clone()), schema.clone(), options.clone()).expect("create");
