@@ -5,10 +5,14 @@
 compile_error!("stratavec needs a 64-bit little-endian platform: its files are mapped as they are");
 
 mod collection;
+mod compaction;
 mod delta;
 mod error;
 mod filter;
 mod format;
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod index;
 #[doc(hidden)]
@@ -26,14 +30,15 @@ pub mod storage;
 mod value;
 mod wal;
 
-pub use collection::{Batch, Collection, Put, Receipt, Stats, Verify, VerifyReport};
+pub use collection::{Batch, Collection, Compact, CompactReport, Job, Put, Receipt, Stats, Verify, VerifyReport};
+pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use filter::Filter;
 pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
-    Background, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES, OpenOptions,
-    RecoveryCallback, RecoveryReport, Schema,
+    Background, Compaction, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES,
+    OpenOptions, RecoveryCallback, RecoveryReport, Schema,
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};

@@ -188,6 +188,28 @@ pub enum Background {
     Inline,
 }
 
+/// When row files are merged and dead rows are dropped.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Compaction {
+    /// In the background, after flushes.
+    Auto {
+        /// A file of which this part of the rows is dead (0.01..=1.0) is rewritten without them. Less: less space lost to
+        /// dead rows, more rewriting.
+        dead_ratio: f64,
+        /// This many small files (2..=64) become one. More: less rewriting, more files.
+        fanout: u32,
+    },
+    /// Only by `Collection::compact`.
+    Manual,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Compaction::Auto { dead_ratio: 0.2, fanout: 8 }
+    }
+}
+
 /// Called once by an open that had to recover.
 pub type RecoveryCallback = Arc<dyn Fn(&RecoveryReport) + Send + Sync>;
 
@@ -199,6 +221,7 @@ pub struct OpenOptions {
     pub(crate) background: Background,
     pub(crate) flush_bytes: u64,
     pub(crate) flush_rows: u64,
+    pub(crate) compaction: Compaction,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
 
@@ -209,6 +232,7 @@ impl Default for OpenOptions {
             background: Background::Thread,
             flush_bytes: 64 << 20,
             flush_rows: u64::MAX,
+            compaction: Compaction::default(),
             on_recovery: None,
         }
     }
@@ -249,6 +273,13 @@ impl OpenOptions {
         self
     }
 
+    /// When row files are merged and dead rows are dropped.
+    #[must_use]
+    pub fn compaction(mut self, when: Compaction) -> Self {
+        self.compaction = when;
+        self
+    }
+
     /// Called before `open` returns if there was anything to recover or to clean up.
     #[must_use]
     pub fn on_recovery(mut self, callback: impl Fn(&RecoveryReport) + Send + Sync + 'static) -> Self {
@@ -266,6 +297,14 @@ impl OpenOptions {
         }
         if self.flush_rows == 0 {
             return Err(Error::argument("flush_rows", "is 0; use 1 or more"));
+        }
+        if let Compaction::Auto { dead_ratio, fanout } = self.compaction {
+            if !(0.01..=1.0).contains(&dead_ratio) {
+                return Err(Error::argument("dead_ratio", format!("is {dead_ratio}; use 0.01..=1.0")));
+            }
+            if !(2..=64).contains(&fanout) {
+                return Err(Error::argument("fanout", format!("is {fanout}; use 2..=64")));
+            }
         }
         Ok(())
     }

@@ -1,3 +1,4 @@
 //! What the public calls do, as a user sees them.
 
 mod basics;
+mod compaction;

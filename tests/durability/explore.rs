@@ -5,10 +5,14 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stratavec::storage::testing::{CrashOptions, CrashPoint, CrashSet, MemDir, Phase, TraceDir, UnitMask};
+use stratavec::storage::FileKind;
+use stratavec::storage::testing::{
+    CrashOptions, CrashPoint, CrashSet, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat, TraceDir, UnitMask,
+};
 use stratavec::{Collection, Durability, ErrorKind, Verify};
 use stratavec_tests::{Crash, Driver, History, Work, Workload, inline_options};
 
+use crate::guard::guarded;
 use crate::line::{Line, Place};
 
 /// How far to look.
@@ -24,6 +28,8 @@ pub struct Plan {
     pub again_every: u64,
     /// Stop at the first failure.
     pub first_failure: bool,
+    /// Do not look at the order of calls.
+    pub ignore_order: bool,
     /// Only this one.
     pub only: Option<Line>,
 }
@@ -36,6 +42,7 @@ impl Default for Plan {
             inner_every: 0,
             again_every: 16,
             first_failure: false,
+            ignore_order: false,
             only: None,
         }
     }
@@ -77,8 +84,16 @@ impl Tally {
     }
 }
 
-/// What a state holds: nothing that counts as a collection, or so many batches.
-type Found = Option<u64>;
+/// What a state holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    /// Nothing that counts as a collection.
+    Nothing,
+    /// So many batches.
+    Batches(u64),
+    /// It was reported already.
+    Failed,
+}
 
 struct Explorer {
     workload: &'static Workload,
@@ -97,8 +112,10 @@ struct Explorer {
 /// Runs the workload and explores every crash of it.
 pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
     let disk = MemDir::new(seed);
-    let traced = Arc::new(TraceDir::new(disk.clone()).checking_names());
+    let faults = Arc::new(FaultDir::new(disk.clone()));
+    let traced = Arc::new(TraceDir::new(faults.clone()).checking_names());
     let mut driver = Driver::new(workload, traced.clone(), seed);
+    driver.on_stall(move |stalled| stall(&faults, stalled));
     let explorer = Arc::new(Mutex::new(Explorer {
         workload,
         seed,
@@ -122,10 +139,22 @@ pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
         Ok(Err(what)) => explorer.tally.failures.push(format!("{whole}: without any crash: {what}")),
         Err(_) => explorer.tally.failures.push(format!("{whole}: the run panicked")),
     }
-    for violation in traced.violations() {
+    for violation in traced.violations().iter().filter(|_| !plan.ignore_order) {
         explorer.tally.failures.push(format!("R21 workload={} seed={seed}: {violation:?}", workload.name));
     }
     std::mem::take(&mut explorer.tally)
+}
+
+/// Makes files of rows impossible, or possible again.
+pub fn stall(faults: &FaultDir<MemDir>, stalled: bool) {
+    match stalled {
+        true => faults.arm(FaultPlan::new(Fault::Io, 0, Repeat::Forever).on(&[Op::Create]).of(&[
+            FileKind::Row,
+            FileKind::IdTable,
+            FileKind::Tombstone,
+        ])),
+        false => faults.disarm(),
+    }
 }
 
 impl Explorer {
@@ -197,9 +226,9 @@ impl Explorer {
     fn allowed(&self, found: Found) -> Result<(), String> {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
         match found {
-            None if history.created => Err("there is no collection any more".to_owned()),
-            None => Ok(()),
-            Some(k) => history.allows(k, Crash::Power),
+            Found::Nothing if history.created => Err("there is no collection any more".to_owned()),
+            Found::Nothing | Found::Failed => Ok(()),
+            Found::Batches(k) => history.allows(k, Crash::Power),
         }
     }
 
@@ -208,13 +237,14 @@ impl Explorer {
         let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let thorough = self.plan.again_every > 0 && self.tally.images.is_multiple_of(self.plan.again_every);
         let untouched = image.fork();
-        let visit = Visit { workload: self.workload, seed: self.seed, history: &history };
+        let order = !self.plan.ignore_order;
+        let visit = Visit { workload: self.workload, seed: self.seed, history: &history, order };
         let recovered = guarded(|| visit.recover(image, thorough || self.plan.only.is_some()));
         let found = match recovered {
             Ok(found) => found,
             Err(what) => {
                 self.tally.failures.push(format!("{line}: {what}"));
-                return None;
+                return Found::Failed;
             }
         };
         let inner = self.plan.inner_every > 0 && self.tally.images.is_multiple_of(self.plan.inner_every);
@@ -286,24 +316,29 @@ impl Inner {
                     continue;
                 }
             };
-            if found != self.wanted {
+            if !self.as_wanted(found) {
                 self.fail(place(image.mask()), format!("holds {found:?}, {:?} was there before", self.wanted));
             }
         }
     }
 
+    /// Where there was nothing before, `create` was tried again; it may have got far enough.
+    fn as_wanted(&self, found: Found) -> bool {
+        found == self.wanted || found == Found::Failed || (found, self.wanted) == (Found::Batches(0), Found::Nothing)
+    }
+
     fn image(&mut self, place: Place, image: &MemDir) -> Found {
-        let visit = Visit { workload: self.line.workload, seed: self.line.seed, history: &self.history };
+        let visit = Visit { workload: self.line.workload, seed: self.line.seed, history: &self.history, order: false };
         match guarded(|| visit.look(image).map(|(found, _, _)| found)) {
             Ok(found) => {
-                if found != self.wanted {
+                if !self.as_wanted(found) {
                     self.fail(place, format!("holds {found:?}, {:?} was there before", self.wanted));
                 }
                 found
             }
             Err(what) => {
                 self.fail(place, what);
-                self.wanted
+                Found::Failed
             }
         }
     }
@@ -319,6 +354,8 @@ struct Visit<'v> {
     workload: &'static Workload,
     seed: u64,
     history: &'v History,
+    /// Whether the order of calls is looked at.
+    order: bool,
 }
 
 type Traced = Arc<TraceDir<MemDir>>;
@@ -347,7 +384,7 @@ impl Visit<'_> {
         if collection.durable_seq() != k {
             return Err(format!("durable_seq() is {} after recovery", collection.durable_seq()));
         }
-        Ok((was_there.then_some(k), collection, traced))
+        Ok((if was_there { Found::Batches(k) } else { Found::Nothing }, collection, traced))
     }
 
     /// Opens a state, proves what it holds, writes on. `thorough`: verifies the files, stops once more and opens again.
@@ -371,8 +408,8 @@ impl Visit<'_> {
             sound(image, "after recovery")?;
         }
         match traced.violations().first() {
-            Some(violation) => Err(format!("calls out of order: {violation:?}")),
-            None => Ok(found),
+            Some(violation) if self.order => Err(format!("calls out of order: {violation:?}")),
+            _ => Ok(found),
         }
     }
 }
@@ -383,13 +420,4 @@ fn sound(image: &MemDir, when: &str) -> Result<(), String> {
         Some(finding) => Err(format!("verify {when}: {finding:?}")),
         None => Ok(()),
     }
-}
-
-/// Turns a panic into a failure.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(format!("panicked: {}", text.unwrap_or_default()))
-    })
 }

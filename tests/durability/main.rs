@@ -1,5 +1,13 @@
 //! Proof of the durability contract: crashes, failing disks, killed processes, and whether these tests would notice.
 
 mod crash;
+mod damage;
 mod explore;
+mod failed_sync;
+mod faults;
+mod guard;
+mod kill;
 mod line;
+mod ordeal;
+mod order;
+mod planted;

@@ -121,7 +121,7 @@ fn compare_searches(reader: &Reader, path: &Path, c: &Collection, queries: &[Vec
     }
 }
 
-// [C14] the reader, too, notices every flipped bit, or reads the same from the other copy, or reports a dropped tail [C15].
+/// [C14] [FMT-6] the reader, too, notices every flipped bit, or reads the same from the other copy, or reports a dropped tail [C15].
 #[test]
 fn the_reader_notices_flipped_bits() {
     let Some(reader) = Reader::find("flipped bits under the reader") else { return };

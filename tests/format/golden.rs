@@ -126,7 +126,7 @@ fn golden_directories_are_what_this_build_writes() {
     }
 }
 
-// [C20] every kept version opens, with a clean end and with a log to replay.
+/// [C20] every kept version opens, with a clean end and with a log to replay.
 #[test]
 fn golden_directories_open_with_what_was_written() {
     for scene in &SCENES {

@@ -14,8 +14,9 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 5] = [
+pub const SCENES: [Scene; 6] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
+    Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
     Scene {
         name: "texts",
@@ -53,6 +54,21 @@ fn vector(seed: u64, dim: usize) -> Vec<f32> {
 
 fn empty(disk: &MemDir) {
     drop(create(disk, Schema::new(2, Metric::L2)));
+}
+
+fn example(disk: &MemDir) {
+    let c = create(disk, Schema::new(3, Metric::L2).ids(IdKind::U64).seed(42));
+    c.batch_of(|b| {
+        b.upsert(7u64, &[1.0, 2.0, 3.0]);
+        b.upsert(8u64, &[0.5, 0.0, -0.5]).payload(b"eight");
+    });
+    c.flush().expect("flush");
+    c.batch_of(|b| {
+        let attributes: Attributes = [("lang".to_owned(), Value::String("en".into()))].into();
+        b.upsert(7u64, &[4.0, 5.0, 6.0]).attributes(attributes);
+        b.delete(8u64);
+    });
+    drop(c);
 }
 
 fn numbers(disk: &MemDir) {

@@ -19,6 +19,8 @@ pub enum Work {
     Upsert(u64),
     /// Present ids, and one that is not there.
     Delete(u64),
+    /// Deletes of ids that are not there.
+    Miss(u64),
     /// All kinds, some of them of one id.
     Mixed(u64),
 }
@@ -38,6 +40,10 @@ pub enum Step {
     Close,
     /// Drop without close, and open.
     Drop,
+    /// From here on no file can be made from the delta: frozen deltas and their logs pile up, as behind a slow disk.
+    Stall,
+    /// The end of that.
+    Resume,
 }
 
 /// Operations and the collection they are done to, after `create`.
@@ -188,6 +194,86 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "two-logs",
+        flush_rows: 3,
+        steps: &[
+            Step::Stall,
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Resume,
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "three-logs",
+        ids: IdKind::Bytes,
+        flush_rows: 2,
+        steps: &[
+            Step::Stall,
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Commit(Os, Work::Upsert(2)),
+            Step::Resume,
+            Step::Commit(Os, Work::Mixed(1)),
+            Step::Drop,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "drop-logs",
+        flush_rows: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Stall,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Resume,
+            Step::Drop,
+            Step::Commit(Group, Work::Mixed(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "no-effect",
+        ids: IdKind::Bytes,
+        steps: &[
+            Step::Commit(Os, Work::Miss(2)),
+            Step::Close,
+            Step::Commit(Group, Work::Miss(1)),
+            Step::Drop,
+            Step::Flush,
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "tombstones-merge",
+        steps: &[
+            Step::Commit(Group, Work::Insert(12)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Delete(1)),
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         ids: IdKind::Bytes,
         extras: true,
@@ -252,6 +338,7 @@ impl Workload {
                 changes.push(Change::Delete { id: fresh(random) });
                 changes
             }
+            Work::Miss(count) => (0..count).map(|_| Change::Delete { id: fresh(random) }).collect(),
             Work::Mixed(count) => (0..count)
                 .map(|_| {
                     let id = if random.one_in(3) { fresh(random) } else { old(random) };

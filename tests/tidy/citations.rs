@@ -22,7 +22,7 @@ fn is_tag(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.split_once('-') {
         Some((page, number)) => {
-            (2..=4).contains(&page.len()) && page.bytes().all(|b| b.is_ascii_uppercase()) && digits(number)
+            (2..=6).contains(&page.len()) && page.bytes().all(|b| b.is_ascii_uppercase()) && digits(number)
         }
         None => text.strip_prefix('C').is_some_and(digits),
     }
@@ -141,6 +141,6 @@ fn tests_named_in_the_table_exist() {
 
 #[test]
 fn tags_are_recognised() {
-    let text = "[C7] [C77x] [WAL-4] [x] [a link](b) [WAL-] [TOOLONG-1] [C1](d)";
+    let text = "[C7] [C77x] [WAL-4] [x] [a link](b) [WAL-] [MUCHTOOLONG-1] [C1](d)";
     assert_eq!(tags(text).into_iter().collect::<Vec<_>>(), ["C1", "C7", "WAL-4"]);
 }

@@ -65,7 +65,24 @@ pub fn files(folder: &str, endings: &[&str]) -> Vec<Source> {
 
 /// The engine's sources that are part of the library.
 pub fn engine() -> Vec<Source> {
-    files("engine/src", &[".rs"]).into_iter().filter(|source| !source.is_test_file()).collect()
+    let all = files("engine/src", &[".rs"]);
+    let for_tests: Vec<String> = all.iter().flat_map(test_modules).collect();
+    all.into_iter()
+        .filter(|source| !source.is_test_file())
+        .filter(|source| !for_tests.iter().any(|place| source.path.starts_with(place)))
+        .collect()
+}
+
+/// Where the modules are that a file declares as `#[cfg(test)] mod name;`.
+fn test_modules(source: &Source) -> Vec<String> {
+    let folder = match source.path.rsplit_once('/') {
+        Some((folder, "mod.rs" | "lib.rs")) => folder.to_owned(),
+        _ => source.path.trim_end_matches(".rs").to_owned(),
+    };
+    let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+    let pairs = lines.windows(2).filter(|pair| pair[0] == "#[cfg(test)]");
+    let names = pairs.filter_map(|pair| pair[1].strip_prefix("mod ")?.strip_suffix(';'));
+    names.flat_map(|name| [format!("{folder}/{name}.rs"), format!("{folder}/{name}/")]).collect()
 }
 
 fn walk(folder: &Path, visit: &mut dyn FnMut(&Path)) {
@@ -122,8 +139,8 @@ pub fn words<'t>(text: &'t str, word: &'t str) -> impl Iterator<Item = usize> + 
         let after = text.as_bytes().get(at + word.len()).copied();
         let first = word.as_bytes()[0];
         let last = word.as_bytes()[word.len() - 1];
-        !(is_name_byte(first) && before.is_some_and(is_name_byte))
-            && !(is_name_byte(last) && after.is_some_and(is_name_byte))
+        let goes_on = |edge: u8, beyond: Option<u8>| is_name_byte(edge) && beyond.is_some_and(is_name_byte);
+        !goes_on(first, before) && !goes_on(last, after)
     })
 }
 

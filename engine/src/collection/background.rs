@@ -1,4 +1,4 @@
-//! The one thread of a handle: flushes frozen generations, seals an idle log.
+//! The threads of a handle: one flushes frozen generations and seals an idle log, one merges what flushes leave.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -9,40 +9,51 @@ use crate::error::{Error, Result};
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
+/// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^10 times.
+const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
-/// Runs until [`Flusher::stop`] or drop.
-pub(super) struct Flusher {
+/// Run until [`Threads::stop`] or drop.
+pub(super) struct Threads {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
 }
 
-impl Flusher {
-    pub(super) fn start(shared: &Arc<Shared>) -> Result<Flusher> {
-        let worker = shared.clone();
-        let thread = std::thread::Builder::new()
-            .name("stratavec-flush".into())
-            .spawn(move || run(&worker))
-            .map_err(|error| Error::io("start the flush thread of", shared.storage.describe(), error))?;
-        Ok(Flusher { shared: shared.clone(), thread: Some(thread) })
+impl Threads {
+    pub(super) fn start(shared: &Arc<Shared>) -> Result<Threads> {
+        let mut started = Threads { shared: shared.clone(), threads: Vec::new() };
+        started.spawn("stratavec-flush", run_flushes)?;
+        started.spawn("stratavec-merge", run_merges)?;
+        Ok(started)
     }
 
-    /// Ends the thread after the flush it is in.
+    fn spawn(&mut self, name: &str, run: fn(&Shared)) -> Result<()> {
+        let worker = self.shared.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.into())
+            .spawn(move || run(&worker))
+            .map_err(|error| Error::io("start a thread of", self.shared.storage.describe(), error))?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    /// Ends the threads: a flush is finished, a merge is given up.
     pub(super) fn stop(&mut self) {
+        self.shared.stop_merges.cancel();
         self.shared.pending.lock().stop = true;
         self.shared.pending_changed.notify_all();
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
     }
 }
 
-impl Drop for Flusher {
+impl Drop for Threads {
     fn drop(&mut self) {
         self.stop();
     }
 }
 
-fn run(shared: &Shared) {
+fn run_flushes(shared: &Shared) {
     let mut sealed = 0;
     loop {
         let work = {
@@ -60,6 +71,26 @@ fn run(shared: &Shared) {
         } else if let Err(error) = shared.flush_frozen() {
             tracing::warn!(%error, "flush failed; it will be tried again");
         }
+    }
+}
+
+fn run_merges(shared: &Shared) {
+    loop {
+        {
+            let mut pending = shared.pending.lock();
+            while !pending.stop && !pending.merge_due {
+                shared.pending_changed.wait(&mut pending);
+            }
+            if let Some((failures, _)) = pending.merge_failed {
+                let wait = FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(10));
+                shared.pending_changed.wait_for(&mut pending, wait);
+            }
+            if pending.stop {
+                return;
+            }
+            pending.merge_due = false;
+        }
+        shared.compact_after_flush();
     }
 }
 

@@ -160,7 +160,7 @@ pub(super) fn with_dead(rows: &[LiveRows], kills: &[u64]) -> Result<Vec<LiveRows
 }
 
 /// Every row that is in a file and dead, sorted.
-fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
+pub(super) fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
     rows.iter().flat_map(|live| live.dead_ordinals().map(|ordinal| live.file.row_number(ordinal))).collect()
 }
 
@@ -219,10 +219,10 @@ impl RowSource for LiveRowsOf<'_> {
         self.places.len()
     }
 
-    fn get(&self, i: usize) -> Result<RowInput<'_>> {
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         let (block, at) = self.places[i];
         let at = at as usize;
-        Ok(RowInput {
+        take(RowInput {
             row: block.first_row() + at as u64,
             seq: block.seq(at),
             id: block.id(at),

@@ -204,12 +204,13 @@ impl Shared {
         };
         if planted::is(Bug::ApplyBeforeLog) {
             let applied = self.publish(writer, staged);
-            let refused = match self.log(writer) {
-                Ok(wal) => wal.append(&mut frames).err().map(|failure| failure.error),
-                Err(error) => Some(error),
-            };
-            let answer = |(ticket, receipt)| (ticket, refused.clone().map_or(receipt, Err));
-            return applied.into_iter().map(answer).collect();
+            let logged = self.log(writer).and_then(|wal| {
+                wal.append(&mut frames).map_err(|failure| failure.error)?;
+                wal.sync()
+            });
+            self.set_durable(if logged.is_ok() { last_seq } else { 0 });
+            let told = |receipt: Receipt| logged.clone().map(|()| Receipt { durable: true, ..receipt });
+            return applied.into_iter().map(|(ticket, result)| (ticket, result.and_then(told))).collect();
         }
         let wal = match self.log(writer) {
             Ok(wal) => wal,

@@ -7,9 +7,11 @@ use super::shared::{Shared, count};
 use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::manifest;
+use crate::options::Background;
 use crate::planted::{self, Bug};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName, Storage};
+use crate::wal::WalWriter;
 
 /// The oldest frozen generation and what its manifest will say.
 struct Job {
@@ -26,15 +28,41 @@ impl Shared {
         {
             let mut writer = self.writer.lock();
             self.check_writable()?;
-            if !self.view.load().active.is_empty() {
+            // A batch may have no effect and still be in the log.
+            let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
+            if logged || !self.view.load().active.is_empty() {
                 self.roll(&mut writer)?;
             }
         }
         self.flush_frozen()
     }
 
-    /// Flushes frozen generations, oldest first, until there is none.
+    /// Flushes, then writes into the empty log that the collection was closed. Not synced: if it gets lost, the next open
+    /// publishes a manifest that nothing needs.
+    pub(super) fn flush_and_seal(&self) -> Result<()> {
+        self.flush()?;
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        match &mut writer.wal {
+            Some(wal) if !wal.holds_records() => wal.seal().map_err(|error| self.judge(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Flushes frozen generations, oldest first, until there is none; then has merged what has become due.
     pub(super) fn flush_frozen(&self) -> Result<()> {
+        let flushed = self.flush_all_frozen();
+        match self.options.background {
+            Background::Inline => self.compact_after_flush(),
+            Background::Thread => {
+                self.pending.lock().merge_due = true;
+                self.pending_changed.notify_all();
+            }
+        }
+        flushed
+    }
+
+    fn flush_all_frozen(&self) -> Result<()> {
         let _one_at_a_time = self.flushing.lock();
         while let Some(job) = self.next_job()? {
             let result = self.flush_one(job);
@@ -116,7 +144,7 @@ impl Shared {
 }
 
 /// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.
-fn mark_killed(rows: &LiveRows, later: &Generation) {
+pub(super) fn mark_killed(rows: &LiveRows, later: &Generation) {
     later.kills().for_each_in(rows.file.first_row()..rows.file.last_row() + 1, |row| {
         if let Ok(Some(ordinal)) = rows.file.ordinal(row) {
             rows.mark_maybe_dead(ordinal);

@@ -4,7 +4,9 @@ mod background;
 mod batch;
 mod build;
 mod commit;
+mod compact;
 mod flush;
+mod job;
 mod open;
 mod prepare;
 mod roll;
@@ -16,7 +18,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use self::background::Flusher;
+use self::background::Threads;
 use self::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::IdRef;
@@ -25,6 +27,8 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
+pub use compact::{Compact, CompactReport};
+pub use job::Job;
 pub use stats::Stats;
 pub use verify::{Verify, VerifyReport};
 
@@ -50,7 +54,7 @@ pub use verify::{Verify, VerifyReport};
 /// ```
 pub struct Collection {
     shared: Arc<Shared>,
-    flusher: Option<Flusher>,
+    threads: Option<Threads>,
 }
 
 impl Collection {
@@ -112,11 +116,11 @@ impl Collection {
 
     fn start(shared: Shared) -> Result<Collection> {
         let shared = Arc::new(shared);
-        let flusher = match shared.options.background {
-            Background::Thread => Some(Flusher::start(&shared)?),
+        let threads = match shared.options.background {
+            Background::Thread => Some(Threads::start(&shared)?),
             Background::Inline => None,
         };
-        Ok(Collection { shared, flusher })
+        Ok(Collection { shared, threads })
     }
 
     /// What the collection is.
@@ -209,15 +213,31 @@ impl Collection {
     /// # Errors
     /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
     pub fn close(mut self) -> Result<()> {
-        if let Some(mut flusher) = self.flusher.take() {
-            flusher.stop();
+        if let Some(mut threads) = self.threads.take() {
+            threads.stop();
         }
         let flushed = match self.shared.poison_cause() {
             Some(_) => self.shared.check_writable(),
-            None => self.shared.flush(),
+            None => self.shared.flush_and_seal(),
         };
         self.shared.mark_closed();
         flushed
+    }
+
+    /// Merges row files and drops dead rows, in a thread of its own; reads and writes go on. Rows that are still in memory
+    /// stay there: flush first to have them merged too.
+    ///
+    /// # Errors
+    /// `Closed`, `Poisoned`; `Io` if no thread can be started. What the compaction meets is returned by [`Job::wait`].
+    pub fn compact(&self, what: Compact) -> Result<Job> {
+        self.shared.check_writable()?;
+        Job::start(self.shared.clone(), what)
+    }
+
+    /// What [`Collection::compact`] would do now, without doing it. Of `CompactReport`, the bytes written are an upper
+    /// bound.
+    pub fn compact_dry_run(&self, what: Compact) -> CompactReport {
+        self.shared.plan(what)
     }
 
     /// Figures of the collection and of this handle.

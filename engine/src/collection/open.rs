@@ -109,8 +109,9 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 /// Opens a collection for writing:
 ///
 /// 1. Take the lock. 2. Read the newest manifest. 3. Open the files it names. 4. Follow its logs.
-/// 5. If they hold anything: write it to new files, sync them, start a new log, publish the next manifest. What was read
-///    from a log is never trusted to be on the disk: after a failed sync the page cache shows bytes that are not there.
+/// 5. Unless the last writer closed the collection: write what they hold to new files, sync them, start a new log, publish
+///    the next manifest, also if they hold nothing. What was read is never trusted to be on the disk: after a failed sync
+///    the page cache shows bytes, lengths and names that are not there, the newest manifest's among them.
 ///    A crash in any of this leaves the old manifest and its logs; recovery runs again.
 /// 6. Remove orphans.
 pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: OpenOptions) -> Result<Shared> {
@@ -220,7 +221,8 @@ impl Log {
             log.take(seq, payload, manifest, id)
         })?;
         report.batches_replayed = chain.iter().map(|replay| replay.batches).sum();
-        report.bytes_replayed = chain.iter().map(|replay| replay.bytes).sum();
+        let with_batches = chain.iter().filter(|replay| replay.batches > 0);
+        report.bytes_replayed = with_batches.map(|replay| replay.bytes).sum();
         report.tail_bytes_dropped = chain.iter().map(|replay| replay.dropped).sum();
         log.chain = chain;
         Ok(log)
@@ -230,9 +232,9 @@ impl Log {
         self.chain.iter().map(|replay| replay.id).collect()
     }
 
-    /// Whether there is one log and nothing in it.
+    /// Whether the last writer closed the collection: there is one log, and it says so.
     fn is_clean(&self) -> bool {
-        matches!(&self.chain[..], [replay] if replay.is_empty())
+        matches!(&self.chain[..], [replay] if replay.is_closed())
     }
 
     /// Applies one record.

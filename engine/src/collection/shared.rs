@@ -1,6 +1,6 @@
 //! What all threads of a handle share, and the order of its locks.
 //!
-//! Lock order, outermost first: `flushing` (one flush at a time) > `writer` (the commit lock) > `pending`, `queue`,
+//! Lock order, outermost first: `compacting` (one merge at a time) > `flushing` (one manifest at a time) > `writer` (the commit lock) > `pending`, `queue`,
 //! `spare` (leaves: held for a few instructions, nothing is taken inside). Reads take none of them: they load `view`.
 
 use std::collections::VecDeque;
@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
+use crate::compaction::Control;
 use crate::delta::{Generation, KnownIds};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest;
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) view: ArcSwap<View>,
     pub(super) queue: Mutex<Queue>,
     pub(super) writer: Mutex<Writer>,
+    pub(super) compacting: Mutex<()>,
     pub(super) flushing: Mutex<()>,
     pub(super) pending: Mutex<Pending>,
     pub(super) pending_changed: Condvar,
@@ -52,6 +54,8 @@ pub(super) struct Shared {
     spare: Mutex<Vec<Vec<u8>>>,
     /// Rows of the last batch.
     batch_rows: AtomicUsize,
+    /// Ends automatic merges when the handle is closed or dropped.
+    pub(super) stop_merges: Control,
     pub(super) counters: Counters,
     pub(super) recovery: RecoveryReport,
     _lock: Box<dyn LockGuard>,
@@ -91,6 +95,10 @@ pub(super) struct Pending {
     pub(super) stop: bool,
     /// The last flush failed; it is tried again at the next commit that finds no room, or at the next roll.
     pub(super) failed: Option<Error>,
+    /// A flush may have made something to merge.
+    pub(super) merge_due: bool,
+    /// Automatic merges failed this often in a row, the last time with this.
+    pub(super) merge_failed: Option<(u32, Error)>,
 }
 
 /// Counts since open, for `stats`.
@@ -102,6 +110,8 @@ pub(super) struct Counters {
     pub(super) flushes: AtomicU64,
     pub(super) flush_bytes: AtomicU64,
     pub(super) flush_failures: AtomicU64,
+    pub(super) merges: AtomicU64,
+    pub(super) merge_bytes: AtomicU64,
     pub(super) orphans_left: AtomicU64,
 }
 
@@ -140,6 +150,7 @@ impl Shared {
                 next_row: view.active.end_row(),
                 roll_not_before: 0,
             }),
+            compacting: Mutex::new(()),
             flushing: Mutex::new(()),
             pending: Mutex::new(Pending::default()),
             pending_changed: Condvar::new(),
@@ -149,6 +160,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             spare: Mutex::new(Vec::new()),
             batch_rows: AtomicUsize::new(0),
+            stop_merges: Control::default(),
             counters: Counters::default(),
             recovery: opened.recovery,
             schema: Arc::new(opened.schema),

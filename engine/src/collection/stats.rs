@@ -56,6 +56,12 @@ pub struct Stats {
     pub flush_bytes_written: u64,
     /// Why the last flush failed, if it did. Searches and writes go on; it is tried again.
     pub flush_error: Option<Error>,
+    /// Merges of row files by this handle.
+    pub merges: u64,
+    /// Bytes those merges wrote.
+    pub merge_bytes_written: u64,
+    /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
+    pub compaction_error: Option<(u32, Error)>,
     /// Why this handle takes no more writes, if so.
     pub poisoned: Option<Error>,
     /// When this was taken.
@@ -67,6 +73,11 @@ impl Shared {
         let view = self.view.load_full();
         let manifest = &view.version.manifest;
         let counters = &self.counters;
+        let wal_bytes = self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len());
+        let (flush_error, compaction_error) = {
+            let pending = self.pending.lock();
+            (pending.failed.clone(), pending.merge_failed.clone())
+        };
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             schema: (*self.schema).clone(),
@@ -74,7 +85,7 @@ impl Shared {
             dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
             delta_rows: view.generations().map(|g| g.rows()).sum(),
             delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
-            wal_bytes: self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len()),
+            wal_bytes,
             flush_bytes: self.options.flush_bytes,
             file_bytes: total_bytes(manifest),
             sections: section_bytes(&view.version),
@@ -89,7 +100,10 @@ impl Shared {
             log_bytes: get(&counters.log_bytes),
             flushes: get(&counters.flushes),
             flush_bytes_written: get(&counters.flush_bytes),
-            flush_error: self.pending.lock().failed.clone(),
+            flush_error,
+            merges: get(&counters.merges),
+            merge_bytes_written: get(&counters.merge_bytes),
+            compaction_error,
             poisoned: self.poison_cause().cloned(),
             at: SystemTime::now(),
         }

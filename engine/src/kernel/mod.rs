@@ -9,6 +9,7 @@
 //! same on all of them, bit for bit.
 
 mod arch;
+mod bytes;
 pub mod code;
 mod dispatch;
 mod distance;
@@ -20,6 +21,7 @@ mod select;
 mod topk;
 
 pub use arch::Kernels;
+pub use bytes::ByteOp;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
 pub use element::{decode_row, encode_row};

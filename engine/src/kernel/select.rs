@@ -1,6 +1,6 @@
 //! The best m of many estimates, without sorting them and without pushing each.
 //!
-//! The estimates are cut into groups; the minimum of each lane of each group is kept, about four times as many minima as are
+//! The estimates are cut into groups; the minimum of each lane of each group is kept, about twice as many minima as are
 //! wanted. The m-th smallest minimum is a threshold with at least m estimates at or below it, and not many more. One pass
 //! collects those; only they are then cut to m exactly.
 
@@ -52,7 +52,7 @@ impl Selection {
 }
 
 /// Minima kept for each estimate wanted: more make the threshold tighter and cost more to select among.
-const MINIMA_PER_CHOICE: usize = 4;
+const MINIMA_PER_CHOICE: usize = 2;
 
 #[inline(always)]
 pub(super) fn select<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) {

@@ -18,7 +18,7 @@ const HEAD: usize = size_of::<ManifestHead>();
 const TAIL: usize = size_of::<ManifestTail>();
 
 /// Both copies of a manifest, as the file holds them.
-pub(super) fn encode(manifest: &Manifest) -> Vec<u8> {
+pub(crate) fn encode(manifest: &Manifest) -> Vec<u8> {
     let copy = encode_body(manifest);
     let second = (copy.len() as u64).next_multiple_of(COPY_ALIGN);
     let mut file = seal(copy.clone(), manifest.generation, 0);
@@ -112,7 +112,7 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
 const ALL_FAMILIES: u32 = 7;
 
 /// Reads a manifest file: the first copy that is whole, and whether that is the second.
-pub(super) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
+pub(crate) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
     let first = decode_copy(file, generation, 0);
     let newer = |error: &Error| error.kind() == ErrorKind::UnsupportedVersion;
     match (first, second_copy_at(file.len() as u64)) {
@@ -128,7 +128,7 @@ pub(super) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
 }
 
 /// Reports everything that is wrong with a manifest file.
-pub(super) fn check(file: &[u8], generation: u64, report: &mut dyn FnMut(Error)) {
+pub(crate) fn check(file: &[u8], generation: u64, report: &mut dyn FnMut(Error)) {
     let first = decode_copy(file, generation, 0);
     let at = second_copy_at(file.len() as u64);
     let second = match at {

@@ -3,6 +3,9 @@
 //! Everything a collection consists of is in one manifest, so there is one commit point for rows, ids and tombstones. The
 //! newest generation counts. A manifest is synced before it gets its name; a torn one under its final name is damage.
 
+#[cfg(feature = "testing")]
+pub(crate) mod codec;
+#[cfg(not(feature = "testing"))]
 mod codec;
 mod publish;
 

@@ -64,6 +64,7 @@ impl FileWriter {
     pub(super) fn whole(&mut self, kind: SectionKind, width: usize, bytes: &[u8]) -> Result<()> {
         let entries = (bytes.len() / width) as u64;
         let mut writer = self.place(kind, Scheme::Whole, width, entries, Some(bytes.len() as u64))?;
+        self.extend()?;
         let crc = unit_crc(self.file_seed, writer.offset(), bytes);
         if let Some(section) = self.sections.last_mut() {
             section.crc = crc;
@@ -133,7 +134,8 @@ impl FileWriter {
         SectionWriter { file: self.file.clone(), name: self.name, at, buffer: Vec::new() }
     }
 
-    /// Makes the file as long as what was placed, so that what is not written is zeros.
+    /// Makes the file as long as what was placed, so that what is not written is zeros. Comes before the writes: none of
+    /// them starts beyond the end, where a file system may show anything until the file is synced.
     pub(super) fn extend(&self) -> Result<()> {
         self.file.truncate(self.end).map_err(|source| Error::io("extend", self.name, source))
     }
@@ -195,7 +197,6 @@ fn write_all(file: &dyn StorageFile, name: FileName, mut bytes: &[u8], mut at: u
         let written = match file.write_at(bytes, at) {
             Ok(0) => return Err(Error::io("write", name, std::io::ErrorKind::WriteZero.into())),
             Ok(written) => written,
-            Err(source) if source.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(source) => return Err(Error::io("write", name, source)),
         };
         bytes = bytes.get(written..).unwrap_or_default();

@@ -97,6 +97,11 @@ impl IdTable {
         Ok(IdTable { file, pages, fences, filter, entries })
     }
 
+    /// What a manifest states about this file.
+    pub(crate) fn facts(&self) -> FileFacts {
+        self.file.container().facts()
+    }
+
     /// Number of entries, at least one.
     pub(crate) fn len(&self) -> u64 {
         self.entries.entries()

@@ -64,6 +64,10 @@ impl MappedFile {
         Ok(Arc::new(MappedFile { mapping, container, kind, file_id: id.to_u128(), collection }))
     }
 
+    pub(super) fn id(&self) -> FileId {
+        FileId::from_u128(self.file_id)
+    }
+
     pub(super) fn container(&self) -> &Container {
         &self.container
     }

@@ -95,6 +95,16 @@ impl RowFile {
         self.rows
     }
 
+    /// What a manifest states about this file.
+    pub(crate) fn facts(&self) -> FileFacts {
+        self.file.container().facts()
+    }
+
+    /// The file's id.
+    pub(crate) fn id_of_file(&self) -> FileId {
+        self.file.id()
+    }
+
     /// The file's name, for messages.
     pub(crate) fn name(&self) -> &str {
         self.file.container().name()

@@ -22,5 +22,6 @@ pub(crate) struct RowInput<'a> {
 /// Rows in ascending order of their numbers. Read twice, front to back; both times it must give the same.
 pub(crate) trait RowSource {
     fn len(&self) -> usize;
-    fn get(&self, i: usize) -> Result<RowInput<'_>>;
+    /// Hands row `i` to `take`.
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()>;
 }

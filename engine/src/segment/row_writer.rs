@@ -81,10 +81,12 @@ impl Plan {
         };
         let mut cutter = PageCutter::new();
         for i in 0..rows.len() {
-            let row = rows.get(i)?;
-            plan.check(layout, &row, i == 0)?;
-            plan.add(&row, i == 0);
-            plan.add_page(cutter.push(row.row));
+            rows.visit(i, &mut |row| {
+                plan.check(layout, &row, i == 0)?;
+                plan.add(&row, i == 0);
+                plan.add_page(cutter.push(row.row));
+                Ok(())
+            })?;
         }
         plan.add_page(cutter.finish());
         Ok(plan)
@@ -139,7 +141,7 @@ fn write(
     let mut columns = Columns::place(&mut file, layout, plan)?;
     file.extend()?;
     for i in 0..rows.len() {
-        columns.push(&rows.get(i)?)?;
+        rows.visit(i, &mut |row| columns.push(&row))?;
     }
     columns.finish(&mut file)?;
     file.finish(&FooterFacts {
@@ -252,6 +254,7 @@ impl Columns {
 
 fn write_table(file: &mut FileWriter, table: &[BlockEntry]) -> Result<()> {
     let mut units = Units::place(file, SectionKind::ROW_PAYLOAD_TABLE, size_of::<BlockEntry>(), table.len() as u64)?;
+    file.extend()?;
     table.iter().try_for_each(|entry| units.push(entry.as_bytes()))?;
     units.finish()
 }

@@ -108,6 +108,7 @@ fn write_units(
     bytes: impl Iterator<Item = u8>,
 ) -> Result<()> {
     let mut section = file.units(kind, width, entries)?;
+    file.extend()?;
     let mut units = UnitEncoder::fixed(file.file_seed(), section.offset(), width);
     for byte in bytes {
         units.push(&[byte], section.buffer());

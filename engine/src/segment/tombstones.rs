@@ -84,7 +84,7 @@ impl TombstoneFile {
     }
 
     /// The rows died after the first of these sequence numbers and up to the second.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn interval(&self) -> (u64, u64) {
         let footer = self.file.container().footer();
         (footer.min_seq, footer.max_seq)

@@ -23,15 +23,23 @@ pub(super) fn take(file: File) -> io::Result<LockOutcome> {
     }
     // The number is for messages only: a full disk must not keep a writer out.
     let _ = write_pid(&file);
-    Ok(LockOutcome::Held(Box::new(FileLock { _file: file })))
+    Ok(LockOutcome::Held(Box::new(FileLock { file })))
 }
 
-/// The lock lives as long as the descriptor.
+/// The lock lives as long as this.
 struct FileLock {
-    _file: File,
+    file: File,
 }
 
 impl LockGuard for FileLock {}
+
+impl Drop for FileLock {
+    /// Closing alone would not do: a child process that another thread is just starting holds a copy of the descriptor
+    /// until it runs its program, and with it the lock.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
+}
 
 fn write_pid(file: &File) -> io::Result<()> {
     // A second hard link means that the bytes are also somebody else's file: leave them alone.

@@ -47,12 +47,15 @@ pub struct Replay {
     pub next_seq: u64,
     /// Checksum of the last whole record, or of the header.
     pub last_crc: u32,
+    /// The last whole record is a seal.
+    pub sealed: bool,
 }
 
 impl Replay {
-    /// Whether there is nothing but the header.
-    pub fn is_empty(&self) -> bool {
-        self.bytes == 0 && self.dropped == 0
+    /// Whether the collection was closed with this as its only log: a seal, no batch, nothing else. A log with nothing in it
+    /// proves less: neither that the manifest that names it is durable nor that a failed append was cut off for good.
+    pub fn is_closed(&self) -> bool {
+        self.sealed && self.batches == 0 && self.dropped == 0
     }
 }
 
@@ -89,12 +92,15 @@ pub fn replay_chain(
     Ok(chain)
 }
 
-/// The third proof of damage: a log outside the chain that holds records at or past its end.
+/// The third proof of damage: a log outside the chain that holds records at or past its end. It must be younger than the
+/// chain. An older one is what a recovery has replaced: behind its torn tail there may be whole records with numbers that
+/// are given again.
 fn refuse_later_records(storage: &dyn Storage, chain: &[Replay], next_seq: u64) -> Result<()> {
+    let youngest = chain.iter().map(|replay| replay.id.number).max();
     let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
     for entry in entries.iter().filter(|entry| entry.entry == EntryKind::File) {
         let Some(FileName::File(FileKind::Wal, id)) = entry.name else { continue };
-        if chain.iter().any(|replay| replay.id == id) {
+        if Some(id.number) <= youngest {
             continue;
         }
         let mut log = LogReader::open(storage, id)?;
@@ -194,8 +200,15 @@ impl LogReader {
 
     /// Hands out the batches; the log's end, and the log it names as its successor.
     fn replay(&mut self, header: LogHeader, visit: &mut Visit<'_>) -> Result<(Replay, Option<FileId>)> {
-        let mut replay =
-            Replay { id: self.id, batches: 0, bytes: 0, dropped: 0, next_seq: header.first_seq.get(), last_crc: 0 };
+        let mut replay = Replay {
+            id: self.id,
+            batches: 0,
+            bytes: 0,
+            dropped: 0,
+            next_seq: header.first_seq.get(),
+            last_crc: 0,
+            sealed: false,
+        };
         let id = self.id;
         let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
         while named.is_none()
@@ -215,6 +228,7 @@ impl LogReader {
                 RecordKind::Seal => {}
                 RecordKind::Roll => named = FileId::read(payload),
             }
+            replay.sealed = record.kind == RecordKind::Seal;
             (at, last_crc) = (record.end, crc.get());
         }
         replay.last_crc = last_crc;

@@ -139,7 +139,6 @@ impl WalWriter {
     }
 
     /// Bytes up to the end of the last record.
-    #[expect(clippy::len_without_is_empty, reason = "a log always has its header")]
     pub fn len(&self) -> u64 {
         self.len
     }
@@ -247,7 +246,13 @@ impl WalWriter {
         Ok(())
     }
 
-    /// Appends a record that says how far the log is durable; no sync of its own.
+    /// Whether anything was appended.
+    pub fn holds_records(&self) -> bool {
+        self.len > LOG_HEADER_BYTES
+    }
+
+    /// Appends a record that says how far the log is durable; no sync of its own. As the only record it says that the
+    /// manifest that begins with this log is durable and nothing follows: the collection was closed.
     ///
     /// # Errors
     /// `NoSpace`, `Io`: the log is as before, unless the error is a failed sync.

@@ -1,5 +1,6 @@
 //! The table as safe methods.
 
+use crate::kernel::bytes::ByteOp;
 use crate::kernel::code::extra::{self, ExtraList, record_bytes};
 use crate::kernel::code::product::{
     Codebook, MAX_WORDS, MIN_WORDS, ProductFactors, ProductScratch, ProductTables, ProductTraining,
@@ -108,6 +109,43 @@ impl Kernels {
         }
     }
 
+    /// The sum over the bytes of `query` and the first as many of `row`: exact.
+    ///
+    /// # Panics
+    /// If `row` is shorter than `query`.
+    pub fn one_bytes(&self, op: ByteOp, query: &[u8], row: &[u8]) -> i64 {
+        assert!(row.len() >= query.len(), "row is shorter than the query");
+        // SAFETY: the assertion proves query.len() bytes in `row`; the path is available.
+        unsafe { (self.table.bytes[op.index()])(query.as_ptr(), row.as_ptr(), query.len()) }
+    }
+
+    /// [`one_bytes`](Kernels::one_bytes) of `out.len()` rows: row `i` starts at `rows[i * stride]`.
+    ///
+    /// # Panics
+    /// If the last row reaches past the end of `rows`.
+    pub fn many_bytes(&self, op: ByteOp, query: &[u8], rows: &[u8], stride: usize, out: &mut [i64]) {
+        let Some(last) = out.len().checked_sub(1) else { return };
+        let end = last.checked_mul(stride).and_then(|start| start.checked_add(query.len()));
+        assert!(end.is_some_and(|end| end <= rows.len()), "rows reach past the slice");
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = self.one_bytes(op, query, &rows[i * stride..]);
+        }
+    }
+
+    /// [`one_bytes`](Kernels::one_bytes) of rows here and there: row `i` starts at `base[offsets[i]]`. Coming rows are prefetched.
+    ///
+    /// # Panics
+    /// If `out` is shorter than `offsets`, or a row reaches past the end of `base`.
+    pub fn gather_bytes(&self, op: ByteOp, query: &[u8], base: &[u8], offsets: &[usize], out: &mut [i64]) {
+        assert!(out.len() >= offsets.len(), "fewer results than rows");
+        for (i, (offset, out)) in offsets.iter().zip(out).enumerate() {
+            if let Some(next) = offsets.get(i + EXTRA_AHEAD) {
+                self.prefetch(&base[*next..][..query.len()]);
+            }
+            *out = self.one_bytes(op, query, &base[*offset..]);
+        }
+    }
+
     /// Squared length of a stored row: f64 sums in one fixed order, the same bits on every path (norms are stored).
     pub fn norm_squared(&self, format: RowFormat, row: &[u8]) -> f64 {
         element::norm_squared(format, row)
@@ -166,7 +204,6 @@ impl Kernels {
     ///
     /// # Panics
     /// If the slices of `list` are too short for its count.
-    #[expect(clippy::too_many_arguments, reason = "one call per list; each is needed")]
     pub fn scan(
         &self,
         query: &QueryTables,

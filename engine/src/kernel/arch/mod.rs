@@ -41,8 +41,10 @@ struct DistanceFns {
 
 /// The functions of one instruction set.
 struct Table {
-    /// By [`Op`], then by [`RowFormat`], in the order of their declaration.
+    /// By [`Op`], then by row format, in the order of their declaration.
     distances: [[DistanceFns; 3]; 2],
+    /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
+    bytes: [ByteFn; 5],
     /// Rotates a vector of the rotation's length in place.
     rotate: unsafe fn(&Rotation, &mut [f32]),
     /// Coding, vector, centroid, offset, scratch, result: slices of equal length, a multiple of 64.
@@ -69,6 +71,8 @@ struct Table {
     extra: [ExtraFn; 8],
 }
 
+/// See [`Table::bytes`].
+type ByteFn = unsafe fn(*const u8, *const u8, usize) -> i64;
 /// See [`Table::encode`].
 type EncodeFn = unsafe fn(&Coding, &[f32], &[f32], f32, &mut [f32], &mut Coded);
 /// See [`Table::encode_product`].

@@ -41,7 +41,8 @@ fn few_dead_rows_take_two_bytes_each() {
     let rows: Vec<u64> = (0..100_000).map(|i| i * 41).collect();
     let file = file(&rows);
     let bytes = file.bytes();
-    assert!(bytes < 220_000, "{bytes} bytes");
+    // And the page directory, with the gap in front of a section that is aligned to 64 KiB.
+    assert!(bytes < 220_000 + 65_536, "{bytes} bytes");
 }
 
 #[test]

@@ -172,11 +172,11 @@ impl RowSource for FailsLater {
     fn len(&self) -> usize {
         self.0.len()
     }
-    fn get(&self, i: usize) -> Result<RowInput<'_>> {
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         self.1.set(self.1.get() + 1);
         match self.1.get() > self.len() + 5 {
             true => Err(crate::Error::new(ErrorKind::Cancelled, "stopped")),
-            false => self.0.get(i),
+            false => self.0.visit(i, take),
         }
     }
 }

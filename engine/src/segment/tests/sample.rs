@@ -45,9 +45,9 @@ impl RowSource for Rows {
         self.rows.len()
     }
 
-    fn get(&self, i: usize) -> Result<RowInput<'_>> {
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         let row = &self.rows[i];
-        Ok(RowInput {
+        take(RowInput {
             row: row.row,
             seq: row.seq,
             id: row.id.as_ref(),

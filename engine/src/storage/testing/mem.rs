@@ -12,7 +12,7 @@ use super::crash::{CrashOptions, CrashSet};
 use super::disk::{Disk, Inode, InodeNo, SECTOR_BYTES};
 use super::mem_file::MemFile;
 use crate::planted::{self, Bug};
-use crate::storage::{DirEntry, EntryKind, FileName, LockGuard, LockOutcome, Storage, StorageFile};
+use crate::storage::{DirEntry, EntryKind, FileKind, FileName, LockGuard, LockOutcome, Storage, StorageFile};
 
 /// What an endless disk says when asked for its room.
 const ENDLESS_BYTES: u64 = 1 << 40;
@@ -327,7 +327,7 @@ impl Storage for MemDir {
             }
             number
         };
-        self.open_file(number, name, writes_old_logs())
+        self.open_file(number, name, name.kind() == Some(FileKind::Wal) && writes_old_logs())
     }
 
     fn publish(&self, from: FileName, to: FileName) -> io::Result<()> {

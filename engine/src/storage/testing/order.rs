@@ -13,9 +13,10 @@ use crate::storage::{FileKind, FileName};
 pub enum Rule {
     /// A file is published only after a successful sync that follows its last write.
     PublishUnsynced,
-    /// Nothing but a temporary file is removed between a publication and a successful directory sync.
+    /// Between a publication and a successful directory sync nothing is removed but temporary files and files that were
+    /// created after it.
     RemoveBeforeDirSync,
-    /// A file, or the directory, is not synced again after a failed sync.
+    /// A file, or the directory, is not synced again after a failed sync. Who takes the lock anew may sync the directory.
     SyncAfterFailure,
     /// A sealed or published file is not written.
     WriteToFinished,
@@ -55,6 +56,8 @@ struct FileState {
     mapped: bool,
     name_durable: bool,
     temporary: bool,
+    /// Created after the last publication was tried: nothing published can need it.
+    unneeded: bool,
     /// Known for files created while we watched.
     len: Option<u64>,
 }
@@ -66,6 +69,10 @@ pub(super) struct OrderRules {
     names: HashMap<FileName, FileNo>,
     next_file: FileNo,
     publish_pending: bool,
+    /// Targets of publications that failed and may have happened.
+    doubtful: Vec<FileName>,
+    /// The same of a writer before this one: they have happened if the name is found.
+    inherited: Vec<FileName>,
     dir_sync_failed: bool,
     check_names: bool,
     observed: u64,
@@ -94,6 +101,10 @@ impl OrderRules {
             Op::Publish => self.published(call, ok),
             Op::Remove => self.removed(call, ok),
             Op::SyncDir => self.dir_synced(call, ok),
+            Op::Lock if ok => {
+                self.dir_sync_failed = false;
+                self.inherited.append(&mut self.doubtful);
+            }
             _ => {}
         }
         self.observed += 1;
@@ -149,10 +160,12 @@ impl OrderRules {
     fn created(&mut self, call: Call) {
         let Some(name) = call.name else { return };
         let temporary = name.kind() == Some(FileKind::Temp);
-        self.add(name, FileState { dirty: true, len: Some(0), temporary, ..FileState::default() });
+        let state = FileState { dirty: true, len: Some(0), temporary, unneeded: true, ..FileState::default() };
+        self.add(name, state);
     }
 
     fn opened(&mut self, call: Call) {
+        self.publish_pending |= call.name.is_some_and(|name| self.inherited.contains(&name));
         let Some(name) = call.name.filter(|name| !self.names.contains_key(name)) else { return };
         self.add(name, FileState { finished: true, name_durable: true, ..FileState::default() });
     }
@@ -169,20 +182,30 @@ impl OrderRules {
         if self.check_names && to.kind() == Some(FileKind::Manifest) && nameless > 0 {
             self.broken(Rule::NameNotDurable, call);
         }
-        // A failed publication may have happened.
-        self.publish_pending = true;
+        self.files.values_mut().for_each(|state| state.unneeded = false);
+        match ok {
+            true => self.publish_pending = true,
+            false => self.doubtful.push(to),
+        }
         if let (true, Some(file), Some(state)) = (ok, file, state) {
             self.names.remove(&from);
             self.names.insert(to, file);
-            self.files.insert(file, FileState { finished: true, name_durable: false, temporary: false, ..state });
+            let published =
+                FileState { finished: true, name_durable: false, temporary: false, unneeded: false, ..state };
+            self.files.insert(file, published);
         }
+    }
+
+    fn is_unneeded(&self, name: FileName) -> bool {
+        let state = self.names.get(&name).and_then(|file| self.files.get(file));
+        name.kind() == Some(FileKind::Temp) || state.is_some_and(|state| state.unneeded)
     }
 
     fn removed(&mut self, call: Call, ok: bool) {
         let Some(name) = call.name else { return };
         if name == FileName::Lock {
             self.broken(Rule::LockRemoved, call);
-        } else if self.publish_pending && name.kind() != Some(FileKind::Temp) {
+        } else if (self.publish_pending || !self.doubtful.is_empty()) && !self.is_unneeded(name) {
             self.broken(Rule::RemoveBeforeDirSync, call);
         }
         if ok && let Some(file) = self.names.remove(&name) {
@@ -197,6 +220,8 @@ impl OrderRules {
         }
         if ok {
             self.publish_pending = false;
+            self.doubtful.clear();
+            self.inherited.clear();
             self.files.values_mut().for_each(|state| state.name_durable = true);
         } else {
             self.dir_sync_failed = true;

@@ -1,5 +1,6 @@
 //! AVX2 with FMA and F16C.
 
+mod bytes;
 mod code;
 mod distance;
 mod lanes;
@@ -9,6 +10,7 @@ use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,

@@ -1,5 +1,6 @@
 //! NEON: 128-bit vectors of 64-bit Arm.
 
+mod bytes;
 mod code;
 mod distance;
 
@@ -8,6 +9,7 @@ use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,

@@ -1,5 +1,6 @@
 //! Plain Rust: the oracle, and the path of machines without vector instructions we know.
 
+mod bytes;
 mod code;
 mod distance;
 
@@ -9,6 +10,7 @@ use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
+    bytes: bytes::BYTES,
     rotate,
     encode,
     prepare,

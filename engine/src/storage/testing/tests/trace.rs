@@ -105,6 +105,29 @@ fn syncing_again_after_a_failure_is_noticed_for_files_and_the_directory() {
 }
 
 #[test]
+fn the_next_writer_may_sync_the_directory_and_believes_a_failed_publication_if_it_sees_it() {
+    for (fault, expected) in [(Fault::Io, vec![]), (Fault::IoAfter, vec![Rule::RemoveBeforeDirSync])] {
+        let mem = MemDir::new(1);
+        let dir = TraceDir::new(FaultDir::with_disk(mem.clone(), &mem));
+        for name in [row(1), row(2), temp(1)] {
+            durable(&dir, name);
+        }
+        dir.inner().arm(FaultPlan::new(fault, 0, Repeat::Once).on(&[Op::Publish]));
+        dir.publish(temp(1), FileName::Manifest(1)).unwrap_err();
+        drop(dir.lock().unwrap());
+        let _ = dir.open(FileName::Manifest(1));
+        dir.remove(row(1)).unwrap();
+        assert_eq!(rules(&dir), expected);
+        dir.inner().arm(FaultPlan::new(Fault::Io, 0, Repeat::Once));
+        dir.sync_dir().unwrap_err();
+        drop(dir.lock().unwrap());
+        dir.sync_dir().unwrap();
+        dir.remove(row(2)).unwrap();
+        assert_eq!(rules(&dir), expected);
+    }
+}
+
+#[test]
 fn writing_to_finished_files_is_noticed_even_when_it_is_refused() {
     let dir = traced();
     let sealed = durable(&dir, row(1));

@@ -1,0 +1,327 @@
+//! Compaction: choosing what to merge, installing what a merge made.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::build::all_dead;
+use super::flush::{mark_killed, older_manifests, publish, remove_all};
+use super::shared::{Shared, count};
+use crate::compaction::{Control, FileState, Merged, Policy, choose, choose_full, merge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{FileEntry, Manifest};
+use crate::options::Compaction;
+use crate::segment::write_tombstones;
+use crate::snapshot::{LiveRows, Version, View};
+use crate::storage::{FileId, FileKind, FileName};
+
+/// How much to compact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compact {
+    /// What the automatic rules ask for, if anything.
+    #[default]
+    Auto,
+    /// Everything: as few files as can be, no dead rows.
+    Full,
+}
+
+/// What a compaction did, or would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CompactReport {
+    /// Merges.
+    pub merges: u64,
+    /// Row files read.
+    pub files_read: u64,
+    /// Live rows written again.
+    pub rows: u64,
+    /// Dead rows dropped.
+    pub dropped: u64,
+    /// Bytes of files read.
+    pub bytes_read: u64,
+    /// Bytes of files written.
+    pub bytes_written: u64,
+}
+
+/// Largest row file that a merge makes, and its rows: a merge holds 24 bytes of memory for each.
+const MOST_BYTES: u64 = 4 << 30;
+const MOST_ROWS: u64 = 4 << 20;
+/// Room that a merge leaves on the disk for the writer: two deltas and their logs.
+const KEEP_FREE_DELTAS: u64 = 4;
+
+impl Shared {
+    fn policy(&self) -> Policy {
+        let (dead_ratio, fanout) = match self.options.compaction {
+            Compaction::Auto { dead_ratio, fanout } => (dead_ratio, fanout),
+            Compaction::Manual => match Compaction::default() {
+                Compaction::Auto { dead_ratio, fanout } => (dead_ratio, fanout),
+                Compaction::Manual => (0.2, 8),
+            },
+        };
+        Policy { fanout, dead_ratio, most_bytes: MOST_BYTES, most_rows: MOST_ROWS }
+    }
+
+    fn next_merge(&self, version: &Version, what: Compact) -> Option<Range<usize>> {
+        let states = states(version);
+        match what {
+            Compact::Auto => choose(&states, &self.policy()),
+            Compact::Full => choose_full(&states, &self.policy()),
+        }
+    }
+
+    /// What `compact` would do.
+    pub(super) fn plan(&self, what: Compact) -> CompactReport {
+        let view = self.view.load_full();
+        let mut files = states(&view.version);
+        let mut report = CompactReport::default();
+        loop {
+            let next = match what {
+                Compact::Auto => choose(&files, &self.policy()),
+                Compact::Full => choose_full(&files, &self.policy()),
+            };
+            let Some(range) = next else { return report };
+            let group: Vec<FileState> = files.get(range.clone()).unwrap_or_default().to_vec();
+            let merged = FileState {
+                rows: group.iter().map(|file| file.rows - file.dead).sum(),
+                dead: 0,
+                bytes: group.iter().map(|file| file.bytes).sum(),
+            };
+            report.merges += 1;
+            report.files_read += group.len() as u64;
+            report.rows += merged.rows;
+            report.dropped += group.iter().map(|file| file.dead).sum::<u64>();
+            report.bytes_read += merged.bytes;
+            report.bytes_written += merged.bytes;
+            files.splice(range, (merged.rows > 0).then_some(merged));
+        }
+    }
+
+    /// Merges until nothing is left to merge.
+    pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
+        let mut report = CompactReport::default();
+        let _one_at_a_time = self.compacting.lock();
+        loop {
+            self.check_writable()?;
+            control.check()?;
+            let version = self.view.load().version.clone();
+            let Some(range) = self.next_merge(&version, what) else { return Ok(report) };
+            self.merge_one(&version, range, control, &mut report)?;
+        }
+    }
+
+    /// One merge:
+    ///
+    /// 1. See that the disk will hold the result.
+    /// 2. Write the row file and the id table; each is synced and read back. Nothing is locked; commits, flushes and
+    ///    searches go on. A crash: orphans.
+    /// 3. With flushes held off: take over what died meanwhile, publish the next manifest. A crash in it: the old or the new
+    ///    manifest counts, and both tell the same rows.
+    /// 4. Install: swap the view under the commit lock.
+    /// 5. Remove the inputs. A crash: orphans.
+    fn merge_one(
+        &self,
+        pinned: &Version,
+        range: Range<usize>,
+        control: &Control,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        let inputs = pinned.rows.get(range).unwrap_or_default();
+        let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
+        self.refuse_without_room(bytes)?;
+        let ids = (self.collection, pinned.manifest.own_origin());
+        let merged = merge(&*self.storage, &self.schema, ids, inputs, &|| self.new_file_id(), control)?;
+        let made = merged.names();
+        let written = merged.bytes;
+        let rows = merged.rows.as_ref().map_or(0, |(entry, _)| entry.facts.rows);
+        if let Err(error) = self.install_merge(inputs, merged) {
+            if !error.is_sync_failure() {
+                remove_all(&*self.storage, &made);
+            }
+            return Err(self.judge(error));
+        }
+        count(&self.counters.merges, 1);
+        count(&self.counters.merge_bytes, written);
+        report.merges += 1;
+        report.files_read += inputs.len() as u64;
+        report.rows += rows;
+        report.dropped += inputs.iter().map(LiveRows::dead_count).sum::<u64>();
+        report.bytes_read += bytes;
+        report.bytes_written += written;
+        Ok(())
+    }
+
+    fn refuse_without_room(&self, bytes: u64) -> Result<()> {
+        let free =
+            self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
+        let keep = self.options.flush_bytes.saturating_mul(KEEP_FREE_DELTAS);
+        if free >= bytes.saturating_add(keep) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::NoSpace,
+            format!(
+                "the merge needs up to {bytes} bytes and leaves {keep} for writes; {free} are free; nothing was written"
+            ),
+        ))
+    }
+
+    /// Steps 3 to 5.
+    fn install_merge(&self, inputs: &[LiveRows], merged: Merged) -> Result<()> {
+        let _no_flush = self.flushing.lock();
+        let current = self.view.load().version.clone();
+        let gone: Vec<FileId> = inputs.iter().map(|rows| rows.file.id_of_file()).collect();
+        let bounds = bounds(inputs);
+        let died = died_since(inputs, &current, &gone)?;
+        let (new_rows, new_ids) = (merged.rows, merged.ids);
+        let new_live = match &new_rows {
+            Some((_, live)) if died.is_empty() => Some(live.clone()),
+            Some((_, live)) => Some(live.with_dead(&died)?),
+            None => None,
+        };
+        let inside = |facts: &crate::format::facts::FileFacts| {
+            bounds.contains(&facts.first_row) && bounds.contains(&facts.last_row)
+        };
+        let mut manifest = current.manifest.successor();
+        manifest.epoch = self.epoch;
+        let mut dropped = Vec::new();
+        replace(
+            &mut manifest.row_files,
+            |e| gone.contains(&e.id),
+            new_rows.map(|(e, _)| e),
+            FileKind::Row,
+            &mut dropped,
+        );
+        let new_table = new_ids.as_ref().map(|(entry, _)| *entry);
+        replace(&mut manifest.id_tables, |e| inside(&e.facts), new_table, FileKind::IdTable, &mut dropped);
+        let mut rows: Vec<LiveRows> =
+            current.rows.iter().filter(|rows| !gone.contains(&rows.file.id_of_file())).cloned().collect();
+        let at = rows.partition_point(|rows| rows.file.last_row() < bounds.start);
+        rows.splice(at..at, new_live.clone());
+        let mut id_tables: Vec<_> = current.id_tables.iter().filter(|table| !inside(&table.facts())).cloned().collect();
+        let at = id_tables.partition_point(|table| table.facts().first_row >= bounds.end);
+        id_tables.splice(at..at, new_ids.map(|(_, table)| table));
+        let made = self.shrink_tombstones(&mut manifest, &rows, &mut dropped)?;
+        manifest.next_file_number = self.next_file_number() + 1;
+        if let Err(error) = publish(&*self.storage, &manifest, self.new_file_id()) {
+            if !error.is_sync_failure() {
+                remove_all(&*self.storage, &made);
+            }
+            return Err(error);
+        }
+        dropped.extend(older_manifests(manifest.generation));
+        let version = |install| Version { install, manifest: Arc::new(manifest), rows, id_tables };
+        self.swap_version(version, new_live.as_ref());
+        count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
+        Ok(())
+    }
+
+    /// Step 4, for the view's files only: what is in memory stays.
+    fn swap_version(&self, version: impl FnOnce(u64) -> Version, new_rows: Option<&LiveRows>) {
+        let _writer = self.writer.lock();
+        let old = self.view.load_full();
+        if let Some(rows) = new_rows {
+            old.generations().for_each(|generation| mark_killed(rows, generation));
+        }
+        let version = Arc::new(version(old.version.install + 1));
+        self.view.store(Arc::new(View { version, ..(*old).clone() }));
+    }
+
+    /// Drops tombstone files that tell of no row that is still there; writes them anew when most of what they tell is gone.
+    fn shrink_tombstones(
+        &self,
+        manifest: &mut Manifest,
+        rows: &[LiveRows],
+        dropped: &mut Vec<FileName>,
+    ) -> Result<Vec<FileName>> {
+        let told: u64 = manifest.tombstones.iter().map(|entry| entry.facts.rows).sum();
+        let dead = all_dead(rows)?;
+        if told < 4 * dead.len() as u64 || told == 0 {
+            return Ok(Vec::new());
+        }
+        dropped.extend(manifest.tombstones.drain(..).map(|entry| FileName::File(FileKind::Tombstone, entry.id)));
+        if dead.is_empty() {
+            return Ok(Vec::new());
+        }
+        let id = self.new_file_id();
+        let origin = manifest.own_origin();
+        let facts = write_tombstones(&*self.storage, id, self.collection, origin, &dead, 0, manifest.covered_seq)?;
+        manifest.tombstones.push(FileEntry { id, facts });
+        Ok(vec![FileName::File(FileKind::Tombstone, id)])
+    }
+
+    /// After a flush, outside all locks: merge what the rules ask for, or have it merged.
+    pub(super) fn compact_after_flush(&self) {
+        if self.options.compaction == Compaction::Manual {
+            return;
+        }
+        let result = self.compact(Compact::Auto, &self.stop_merges);
+        let mut pending = self.pending.lock();
+        match result {
+            Ok(_) => pending.merge_failed = None,
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            Err(error) => {
+                tracing::warn!(%error, "compaction failed; searches and writes go on, it will be tried again");
+                let before = pending.merge_failed.as_ref().map_or(0, |(times, _)| *times);
+                pending.merge_failed = Some((before.saturating_add(1), error));
+            }
+        }
+    }
+}
+
+fn states(version: &Version) -> Vec<FileState> {
+    let state = |rows: &LiveRows| FileState {
+        rows: rows.file.len() as u64,
+        dead: rows.dead_count(),
+        bytes: rows.file.facts().len,
+    };
+    version.rows.iter().map(state).collect()
+}
+
+/// The row numbers that neighbouring files span.
+fn bounds(inputs: &[LiveRows]) -> Range<u64> {
+    let first = inputs.first().map_or(0, |rows| rows.file.first_row());
+    let last = inputs.last().map_or(0, |rows| rows.file.last_row());
+    first..last + 1
+}
+
+/// Rows of the inputs that were live when the merge began and that a flush has since found dead.
+fn died_since(inputs: &[LiveRows], current: &Version, gone: &[FileId]) -> Result<Vec<u64>> {
+    let mut died = Vec::new();
+    for (input, now) in inputs.iter().zip(current.rows.iter().filter(|rows| gone.contains(&rows.file.id_of_file()))) {
+        for ordinal in now.dead_ordinals() {
+            if input.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1 {
+                died.push(now.file.row_number(ordinal)?);
+            }
+        }
+    }
+    Ok(died)
+}
+
+/// Takes entries out of a table and puts one in their place.
+fn replace(
+    table: &mut Vec<FileEntry>,
+    is_old: impl Fn(&FileEntry) -> bool,
+    new: Option<FileEntry>,
+    kind: FileKind,
+    dropped: &mut Vec<FileName>,
+) {
+    let at = table.iter().position(&is_old).unwrap_or(table.len());
+    dropped.extend(table.iter().filter(|entry| is_old(entry)).map(|entry| FileName::File(kind, entry.id)));
+    table.retain(|entry| !is_old(entry));
+    table.splice(at..at, new);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_entry_takes_the_place_of_the_old_ones() {
+        let entry = |number| FileEntry { id: FileId { number, epoch: 0 }, facts: Default::default() };
+        let mut table: Vec<FileEntry> = (1..=5).map(entry).collect();
+        let mut dropped = Vec::new();
+        replace(&mut table, |e| (2..=3).contains(&e.id.number), Some(entry(9)), FileKind::Row, &mut dropped);
+        assert_eq!(table.iter().map(|e| e.id.number).collect::<Vec<_>>(), [1, 9, 4, 5]);
+        assert_eq!(dropped.len(), 2);
+    }
+}

@@ -1,0 +1,14 @@
+//! Fewer files and no dead rows: what to merge, and merging it.
+//!
+//! Rows keep their numbers, so a merge re-encodes nothing, nothing that names a row changes, and deletes that arrive while
+//! it runs need no second look: they are keyed by row. A merge reads a pinned [`Version`](crate::snapshot::Version) and hands back
+//! new files; the collection installs them.
+
+mod control;
+mod merge;
+mod policy;
+
+pub(crate) use control::Control;
+pub use control::Progress;
+pub(crate) use merge::{Merged, merge};
+pub(crate) use policy::{FileState, Policy, choose, choose_full};

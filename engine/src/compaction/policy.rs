@@ -1,0 +1,167 @@
+//! Which files to merge: arithmetic on counts, no files.
+//!
+//! Files are in the order of their rows, oldest first, and only neighbours merge, since a file provides one range of rows.
+//! Two rules, the first that applies wins:
+//!
+//! * **Dead rows**: a file of which `dead_ratio` is dead is rewritten without them. So no more than about that part of the
+//!   space is dead for long.
+//! * **Tiers**: once `fanout` files at the young end are all below a size (a power of `fanout`), they become one. So a row is
+//!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows.
+
+use std::ops::Range;
+
+/// What the policy knows of a row file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FileState {
+    pub(crate) rows: u64,
+    pub(crate) dead: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The numbers of the two rules.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Policy {
+    pub(crate) fanout: u32,
+    pub(crate) dead_ratio: f64,
+    /// Largest output.
+    pub(crate) most_bytes: u64,
+    /// Most rows of an output: a merge holds 24 bytes of memory for each.
+    pub(crate) most_rows: u64,
+}
+
+/// Sizes below this count as the same.
+const SMALLEST_TIER_BYTES: u64 = 64 << 10;
+
+/// The neighbours to merge next, if any rule applies.
+pub(crate) fn choose(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
+    too_dead(files, policy).or_else(|| tier(files, policy))
+}
+
+/// The file with the most dead bytes among those that are dead enough.
+fn too_dead(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
+    let dead_bytes = |file: &FileState| file.bytes / file.rows.max(1) * file.dead;
+    let ripe = files.iter().enumerate().filter(|(_, file)| file.dead as f64 >= policy.dead_ratio * file.rows as f64);
+    let worst = ripe.filter(|(_, file)| file.dead > 0).max_by_key(|(_, file)| dead_bytes(file))?.0;
+    Some(worst..worst + 1)
+}
+
+fn tier(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
+    let class = |file: &FileState| (file.bytes / SMALLEST_TIER_BYTES).max(1).ilog(u64::from(policy.fanout.max(2)));
+    let highest = files.iter().map(class).max()?;
+    (0..=highest).find_map(|limit| {
+        let count = files.iter().rev().take_while(|file| class(file) <= limit).count();
+        let range = fit(files, files.len() - count..files.len(), policy);
+        (count >= policy.fanout.max(2) as usize && range.len() >= 2).then_some(range)
+    })
+}
+
+/// The young end of a range that one output can hold.
+fn fit(files: &[FileState], range: Range<usize>, policy: &Policy) -> Range<usize> {
+    let (mut rows, mut bytes, mut start) = (0u64, 0u64, range.end);
+    for i in range.clone().rev() {
+        let Some(file) = files.get(i) else { break };
+        rows += file.rows - file.dead.min(file.rows);
+        bytes += file.bytes;
+        if rows > policy.most_rows || bytes > policy.most_bytes {
+            break;
+        }
+        start = i;
+    }
+    start..range.end
+}
+
+/// The first group of neighbours that a full compaction still has to merge: as many as one output can hold, unless that is
+/// one file without dead rows.
+pub(crate) fn choose_full(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
+    let mut end = files.len();
+    while end > 0 {
+        let fitting = fit(files, 0..end, policy);
+        let group = fitting.start.min(end - 1)..end;
+        let dead = files.get(group.clone()).is_some_and(|group| group.iter().any(|file| file.dead > 0));
+        if group.len() > 1 || dead {
+            return Some(group);
+        }
+        end = group.start;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
+
+    fn file(kib: u64, dead_percent: u64) -> FileState {
+        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10 }
+    }
+
+    #[test]
+    fn the_rules_choose_what_they_say() {
+        let cases: [(&str, Vec<FileState>, Option<Range<usize>>); 8] = [
+            ("nothing there", vec![], None),
+            ("one clean file", vec![file(1000, 0)], None),
+            ("three small ones wait", vec![file(1000, 0), file(10, 0), file(10, 0), file(10, 0)], None),
+            (
+                "four small ones merge",
+                vec![file(9000, 0), file(10, 0), file(9, 0), file(8, 0), file(10, 0)],
+                Some(1..5),
+            ),
+            ("a fifth is dead", vec![file(1000, 20), file(10, 0)], Some(0..1)),
+            ("nearly a fifth is dead", vec![file(1000, 19)], None),
+            ("the one with most to gain", vec![file(100, 50), file(1000, 25), file(10, 90)], Some(1..2)),
+            (
+                "a larger tier takes the smaller with it",
+                vec![file(9000, 0), file(300, 0), file(300, 0), file(10, 0), file(300, 0)],
+                Some(1..5),
+            ),
+        ];
+        for (name, files, want) in cases {
+            assert_eq!(choose(&files, &POLICY), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_output_never_passes_its_limit() {
+        let files = vec![file(60 << 10, 0), file(60 << 10, 0), file(30 << 10, 0), file(30 << 10, 0), file(30 << 10, 0)];
+        assert_eq!(choose(&files, &POLICY), Some(2..5));
+        let small = Policy { most_rows: 500, ..POLICY };
+        assert_eq!(choose(&[file(20, 0), file(20, 0), file(20, 0), file(20, 0)], &small), Some(2..4));
+    }
+
+    #[test]
+    fn a_full_compaction_ends_with_nothing_to_do() {
+        let mut files: Vec<FileState> = (0..30).map(|i| file(1 + i * 1000, i % 7)).collect();
+        let mut steps = 0;
+        while let Some(range) = choose_full(&files, &POLICY) {
+            let group = &files[range.clone()];
+            let merged = FileState {
+                rows: group.iter().map(|f| f.rows - f.dead).sum(),
+                dead: 0,
+                bytes: group.iter().map(|f| f.bytes / f.rows.max(1) * (f.rows - f.dead)).sum(),
+            };
+            files.splice(range, [merged]);
+            steps += 1;
+            assert!(steps < 100, "it goes on for ever");
+        }
+        assert!(files.iter().all(|f| f.dead == 0));
+    }
+
+    #[test]
+    fn steady_small_writes_keep_the_number_of_files_small() {
+        let mut files: Vec<FileState> = Vec::new();
+        let mut rewritten = 0;
+        for _ in 0..2_000 {
+            files.push(file(64, 0));
+            while let Some(range) = choose(&files, &POLICY) {
+                let rows = files[range.clone()].iter().map(|f| f.rows).sum();
+                let bytes = files[range.clone()].iter().map(|f| f.bytes).sum();
+                files.splice(range, [FileState { rows, dead: 0, bytes }]);
+                rewritten += bytes;
+            }
+        }
+        assert!(files.len() < 24, "{} files", files.len());
+        let amplification = rewritten as f64 / f64::from(2_000 * (64 << 10));
+        assert!(amplification < 6.0, "each byte was rewritten {amplification:.1} times");
+    }
+}

@@ -1,0 +1,220 @@
+//! Everything that can be asked of a directory, and what must hold of the answers, whatever its files are.
+
+use std::sync::Arc;
+
+use stratavec::storage::testing::MemDir;
+use stratavec::{Collection, Error, ErrorKind, Filter, Hits, Id, Include, Item, Snapshot, Verify, VerifyReport};
+
+use crate::fixture::options;
+
+/// An answer, as a number that tells it from others; or the kind of the error.
+pub type Answer = Result<u64, ErrorKind>;
+
+/// A fixed list of searches and look-ups.
+pub struct Questions {
+    searches: Vec<(Vec<f32>, usize, u8)>,
+    ids: Vec<Id>,
+}
+
+/// Searches in a list of questions.
+const SEARCHES: usize = 20;
+/// Look-ups in it.
+const GETS: usize = 30;
+
+impl Questions {
+    /// 20 searches of many shapes and 30 look-ups, for a collection of this dimension.
+    pub fn new(dim: usize, ids: &[Id]) -> Questions {
+        let component = |i: usize, j: usize| ((i * 29 + j * 17) % 53) as f32 / 3.0 - 8.0;
+        let searches = (0..SEARCHES)
+            .map(|i| ((0..dim).map(|j| component(i, j)).collect(), [1, 3, 10, 1000][i % 4], i as u8 % 5))
+            .collect();
+        let step = (ids.len() / GETS).max(1);
+        Questions { searches, ids: ids.iter().step_by(step).take(GETS).cloned().collect() }
+    }
+
+    /// Asks all of them, then for the number of rows and for all rows.
+    pub fn ask(&self, c: &Collection) -> Vec<Answer> {
+        let snapshot = c.snapshot();
+        let mut answers: Vec<Answer> = Vec::with_capacity(SEARCHES + GETS + 2);
+        for (query, k, shape) in &self.searches {
+            answers.push(self.search(&snapshot, query, *k, *shape).map(|hits| sum_hits(&hits)).map_err(kind));
+        }
+        for id in &self.ids {
+            answers.push(snapshot.get(id.as_ref()).map(|item| item.map_or(1, |item| sum_item(&item))).map_err(kind));
+        }
+        answers.push(Ok(snapshot.count()));
+        let mut all = Sum(7);
+        let whole = snapshot.iter().try_for_each(|item| item.map(|item| all.add(sum_item(&item))));
+        answers.push(whole.map(|()| all.0).map_err(kind));
+        answers
+    }
+
+    fn search(&self, snapshot: &Snapshot, query: &[f32], k: usize, shape: u8) -> stratavec::Result<Hits> {
+        let search = snapshot.search(query).k(k);
+        let hits = match shape {
+            0 => search.include(Include::VECTOR | Include::PAYLOAD | Include::ATTRIBUTES).run(),
+            1 => search.filter(Filter::ids(self.ids.iter().take(3).cloned())).run(),
+            2 => search.filter(Filter::by(|id| sum_bytes(format!("{id:?}").as_bytes()) % 3 != 0)).run(),
+            3 => search.filter(!Filter::ids(self.ids.iter().skip(5).cloned())).max_distance(40.0).run(),
+            _ => search.include(Include::PAYLOAD).run(),
+        }?;
+        check_hits(&hits, k);
+        Ok(hits)
+    }
+}
+
+/// What must hold of the result of any search.
+pub fn check_hits(hits: &Hits, k: usize) {
+    assert!(hits.len() <= k, "{} results for k = {k}", hits.len());
+    assert!(hits.iter().all(|hit| !hit.distance.is_nan()), "a distance that is no number");
+    let ordered = hits.windows(2).all(|pair| match pair[0].distance.total_cmp(&pair[1].distance) {
+        std::cmp::Ordering::Less => true,
+        std::cmp::Ordering::Equal => pair[0].id <= pair[1].id,
+        std::cmp::Ordering::Greater => false,
+    });
+    assert!(ordered, "results out of order: {:?}", hits.iter().map(|h| (h.distance, h.id.clone())).collect::<Vec<_>>());
+}
+
+fn kind(error: Error) -> ErrorKind {
+    error.kind()
+}
+
+/// What reading a directory in every way came to.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// `verify` found nothing.
+    pub sound: bool,
+    /// It could be opened.
+    pub opened: bool,
+    /// Reads that were refused.
+    pub refused: usize,
+    /// Reads that were answered.
+    pub answered: usize,
+}
+
+/// Verifies, opens, searches, looks up and reads everything. Whatever the files are, each call returns; errors are about damage or
+/// newer formats; and where `verify` found nothing, no read meets damage.
+///
+/// # Panics
+/// If any of that does not hold.
+pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
+    let mut reading = Reading::default();
+    match Collection::verify_in(dir, Verify::Full) {
+        Ok(report) => {
+            report.findings.iter().for_each(check_kind);
+            reading.sound = report.is_sound();
+        }
+        Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
+    }
+    let c = match Collection::open_in(Arc::new(dir.clone()), options()) {
+        Ok(c) => c,
+        Err(error) => {
+            if error.kind() != ErrorKind::NotFound {
+                check_kind(&error);
+            }
+            return reading;
+        }
+    };
+    reading.opened = true;
+    let questions = Questions::new(c.schema().dim(), ids);
+    for answer in questions.ask(&c) {
+        match answer {
+            Ok(_) => reading.answered += 1,
+            // The ids of the questions may be of the wrong kind for a forged schema.
+            Err(ErrorKind::InvalidArgument) => reading.refused += 1,
+            Err(kind) => {
+                assert!(is_damage(kind), "a read failed with {kind:?}");
+                assert!(!reading.sound, "verify found nothing, but a read says {kind:?}");
+                reading.refused += 1;
+            }
+        }
+    }
+    let _ = c.stats();
+    reading
+}
+
+/// `verify` of a directory, whose errors are about damage.
+///
+/// # Panics
+/// If they are not.
+pub fn verify(dir: &MemDir) -> Option<VerifyReport> {
+    match Collection::verify_in(dir, Verify::Full) {
+        Ok(report) => {
+            report.findings.iter().for_each(check_kind);
+            Some(report)
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+            None
+        }
+    }
+}
+
+fn is_damage(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Corrupt | ErrorKind::UnsupportedVersion)
+}
+
+fn check_kind(error: &Error) {
+    assert!(is_damage(error.kind()), "an error about something else than damage: {error:?}");
+}
+
+/// A running sum in which order and content count.
+#[derive(Clone, Copy)]
+struct Sum(u64);
+
+impl Sum {
+    fn add(&mut self, word: u64) {
+        self.0 = (self.0.rotate_left(23) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        self.0 ^= self.0 >> 29;
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.add(bytes.len() as u64);
+        for part in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            self.add(u64::from_le_bytes(word));
+        }
+    }
+
+    fn id(&mut self, id: &Id) {
+        match id {
+            Id::U64(number) => self.add(*number),
+            Id::Bytes(bytes) => self.bytes(bytes),
+        }
+    }
+
+    fn vector(&mut self, vector: &[f32]) {
+        vector.iter().for_each(|x| self.add(x.to_bits().into()));
+    }
+}
+
+fn sum_bytes(bytes: &[u8]) -> u64 {
+    let mut sum = Sum(1);
+    sum.bytes(bytes);
+    sum.0
+}
+
+fn sum_hits(hits: &Hits) -> u64 {
+    let mut sum = Sum(hits.len() as u64);
+    for hit in hits.iter() {
+        sum.id(&hit.id);
+        sum.add(hit.distance.to_bits().into());
+        sum.vector(hit.vector.as_deref().unwrap_or_default());
+        sum.bytes(hit.payload.as_deref().unwrap_or_default());
+        if let Some(attributes) = &hit.attributes {
+            sum.bytes(format!("{attributes:?}").as_bytes());
+        }
+    }
+    sum.0
+}
+
+/// A number that tells rows apart by everything that is stored of them.
+pub fn sum_item(item: &Item) -> u64 {
+    let mut sum = Sum(item.seq);
+    sum.id(&item.id);
+    sum.vector(&item.vector);
+    sum.bytes(item.payload.as_deref().unwrap_or_default());
+    sum.bytes(format!("{:?}", item.attributes).as_bytes());
+    sum.0
+}

@@ -1,0 +1,320 @@
+//! The forger's tool: makes every checksum of a directory right again, whatever its files say.
+//!
+//! Written from `format-spec/` alone, with no help of the engine's own code for checksums, so that it also proves that the pages say
+//! enough.
+
+use std::collections::BTreeMap;
+
+use stratavec::storage::testing::MemDir;
+use stratavec::storage::{FileId, FileKind, FileName};
+
+/// The files of a collection, without its lock.
+pub type Files = BTreeMap<FileName, Vec<u8>>;
+
+/// Bytes of the header of an immutable file, and of an entry of its directory.
+pub const CONTAINER_HEADER: usize = 64;
+/// Bytes of an entry of the section directory.
+pub const SECTION_ENTRY: usize = 64;
+/// Bytes of the footer of an immutable file.
+pub const FOOTER: usize = 160;
+/// Bytes of a whole unit.
+pub const UNIT: usize = 4096;
+/// Bytes of the header of a log.
+pub const LOG_HEADER: usize = 128;
+/// Bytes of the header of a record.
+pub const RECORD_HEADER: usize = 32;
+/// Bytes of the head of a manifest.
+pub const MANIFEST_HEAD: usize = 176;
+/// Bytes of an entry of a manifest's tables of files.
+pub const FILE_ENTRY: usize = 80;
+
+/// The files of a directory.
+pub fn files_of(dir: &MemDir) -> Files {
+    let names = dir.names().into_iter().filter(|name| *name != FileName::Lock);
+    names.filter_map(|name| Some((name, dir.file_bytes(name)?))).collect()
+}
+
+/// A directory with these files.
+pub fn dir_of(files: &Files) -> MemDir {
+    let dir = MemDir::new(99);
+    files.iter().for_each(|(name, bytes)| dir.put_raw(*name, bytes.clone()));
+    dir
+}
+
+/// The number at `at`, zero where the bytes end.
+pub fn number(bytes: &[u8], at: usize, size: usize) -> u64 {
+    let mut wide = [0; 8];
+    let there = bytes.get(at..).unwrap_or_default();
+    let there = &there[..size.min(8).min(there.len())];
+    wide[..there.len()].copy_from_slice(there);
+    u64::from_le_bytes(wide)
+}
+
+/// Writes what fits of `patch` at `at`.
+pub fn put(bytes: &mut [u8], at: usize, patch: &[u8]) {
+    if let Some(place) = bytes.get_mut(at..) {
+        let len = patch.len().min(place.len());
+        place[..len].copy_from_slice(&patch[..len]);
+    }
+}
+
+fn mix64(x: u64) -> u64 {
+    let z = x.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ z >> 31
+}
+
+fn file_seed(id: FileId) -> u32 {
+    (mix64(id.number ^ mix64(id.epoch)) >> 32) as u32
+}
+
+/// CRC-32 continued from `start`.
+fn crc32(start: u32, bytes: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new_with_initial(start);
+    hasher.update(bytes);
+    hasher.finalize()
+}
+
+fn unit_seed(seed: u32, offset: u64) -> u32 {
+    seed ^ (offset >> 3) as u32 ^ (offset >> 35) as u32
+}
+
+fn unit_crc(seed: u32, offset: usize, bytes: &[u8]) -> u32 {
+    crc32(unit_seed(seed, offset as u64), bytes)
+}
+
+/// Seals every file, and lets the newest manifest state of each immutable file what the file says of itself.
+pub fn seal_all(files: &mut Files) {
+    let names: Vec<FileName> = files.keys().copied().collect();
+    let newest = names.iter().rev().find(|name| matches!(name, FileName::Manifest(_))).copied();
+    for name in &names {
+        let Some(mut bytes) = files.remove(name) else { continue };
+        seal_file(*name, &mut bytes);
+        if let Some(facts) = facts(&bytes)
+            && let Some(manifest) = newest.and_then(|name| files.get_mut(&name))
+        {
+            state(manifest, name.file_id(), &facts);
+        }
+        files.insert(*name, bytes);
+    }
+    if let Some((name, bytes)) = newest.and_then(|name| files.remove_entry(&name)) {
+        let mut bytes = bytes;
+        seal_file(name, &mut bytes);
+        files.insert(name, bytes);
+    }
+}
+
+/// Makes the checksums of one file right.
+pub fn seal_file(name: FileName, bytes: &mut [u8]) {
+    match name.kind() {
+        Some(FileKind::Manifest) => seal_manifest(bytes, name.file_id()),
+        Some(FileKind::Wal) => seal_log(bytes, name.file_id(), None),
+        Some(FileKind::Row | FileKind::IdTable | FileKind::Tombstone) => seal_container(bytes, name.file_id()),
+        _ => {}
+    }
+}
+
+/// Where the second copy of a manifest of this length begins, if it can be one.
+pub fn second_copy(len: usize) -> Option<usize> {
+    let at = len.div_ceil(2).next_multiple_of(4096);
+    (at < len && (len - at).next_multiple_of(4096) == at).then_some(at)
+}
+
+fn seal_manifest(bytes: &mut [u8], id: FileId) {
+    let copies = [Some(0), second_copy(bytes.len())];
+    for at in copies.into_iter().flatten() {
+        let end = at.saturating_add(number(bytes, at + 12, 4) as usize);
+        if end >= at + 4 && end <= bytes.len() {
+            let crc = unit_crc(file_seed(id), at, &bytes[at..end - 4]);
+            put(bytes, end - 4, &crc.to_le_bytes());
+        }
+    }
+}
+
+/// Makes the chain of a log right: each record's checksum, and the mention of it in the next. The record at `keep` keeps what it says
+/// of the one before it.
+pub fn seal_log(bytes: &mut [u8], id: FileId, keep: Option<usize>) {
+    if bytes.len() < LOG_HEADER {
+        return;
+    }
+    let seed = file_seed(id);
+    let own = FileId { number: number(bytes, 40, 8), epoch: number(bytes, 32, 8) };
+    let mut last = unit_crc(file_seed(own), 0, &bytes[..124]);
+    put(bytes, 124, &last.to_le_bytes());
+    for (at, end) in records(bytes) {
+        if keep != Some(at) {
+            put(bytes, at + 24, &last.to_le_bytes());
+        }
+        last = unit_crc(seed, at, &bytes[at + 4..end]);
+        put(bytes, at, &last.to_le_bytes());
+    }
+}
+
+/// Start and end of each record, as their lengths say.
+pub fn records(bytes: &[u8]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = LOG_HEADER;
+    while at + RECORD_HEADER <= bytes.len() {
+        let end = at + RECORD_HEADER + number(bytes, at + 4, 4) as usize;
+        if end > bytes.len() {
+            break;
+        }
+        found.push((at, end));
+        at = end;
+    }
+    found
+}
+
+/// Appends a record; the log must be sealed afterwards.
+pub fn append_record(bytes: &mut Vec<u8>, kind: u8, seq: u64, synced_to: u64, payload: &[u8]) {
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&(payload.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(&seq.to_le_bytes());
+    bytes.extend_from_slice(&synced_to.to_le_bytes());
+    bytes.extend_from_slice(&[0, 0, 0, 0, kind, 0, 0, 0]);
+    bytes.extend_from_slice(payload);
+}
+
+/// One section, as its directory entry says.
+#[derive(Clone, Copy, Debug)]
+pub struct SectionPlace {
+    /// Where the entry stands.
+    pub entry: usize,
+    /// What it holds.
+    pub kind: u32,
+    /// Where it starts.
+    pub offset: usize,
+    /// Its bytes.
+    pub len: usize,
+    /// Its entries.
+    pub entries: usize,
+    /// Bytes of an entry.
+    pub width: usize,
+    /// Where its checksums are.
+    pub scheme: u32,
+}
+
+/// The sections that lie inside the file.
+pub fn sections(bytes: &[u8]) -> Vec<SectionPlace> {
+    let Some(footer) = bytes.len().checked_sub(FOOTER) else { return Vec::new() };
+    let directory = (number(bytes, footer + 8, 8) as usize).min(footer);
+    let entries = (directory..footer).step_by(SECTION_ENTRY).filter(|at| at + SECTION_ENTRY <= footer);
+    let read = |at: usize| SectionPlace {
+        entry: at,
+        kind: number(bytes, at, 4) as u32,
+        offset: number(bytes, at + 8, 8) as usize,
+        len: number(bytes, at + 16, 8) as usize,
+        entries: number(bytes, at + 24, 8) as usize,
+        width: number(bytes, at + 32, 4) as usize,
+        scheme: number(bytes, at + 36, 4) as u32,
+    };
+    entries.map(read).filter(|s| s.offset.checked_add(s.len).is_some_and(|end| end <= directory)).collect()
+}
+
+fn seal_container(bytes: &mut [u8], id: FileId) {
+    let Some(footer) = bytes.len().checked_sub(FOOTER).filter(|at| *at >= CONTAINER_HEADER) else { return };
+    let seed = file_seed(id);
+    let own = FileId { number: number(bytes, 32, 8), epoch: number(bytes, 24, 8) };
+    let crc = unit_crc(file_seed(own), 0, &bytes[..60]);
+    put(bytes, 60, &crc.to_le_bytes());
+    for section in sections(bytes) {
+        let (start, end) = (section.offset, section.offset + section.len);
+        match section.scheme {
+            1 => seal_pieces(bytes, start..end, section.width.max(8), seed),
+            2 | 3 => seal_pieces(bytes, start..end, UNIT, seed),
+            4 => {
+                let crc = unit_crc(seed, start, &bytes[start..end]);
+                put(bytes, section.entry + 40, &crc.to_le_bytes());
+            }
+            5 => seal_blocks(bytes, start, end, seed),
+            _ => {}
+        }
+    }
+    let directory = number(bytes, footer + 8, 8);
+    let at = (directory as usize).min(footer);
+    let root = crc32(crc32(unit_seed(seed, directory), &bytes[..CONTAINER_HEADER]), &bytes[at..bytes.len() - 4]);
+    let end = bytes.len() - 4;
+    put(bytes, end, &root.to_le_bytes());
+}
+
+/// Pieces whose last four bytes are the checksum of the rest.
+fn seal_pieces(bytes: &mut [u8], range: std::ops::Range<usize>, width: usize, seed: u32) {
+    for at in range.clone().step_by(width) {
+        let end = (at + width).min(range.end);
+        if end >= at + 4 {
+            let crc = unit_crc(seed, at, &bytes[at..end - 4]);
+            put(bytes, end - 4, &crc.to_le_bytes());
+        }
+    }
+}
+
+/// Blocks: a header of 16 bytes with the length of the body at 4 and the checksum at 12; the body, padded to 8.
+fn seal_blocks(bytes: &mut [u8], start: usize, end: usize, seed: u32) {
+    let mut at = start;
+    while at + 16 <= end {
+        let next = (at + 16 + (number(bytes, at + 4, 4) as usize).next_multiple_of(8)).min(end);
+        let crc = crc32(unit_crc(seed, at, &bytes[at..at + 12]), &bytes[at + 16..next]);
+        put(bytes, at + 12, &crc.to_le_bytes());
+        at = next;
+    }
+}
+
+/// What a manifest has to state about a file, from its length and footer: the bytes of an entry behind the id, without `families`.
+pub struct Facts {
+    len: u64,
+    root: [u8; 4],
+    /// rows, first and last row, first and last sequence number.
+    span: [u8; 40],
+}
+
+/// What an immutable file says of itself; `None` for other files.
+pub fn facts(bytes: &[u8]) -> Option<Facts> {
+    let footer = bytes.len().checked_sub(FOOTER)?;
+    if !bytes.starts_with(b"STVSEG") {
+        return None;
+    }
+    let span = bytes.get(footer + 24..footer + 64)?.try_into().ok()?;
+    Some(Facts { len: bytes.len() as u64, root: *bytes.last_chunk()?, span })
+}
+
+/// Writes the facts of a file into both copies of a manifest, wherever its id stands.
+pub fn state(manifest: &mut [u8], id: FileId, facts: &Facts) {
+    for (_, at) in file_entries(manifest) {
+        if number(manifest, at, 8) == id.epoch && number(manifest, at + 8, 8) == id.number {
+            put(manifest, at + 16, &facts.len.to_le_bytes());
+            put(manifest, at + 24, &facts.root);
+            put(manifest, at + 32, &facts.span);
+        }
+    }
+}
+
+/// Table kind and place of each entry of a file, in both copies.
+pub fn file_entries(manifest: &[u8]) -> Vec<(u64, usize)> {
+    let copies = [Some(0), second_copy(manifest.len())];
+    let mut found = Vec::new();
+    for (kind, _, entries) in copies.into_iter().flatten().flat_map(|copy| tables(manifest, copy)) {
+        if (2..=4).contains(&kind) {
+            found.extend(entries.step_by(FILE_ENTRY).map(|at| (kind, at)));
+        }
+    }
+    found
+}
+
+/// Kind, place of the head, and entries of each table of a copy.
+pub fn tables(manifest: &[u8], copy: usize) -> Vec<(u64, usize, std::ops::Range<usize>)> {
+    let end = copy.saturating_add(number(manifest, copy + 12, 4) as usize).min(manifest.len()).saturating_sub(8);
+    let mut at = copy + MANIFEST_HEAD;
+    let mut found = Vec::new();
+    while at + 16 <= end {
+        let (width, count) = (number(manifest, at + 4, 4) as usize, number(manifest, at + 8, 8) as usize);
+        let start = at + 16;
+        let Some(next) = width.checked_mul(count).and_then(|len| start.checked_add(len)).filter(|next| *next <= end)
+        else {
+            break;
+        };
+        found.push((number(manifest, at, 2), at, start..next));
+        at = next;
+    }
+    found
+}

@@ -1,0 +1,77 @@
+//! Every bit of every file, one at a time.
+
+use std::time::Instant;
+
+use stratavec::storage::FileName;
+use stratavec_fuzz_targets::fixture::all;
+
+use crate::subject::{Outcome, Subject, on_both_cores};
+
+#[derive(Clone, Copy, Default, Debug)]
+struct Counts {
+    flips: usize,
+    found: usize,
+    opened: usize,
+    refused: usize,
+    tail: usize,
+    tail_lost: usize,
+}
+
+/// [C14] [C15] Every flipped bit is named by `verify`, but for those of the last group of the last log, which are reported as dropped
+/// bytes; and no search or look-up gives another answer than before: the same, or `Corrupt`.
+#[test]
+fn every_flipped_bit_is_named_and_never_answers_wrongly() {
+    let start = Instant::now();
+    let subjects: Vec<Subject> = all().into_iter().map(Subject::new).collect();
+    let mut cases: Vec<(usize, FileName, u64)> = Vec::new();
+    for (i, subject) in subjects.iter().enumerate() {
+        for (name, bytes) in subject.fixture.files() {
+            cases.extend((0..bytes.len() as u64 * 8).map(|bit| (i, name, bit)));
+        }
+    }
+    // Neighbouring bits cost alike: spread them over the threads.
+    let counts = on_both_cores(cases.len(), |claimed| {
+        let mut counts = Counts::default();
+        for (i, name, bit) in claimed.map(|case| cases[case]) {
+            flip(&subjects[i], name, bit, &mut counts);
+        }
+        counts
+    });
+    let sum = |of: fn(&Counts) -> usize| counts.iter().map(of).sum::<usize>();
+    let (flips, found, tail) = (sum(|c| c.flips), sum(|c| c.found), sum(|c| c.tail));
+    println!(
+        "{flips} bits flipped in {:.0} s: {found} found by verify ({} of them opened, {} reads refused), {tail} dropped tails of the \
+         last group ({} lost batches), 0 silent wrong answers",
+        start.elapsed().as_secs_f64(),
+        sum(|c| c.opened),
+        sum(|c| c.refused),
+        sum(|c| c.tail_lost),
+    );
+    assert!(flips >= 524_288 && found + tail == flips);
+    let group_bits: usize = subjects.iter().map(last_group_bits).sum();
+    assert!(tail <= group_bits, "{tail} dropped tails, {group_bits} bits in last groups");
+}
+
+fn last_group_bits(subject: &Subject) -> usize {
+    (subject.fixture.dir.file_bytes(subject.last_log).map_or(0, |bytes| bytes.len()) - subject.last_group) * 8
+}
+
+fn flip(subject: &Subject, name: FileName, bit: u64, counts: &mut Counts) {
+    let dir = subject.fixture.dir.fork();
+    assert!(dir.flip_bit(name, bit));
+    let in_last_group = name == subject.last_log && bit / 8 >= subject.last_group as u64;
+    let what = || format!("{}, {name}, byte {}, bit {}", subject.fixture.name, bit / 8, bit % 8);
+    counts.flips += 1;
+    match subject.judge(dir, in_last_group, &what) {
+        Outcome::Found { opened, refused } => {
+            counts.found += 1;
+            counts.opened += usize::from(opened);
+            counts.refused += refused;
+        }
+        Outcome::Tail { batches_lost } => {
+            counts.tail += 1;
+            counts.tail_lost += batches_lost;
+        }
+        Outcome::Harmless => panic!("{}: a flipped bit that nobody notices", what()),
+    }
+}
