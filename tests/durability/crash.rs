@@ -82,7 +82,7 @@ fn every_state_after_a_power_loss_is_a_prefix_with_everything_durable() {
 #[test]
 fn a_recovery_stopped_at_any_call_is_done_by_the_next() {
     let started = Instant::now();
-    let plan = Plan { inner_every: 100, again_every: 0, ..Plan::default() };
+    let plan = Plan { inner_every: 40, again_every: 0, ..Plan::default() };
     let tally = explore_all(&plan, |tally| tally.doubles >= 60_000);
     report("R2", &tally, started);
     tally.assert_sound();
