@@ -6,5 +6,6 @@ mod fixtures;
 mod heap;
 mod hostile;
 mod lengths;
+mod memory;
 mod places;
 mod subject;
