@@ -8,4 +8,5 @@ mod hostile;
 mod lengths;
 mod memory;
 mod places;
+mod shifted;
 mod subject;
