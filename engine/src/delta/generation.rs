@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::block::Block;
 use super::kills::Kills;
-use crate::id::IdRef;
+use super::known::{Known, KnownIds};
+use crate::id::{IdKind, IdRef};
 
 /// Blocks of the same size class merge when there are this many of them.
 const FANOUT: usize = 16;
@@ -75,6 +76,18 @@ impl Generation {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.blocks.is_empty() && self.kills.is_empty()
+    }
+
+    /// The newest state of each id it holds. The ids of rows it kills in files are not among them: they are nowhere in it.
+    pub(crate) fn known_ids(&self, kind: IdKind) -> KnownIds {
+        let mut known = KnownIds::new(kind);
+        for block in &self.blocks {
+            for (i, row) in (block.first_row()..block.end_row()).enumerate() {
+                let dead = self.kills.contains(row);
+                known.set(block.id(i), if dead { Known::Dead } else { Known::Live(row) });
+            }
+        }
+        known
     }
 
     /// The block and position of a row of this generation.
