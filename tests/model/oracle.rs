@@ -120,8 +120,7 @@ fn judge(hits: &Hits, model: &Model, space: &Space, question: &Question, query: 
         return Err(format!("{} hits, {sure} to {possible} rows match, k is {}", hits.len(), question.k));
     }
     for hit in hits {
-        let candidate =
-            candidates.get(&hit.id).ok_or_else(|| format!("{:?} is not live or does not match", hit.id))?;
+        let candidate = candidates.get(&hit.id).ok_or_else(|| format!("{:?} is not live or does not match", hit.id))?;
         check_hit(hit, candidate, question.include())?;
         if f64::from(hit.distance) > bound {
             return Err(format!("{:?} at {} is farther than {bound}", hit.id, hit.distance));

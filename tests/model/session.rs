@@ -24,12 +24,7 @@ pub struct Session {
 }
 
 /// Does all operations in a fresh place and checks everything at the end. Returns what a user saw.
-pub fn play(
-    space: Space,
-    settings: Settings,
-    place: Place,
-    operations: &[Operation],
-) -> Result<Vec<String>, String> {
+pub fn play(space: Space, settings: Settings, place: Place, operations: &[Operation]) -> Result<Vec<String>, String> {
     let mut session = Session::new(space, settings, place)?;
     for (at, operation) in operations.iter().enumerate() {
         session.step(operation).map_err(|what| format!("operation {at}, {operation:?}: {what}"))?;
@@ -253,11 +248,7 @@ impl Session {
     }
 
     /// A call that changes no content and makes all of it durable.
-    fn maintain(
-        &mut self,
-        name: &str,
-        call: impl FnOnce(&Collection) -> stratavec::Result<()>,
-    ) -> Result<(), String> {
+    fn maintain(&mut self, name: &str, call: impl FnOnce(&Collection) -> stratavec::Result<()>) -> Result<(), String> {
         call(self.open_collection()).map_err(|error| format!("{name}: {error}"))?;
         match self.open_collection().durable_seq() == self.last_seq {
             true => Ok(()),
