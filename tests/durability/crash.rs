@@ -9,18 +9,13 @@ use stratavec_tests::{WORKLOADS, Workload};
 
 use crate::explore::{Plan, Tally, explore};
 use crate::line::Line;
+use crate::regressions;
 
-/// Failures that were found once. Each line is tried before everything else.
-const REGRESSIONS: &[&str] = &[
-    "R1 workload=os-then-group seed=1 call=14 phase=after mask=48: an old log's records behind its torn tail refused the open",
-    "R1 workload=roll-os seed=1 call=15 phase=after mask=38: the same after a roll",
-];
-
-/// The same run once more with what earlier runs found, or with what `STRATAVEC_REPRODUCE` asks for.
-fn repeat(line: &str) -> Tally {
-    let only = Line::parse(line).unwrap_or_else(|| panic!("not a failure line: {line}"));
+/// Repeats a failure line.
+pub fn repeat(line: &str) -> Result<(), String> {
+    let only = Line::parse(line).ok_or_else(|| format!("not a failure line: {line}"))?;
     let plan = Plan { images: images(only.seed), only: Some(only.clone()), ..Plan::default() };
-    explore(only.workload, only.seed, &plan)
+    explore(only.workload, only.seed, &plan).failures.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// How the images of a seed are enumerated. What a file shows where it was never written changes with the seed.
@@ -71,20 +66,11 @@ fn report(suite: &str, tally: &Tally, started: Instant) {
     );
 }
 
-#[test]
-fn what_failed_once_does_not_fail_again() {
-    for line in REGRESSIONS {
-        repeat(line).assert_sound();
-    }
-    if let Ok(line) = std::env::var("STRATAVEC_REPRODUCE") {
-        repeat(&line).assert_sound();
-    }
-}
-
-/// [C1] [C2] [C3] [C8] [C9] [C11] After a power loss at any call, whatever part of the unsynced bytes and names survived: the
+/// [C1] [C2] [C3] [C8] [C9] [C11] [WAL-4] [WAL-8] After a power loss at any call, whatever part of the unsynced bytes and names survived: the
 /// collection opens, holds the result of a prefix of the batches with everything durable in it, and takes the next batch.
 #[test]
 fn every_state_after_a_power_loss_is_a_prefix_with_everything_durable() {
+    regressions::try_all();
     let started = Instant::now();
     let tally = explore_all(&Plan::default(), |tally| tally.images >= 310_000);
     report("R1", &tally, started);
@@ -92,11 +78,11 @@ fn every_state_after_a_power_loss_is_a_prefix_with_everything_durable() {
     assert!(tally.images >= 300_000, "only {} images", tally.images);
 }
 
-/// [C11] A recovery may be interrupted any number of times: it leaves what an undisturbed one finds.
+/// [C11] [WAL-11] A recovery may be interrupted any number of times: it leaves what an undisturbed one finds.
 #[test]
 fn a_recovery_stopped_at_any_call_is_done_by_the_next() {
     let started = Instant::now();
-    let plan = Plan { inner_every: 40, again_every: 0, ..Plan::default() };
+    let plan = Plan { inner_every: 100, again_every: 0, ..Plan::default() };
     let tally = explore_all(&plan, |tally| tally.doubles >= 60_000);
     report("R2", &tally, started);
     tally.assert_sound();

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use stratavec::storage::testing::MemDir;
+use stratavec::storage::testing::{FaultDir, MemDir};
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{Background, Collection, ErrorKind, IdKind, Metric, OpenOptions, Schema, Verify};
+
+use crate::explore::stall;
 
 type Outcome = Result<(), String>;
 
@@ -48,6 +50,37 @@ pub fn damage_before_durable_records_is_refused() -> Outcome {
         must(damaged.image_hash() == before, "a refused open changed the files")?;
     }
     Ok(())
+}
+
+/// A roll record is damaged, or the log it names is missing: the batches in the next log cannot be reached.
+pub fn a_broken_chain_is_refused() -> Outcome {
+    let disk = MemDir::new(1);
+    let faults = Arc::new(FaultDir::new(disk.clone()));
+    let schema = Schema::new(4, Metric::L2).ids(IdKind::U64);
+    let stalled = options().flush_rows(2);
+    let collection = Collection::create_in(faults.clone(), schema, stalled).expect("create");
+    stall(&faults, true);
+    for id in 0..3u64 {
+        collection.upsert(id, &[id as f32; 4]).expect("commit");
+    }
+    drop(collection);
+    let mut logs: Vec<FileName> = disk.names().into_iter().filter(|n| n.kind() == Some(FileKind::Wal)).collect();
+    logs.sort_by_key(|name| name.file_id().number);
+    let [first, second] = logs[..] else { return Err(format!("there are {} logs", logs.len())) };
+    let end = disk.file_bytes(first).map_or(0, |bytes| bytes.len() as u64);
+    let (damaged, missing) = (disk.fork(), disk.fork());
+    damaged.flip_bit(first, (end - 20) * 8);
+    missing.remove_raw(second);
+    for (what, disk) in [("a damaged roll record", damaged), ("a missing log", missing)] {
+        let before = disk.image_hash();
+        match Collection::open_in(Arc::new(disk.clone()), options()) {
+            Err(error) if error.kind() == ErrorKind::Corrupt => {}
+            other => return Err(format!("{what}: {other:?}")),
+        }
+        must(disk.image_hash() == before, "a refused open changed the files")?;
+    }
+    let found = Collection::open_in(Arc::new(disk), options()).map_err(|error| format!("undamaged: {error:?}"))?;
+    must(found.last_seq() == 3, "the undamaged chain holds three batches")
 }
 
 /// The first copy of the newest manifest is damaged, then the second as well.
@@ -131,10 +164,16 @@ pub fn a_flipped_bit_is_never_served() -> Outcome {
     Ok(())
 }
 
-/// [C14] Damage to a part of the log that was durable is named, and nothing is changed.
+/// [C14] [C15] [WAL-5] Damage to a part of the log that was durable is named, and nothing is changed.
 #[test]
 fn damage_to_the_durable_part_of_a_log_refuses_the_open() {
     damage_before_durable_records_is_refused().unwrap();
+}
+
+/// [C14] [WAL-6] [WAL-7] A log that cannot be reached any more is missed.
+#[test]
+fn a_broken_chain_of_logs_refuses_the_open() {
+    a_broken_chain_is_refused().unwrap();
 }
 
 /// [C14] One damaged copy of the manifest costs nothing; two are named, and no older manifest stands in.

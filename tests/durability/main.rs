@@ -11,3 +11,5 @@ mod line;
 mod ordeal;
 mod order;
 mod planted;
+mod regressions;
+mod snapshots;

@@ -63,6 +63,7 @@ impl Suite {
             FailedSync => first_ordeal(&[Fault::LyingSync]),
             Faults => first_ordeal(&[Fault::ShortWrite, Fault::NoSpace, Fault::Io]),
             Damage => [
+                damage::a_broken_chain_is_refused,
                 damage::damage_before_durable_records_is_refused,
                 damage::a_manifest_survives_in_its_second_copy,
                 damage::blocks_of_another_file_are_refused,

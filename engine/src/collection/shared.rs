@@ -144,7 +144,7 @@ impl Shared {
             writer: Mutex::new(Writer {
                 wal: opened.wal,
                 logs: opened.logs,
-                known: KnownIds::new(opened.schema.id_kind()),
+                known: view.active.known_ids(opened.schema.id_kind()),
                 frozen: VecDeque::new(),
                 last_seq: view.seq,
                 next_row: view.active.end_row(),
