@@ -24,7 +24,6 @@ const LAYERS: [(&str, u32); 19] = [
     ("snapshot", 6),
     ("compaction", 7),
     ("collection", 8),
-    // Test-only doors for fuzz targets; above everything, used by nothing.
     ("fuzzing", 9),
 ];
 
