@@ -1,5 +1,10 @@
 //! Damage and malice: flipped bits, cut and exchanged files, and files that lie with all their checksums right.
 
 mod bits;
+mod corpus;
 mod fixtures;
+mod heap;
+mod hostile;
+mod lengths;
+mod places;
 mod subject;

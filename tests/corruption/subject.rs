@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use stratavec::storage::FileName;
-use stratavec::storage::testing::MemDir;
+use stratavec::storage::{FileName, Storage};
 use stratavec::{Collection, ErrorKind, Verify, VerifyReport};
 use stratavec_fuzz_targets::fixture::{Fixture, options};
 use stratavec_fuzz_targets::reading::{Answer, Questions};
@@ -65,7 +64,7 @@ impl Subject {
     }
 
     /// Verifies, opens and asks. Panics on a silent wrong answer; `tail` says whether batches at the end of the log may be missing.
-    pub fn judge(&self, dir: MemDir, tail: bool, what: &dyn Fn() -> String) -> Outcome {
+    pub fn judge(&self, dir: impl Storage + 'static, tail: bool, what: &dyn Fn() -> String) -> Outcome {
         let report = Collection::verify_in(&dir, Verify::Full).unwrap_or_else(|error| {
             let mut report = VerifyReport::default();
             report.findings.push(error);
@@ -103,6 +102,53 @@ impl Subject {
                 Outcome::Harmless
             }
         }
+    }
+}
+
+impl Outcome {
+    /// Whether `verify` named it.
+    pub fn is_found(self) -> bool {
+        matches!(self, Outcome::Found { .. })
+    }
+}
+
+/// How often each came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    pub found: usize,
+    pub refused: usize,
+    pub tail: usize,
+    pub batches_lost: usize,
+    pub harmless: usize,
+}
+
+impl Tally {
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Found { refused, .. } => {
+                self.found += 1;
+                self.refused += refused;
+            }
+            Outcome::Tail { batches_lost } => {
+                self.tail += 1;
+                self.batches_lost += batches_lost;
+            }
+            Outcome::Harmless => self.harmless += 1,
+        }
+    }
+
+    pub fn total(tallies: impl IntoIterator<Item = Tally>) -> Tally {
+        tallies.into_iter().fold(Tally::default(), |a, b| Tally {
+            found: a.found + b.found,
+            refused: a.refused + b.refused,
+            tail: a.tail + b.tail,
+            batches_lost: a.batches_lost + b.batches_lost,
+            harmless: a.harmless + b.harmless,
+        })
+    }
+
+    pub fn cases(&self) -> usize {
+        self.found + self.tail + self.harmless
     }
 }
 

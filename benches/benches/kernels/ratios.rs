@@ -19,18 +19,15 @@ const MEMORY: usize = 192 << 20;
 /// Something to time: its name, how many items one call handles, and the call.
 type Job<'a> = (String, usize, Box<dyn FnMut() + 'a>);
 
+/// The parts named among the arguments (`scan`, `stage`, `prelude`, `rows`), or all of them.
 pub fn run() {
-    if std::env::args().any(|argument| argument == "prelude") {
-        return [128, 384, 768].into_iter().for_each(prelude);
-    }
-    for dim in [128, 384, 768] {
-        cached_scan(dim);
-        memory_scan(dim);
-        second_stage(dim);
-        prelude(dim);
-    }
-    for dim in [128, 384, 768, 1536] {
-        rows(dim);
+    let arguments: Vec<String> = std::env::args().collect();
+    let parts: [(&str, fn(usize)); 5] =
+        [("scan", cached_scan), ("scan", memory_scan), ("stage", second_stage), ("prelude", prelude), ("rows", rows)];
+    let named = |part: &str| arguments.iter().any(|argument| argument == part);
+    let all = !parts.iter().any(|(name, _)| named(name));
+    for (_, part) in parts.iter().filter(|(name, _)| all || named(name)) {
+        [128, 384, 768, 1536].into_iter().for_each(part);
     }
 }
 

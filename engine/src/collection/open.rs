@@ -8,9 +8,12 @@ use super::flush::{older_manifests, publish, remove_all};
 use super::shared::{Opened, Shared};
 use crate::delta::{BlockBuilder, Generation};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::attributes::check_attributes;
 use crate::format::batch::{BatchView, Op};
+use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
+use crate::segment::RowLayout;
 use crate::snapshot::{Version, View};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
@@ -127,10 +130,15 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     }
     let epoch = storage.nonce().map_err(|error| Error::io("draw a number for", storage.describe(), error))?;
     let mut report = RecoveryReport { manifest_copy_used: loaded.second_copy_used, ..RecoveryReport::default() };
-    let numbers = Numbers::new(&loaded.manifest, &list(&*storage)?, epoch);
+    let entries = list(&*storage)?;
+    if let Some(error) = entries.iter().find_map(number_beyond_the_end) {
+        return Err(error);
+    }
+    let numbers = Numbers::new(&loaded.manifest, &entries, epoch);
     let version = open_version(&*storage, loaded.manifest, 0)?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
     let found = log.ids();
+    Log::check_kills(&version, &log.generation)?;
     let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
         true => Recovered {
             generation: Generation::new(version.manifest.next_row),
@@ -158,6 +166,13 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let schema = view.version.manifest.schema.clone();
     let next_file = numbers.next();
     Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, logs, next_file, recovery: report, lock }))
+}
+
+/// Says that the number of a file leaves none above it to be given.
+pub(super) fn number_beyond_the_end(entry: &DirEntry) -> Option<Error> {
+    let name = entry.name.filter(|name| name.file_id().number >= COUNTER_END)?;
+    let what = "its number is further than any collection counts";
+    Some(Error::corrupt(name, "directory", 0, what).with_hint("no writer gave this name; move the file away"))
 }
 
 /// Gives file numbers above every one ever used here, of a file that is still there or not.
@@ -233,6 +248,30 @@ impl Log {
         self.chain.iter().map(|replay| replay.id).collect()
     }
 
+    /// Checks that each row of a file that the logs kill is there and alive: so no row is killed twice, and the number of live rows
+    /// is that of all rows less that of the kills.
+    pub(super) fn check_kills(version: &Version, generation: &Generation) -> Result<()> {
+        let mut outcome = Ok(());
+        generation.kills().for_each_in(0..generation.first_row(), |row| {
+            if outcome.is_ok() {
+                outcome = match version.locate_live(row) {
+                    Ok(Some(_)) => Ok(()),
+                    Ok(None) => {
+                        let log = FileName::File(FileKind::Wal, version.manifest.first_wal);
+                        Err(Error::corrupt(
+                            log,
+                            "record",
+                            0,
+                            format!("the logs kill row {row}, which no file has alive"),
+                        ))
+                    }
+                    Err(error) => Err(error),
+                };
+            }
+        });
+        outcome
+    }
+
     /// Whether the last writer closed the collection: there is one log, and it says so.
     fn is_clean(&self) -> bool {
         matches!(&self.chain[..], [replay] if replay.is_closed())
@@ -253,9 +292,15 @@ impl Log {
                 format!("record {seq} begins at row {found}, not {next_row}"),
             ));
         }
+        let damaged = |what: &str| Error::corrupt(file, "record", 0, format!("record {seq} {what}"));
+        let layout = RowLayout::from(&manifest.schema);
         let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
         for op in batch.ops() {
             if let Op::Put { id, vector, norm, attributes, payload, .. } = op {
+                // The checksum is right, so this is a forgery; files are not made of it.
+                if !layout.norm_is_valid(norm) || !layout.is_finite(vector) || check_attributes(attributes).is_err() {
+                    return Err(damaged("holds a row that no batch can hold"));
+                }
                 rows.push_stored(id, vector, norm);
                 rows.set_attributes(attributes);
                 rows.set_payload(payload);
@@ -264,10 +309,13 @@ impl Log {
         if let Some(block) = rows.finish() {
             self.generation.push(block.number(next_row, seq));
         }
-        let kills = self.generation.kills();
-        let mut killed: Vec<u64> = batch.kills().filter(|row| *row < next_row && !kills.contains(*row)).collect();
+        let mut killed: Vec<u64> = batch.kills().collect();
         killed.sort_unstable();
-        killed.dedup();
+        let kills = self.generation.kills();
+        let twice = killed.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
+        if twice || killed.last().is_some_and(|row| *row >= next_row) || killed.iter().any(|row| kills.contains(*row)) {
+            return Err(damaged("kills rows that are dead or were never written"));
+        }
         self.generation.kill(killed);
         self.last_seq = seq;
         Ok(())

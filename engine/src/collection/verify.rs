@@ -84,13 +84,20 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
         }
     };
     report.bytes = entries.iter().filter(|entry| entry.name.is_some()).map(|entry| entry.len).sum();
-    check_manifests(storage, &mut report);
+    check_manifests(storage, loaded.manifest.collection, &mut report);
     check_names(&loaded.manifest, &entries, &mut report);
-    check_logs(storage, &loaded.manifest, &mut report);
+    let generation = check_logs(storage, &loaded.manifest, &mut report);
     check_files(storage, &loaded.manifest, mode, &mut report);
     if mode == Verify::Full && report.is_sound() {
         match open_version(storage, loaded.manifest, 0) {
-            Ok(version) => check_rows(&version, &mut report),
+            Ok(version) => {
+                if let Some(Err(error)) =
+                    generation.map(|generation| super::open::Log::check_kills(&version, &generation))
+                {
+                    report.findings.push(error);
+                }
+                check_rows(&version, &mut report);
+            }
             Err(error) => report.findings.push(error),
         }
     }
@@ -98,13 +105,13 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
 }
 
 /// Both copies of every manifest that is there.
-fn check_manifests(storage: &dyn Storage, report: &mut VerifyReport) {
+fn check_manifests(storage: &dyn Storage, collection: u128, report: &mut VerifyReport) {
     match manifest::list_generations(storage) {
         Err(error) => report.findings.push(error),
         Ok(generations) => {
             for generation in generations {
                 report.files += 1;
-                manifest::verify(storage, generation, &mut |error| report.findings.push(error));
+                manifest::verify(storage, generation, collection, &mut |error| report.findings.push(error));
             }
         }
     }
@@ -113,6 +120,7 @@ fn check_manifests(storage: &dyn Storage, report: &mut VerifyReport) {
 /// Orphans and foreign files.
 fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report: &mut VerifyReport) {
     let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
+    report.findings.extend(entries.iter().filter_map(super::open::number_beyond_the_end));
     for entry in entries {
         match entry.name {
             None => report.notes.push(format!("{} is not one of our files; it is left alone", entry.text)),
@@ -128,16 +136,22 @@ fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report
     }
 }
 
-fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyReport) {
+fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyReport) -> Option<Generation> {
     let mut log = RecoveryReport::default();
-    match super::open::Log::read_only(storage, manifest, &mut log) {
-        Err(error) => report.findings.push(error),
+    let read = super::open::Log::read_only(storage, manifest, &mut log);
+    let generation = match read {
+        Err(error) => {
+            report.findings.push(error);
+            None
+        }
         Ok((generation, logs)) => {
             report.files += logs;
             note_log(&generation, &log, report);
+            Some(generation)
         }
-    }
+    };
     report.log = log;
+    generation
 }
 
 fn note_log(generation: &Generation, log: &RecoveryReport, report: &mut VerifyReport) {

@@ -5,7 +5,8 @@
 //!
 //! * **Dead rows**: a file of which `dead_ratio` is dead is rewritten without them. So no more than about that part of the
 //!   space is dead for long.
-//! * **Tiers**: once `fanout` files at the young end are all below a size (a power of `fanout`), they become one. So a row is
+//! * **Tiers**: once there are `fanout` files of one size class (a power of `fanout`) with no larger one after them, they and
+//!   the smaller ones between them become one. So a row is
 //!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows.
 
 use std::ops::Range;
@@ -49,9 +50,10 @@ fn tier(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
     let class = |file: &FileState| (file.bytes / SMALLEST_TIER_BYTES).max(1).ilog(u64::from(policy.fanout.max(2)));
     let highest = files.iter().map(class).max()?;
     (0..=highest).find_map(|limit| {
-        let count = files.iter().rev().take_while(|file| class(file) <= limit).count();
-        let range = fit(files, files.len() - count..files.len(), policy);
-        (count >= policy.fanout.max(2) as usize && range.len() >= 2).then_some(range)
+        let young = files.iter().rev().take_while(|file| class(file) <= limit).count();
+        let of_this_size = files.iter().rev().take(young).filter(|file| class(file) == limit).count();
+        let range = fit(files, files.len() - young..files.len(), policy);
+        (of_this_size >= policy.fanout.max(2) as usize && range.len() >= 2).then_some(range)
     })
 }
 
@@ -112,8 +114,8 @@ mod tests {
             ("the one with most to gain", vec![file(100, 50), file(1000, 25), file(10, 90)], Some(1..2)),
             (
                 "a larger tier takes the smaller with it",
-                vec![file(9000, 0), file(300, 0), file(300, 0), file(10, 0), file(300, 0)],
-                Some(1..5),
+                vec![file(9000, 0), file(300, 0), file(300, 0), file(10, 0), file(300, 0), file(300, 0)],
+                Some(1..6),
             ),
         ];
         for (name, files, want) in cases {

@@ -11,6 +11,8 @@ use crate::id::{IdKind, IdRef};
 const FANOUT: usize = 16;
 /// A block of this many rows is never merged again: what is copied with it would cost more than it saves.
 const SEALED_ROWS: usize = 512;
+/// One past the most rows of a block of each size class.
+const SIZE_CLASSES: [usize; 3] = [FANOUT, FANOUT * FANOUT, SEALED_ROWS];
 
 /// Rows and kills of one generation. Cloning copies a few dozen pointers; a clone never sees what is added later.
 #[derive(Clone)]
@@ -42,11 +44,14 @@ impl Generation {
         self.kills.push(rows);
     }
 
-    /// Start of a suffix of at least [`FANOUT`] blocks, all below one size, none of them sealed.
+    /// Start of a suffix with [`FANOUT`] blocks of one size class and none of a higher one, none of them sealed.
     fn mergeable_suffix(&self) -> Option<usize> {
-        [FANOUT, FANOUT * FANOUT, SEALED_ROWS].into_iter().find_map(|limit| {
-            let count = self.blocks.iter().rev().take_while(|block| block.len() < limit).count();
-            (count >= FANOUT).then(|| self.blocks.len() - count)
+        let class = |block: &Arc<Block>| SIZE_CLASSES.iter().position(|rows| block.len() < *rows);
+        (0..SIZE_CLASSES.len()).find_map(|limit| {
+            let young = self.blocks.iter().rev().take_while(|block| class(block).is_some_and(|c| c <= limit)).count();
+            let of_this_class =
+                self.blocks.iter().rev().take(young).filter(|block| class(block) == Some(limit)).count();
+            (of_this_class >= FANOUT).then(|| self.blocks.len() - young)
         })
     }
 

@@ -43,13 +43,15 @@ impl Kills {
         }
     }
 
-    /// Start of a suffix of at least [`FANOUT`] runs of which none is of a higher class than its first.
+    /// Start of a suffix with [`FANOUT`] runs of one class and none of a higher one: what is merged grows by the fanout, so a
+    /// row is copied once per class.
     fn mergeable_suffix(&self) -> Option<usize> {
         let class = |run: &Arc<[u64]>| run.len().ilog(FANOUT);
         let highest = self.runs.iter().map(class).max().unwrap_or(0);
         (0..=highest).find_map(|limit| {
-            let count = self.runs.iter().rev().take_while(|run| class(run) <= limit).count();
-            (count >= FANOUT).then(|| self.runs.len() - count)
+            let young = self.runs.iter().rev().take_while(|run| class(run) <= limit).count();
+            let of_this_class = self.runs.iter().rev().take(young).filter(|run| class(run) == limit).count();
+            (of_this_class >= FANOUT).then(|| self.runs.len() - young)
         })
     }
 

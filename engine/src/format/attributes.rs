@@ -100,6 +100,14 @@ pub fn decode_attributes(encoded: &[u8]) -> std::result::Result<Attributes, &'st
         .collect()
 }
 
+/// Checks encoded attributes without making anything of them.
+///
+/// # Errors
+/// What is wrong with the bytes.
+pub fn check_attributes(encoded: &[u8]) -> std::result::Result<(), &'static str> {
+    RawAttributes::new(encoded)?.try_for_each(|entry| entry.map(drop))
+}
+
 /// One attribute value inside encoded bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum RawValue<'a> {

@@ -18,6 +18,9 @@ pub const MANIFEST_MAGIC: [u8; 8] = *b"STVMAN\r\n";
 pub const FORMAT_VERSION: u32 = 0;
 /// The second copy begins at a multiple of this.
 pub const COPY_ALIGN: u64 = 4096;
+/// No counter of a collection (generations, file numbers, row numbers, sequence numbers) gets this far: at a billion a second it
+/// takes a century. What a file says beyond is a lie, and nothing that adds to a counter has to mind its end.
+pub const COUNTER_END: u64 = 1 << 62;
 /// Largest copy.
 pub const MAX_MANIFEST_BYTES: u64 = 16 << 20;
 

@@ -7,8 +7,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
 use crate::format::manifest::{
-    COPY_ALIGN, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail,
-    TABLE_IGNORABLE, TableHead, TableKind,
+    COPY_ALIGN, COUNTER_END, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead,
+    ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -143,6 +143,9 @@ pub(crate) fn check(file: &[u8], generation: u64, report: &mut dyn FnMut(Error))
         if (len as u64).next_multiple_of(COPY_ALIGN) != at {
             report(bad(generation, at, "the second copy is not where the first one ends"));
         }
+        if at.checked_add(len as u64) != Some(file.len() as u64) {
+            report(bad(generation, at, "the file does not end with the second copy"));
+        }
         if file.get(len..at as usize).is_none_or(|padding| padding.iter().any(|b| *b != 0)) {
             report(bad(generation, len as u64, "padding is not zero"));
         }
@@ -205,6 +208,11 @@ fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str>
         .index(Code::from_code(head.index.into()).ok_or(unknown)?)
         .seed(head.seed.get());
     schema.check().map_err(|_| "the dimension is out of range")?;
+    let first_wal = FileId::from_u128(u128::from_le_bytes(head.first_wal));
+    let counters = [head.generation, head.parent, head.next_file_number, head.next_row, head.covered_seq];
+    if counters.iter().any(|counter| counter.get() >= COUNTER_END) || first_wal.number >= COUNTER_END {
+        return Err("it has counted further than any collection can");
+    }
     Ok(Manifest {
         generation: head.generation.get(),
         parent: head.parent.get(),
@@ -212,7 +220,7 @@ fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str>
         next_file_number: head.next_file_number.get(),
         next_row: head.next_row.get(),
         covered_seq: head.covered_seq.get(),
-        first_wal: FileId::from_u128(u128::from_le_bytes(head.first_wal)),
+        first_wal,
         origins: Vec::new(),
         ..Manifest::new(u128::from_le_bytes(head.collection), schema)
     })
@@ -358,6 +366,17 @@ mod tests {
         both[40] ^= 1;
         both[second + 40] ^= 1;
         assert_eq!(decode(&both, 5).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn bytes_behind_the_second_copy_are_found() {
+        for extra in [1, 8, 200, 5000] {
+            let mut bytes = encode(&sample());
+            bytes.resize(bytes.len() + extra, 0);
+            let mut findings = 0;
+            check(&bytes, 5, &mut |_| findings += 1);
+            assert!(findings > 0, "{extra} bytes more");
+        }
     }
 
     #[test]

@@ -100,11 +100,17 @@ pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
     Ok(Loaded { manifest, second_copy_used })
 }
 
-/// Checks both copies of one manifest and hands out everything that is wrong with it.
-pub fn verify(storage: &dyn Storage, generation: u64, report: &mut dyn FnMut(Error)) {
-    match read(storage, generation) {
-        Ok(bytes) => codec::check(&bytes, generation, report),
-        Err(error) => report(error),
+/// Checks both copies of one manifest of a collection and hands out everything that is wrong with it.
+pub fn verify(storage: &dyn Storage, generation: u64, collection: u128, report: &mut dyn FnMut(Error)) {
+    let bytes = match read(storage, generation) {
+        Ok(bytes) => bytes,
+        Err(error) => return report(error),
+    };
+    codec::check(&bytes, generation, report);
+    // Two collections count their generations alike, so the checksum does not tell their manifests apart.
+    if codec::decode(&bytes, generation).is_ok_and(|(manifest, _)| manifest.collection != collection) {
+        let name = FileName::Manifest(generation);
+        report(Error::corrupt(name, "manifest", 0, "the manifest belongs to another collection"));
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{
-    Attributes, Background, Collection, Durability, Id, IdKind, Metric, OpenOptions, RowFormat, Schema, Value,
+    Attributes, Background, Collection, Compaction, Durability, Id, IdKind, Metric, OpenOptions, RowFormat, Schema,
+    Value,
 };
 
 use crate::seal::{self, Files, files_of, seal_log};
@@ -24,7 +25,7 @@ pub struct Fixture {
 
 /// Options that make the same calls give the same bytes.
 pub fn options() -> OpenOptions {
-    OpenOptions::default().background(Background::Inline)
+    OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 /// All of them: 64 KiB.

@@ -295,9 +295,9 @@ fn is_op_head(bytes: &[u8], at: usize, end: usize) -> bool {
     matches!(bytes[at], 1 | 2) && flags == 0 && (1..=64).contains(&id_len) && data <= (end - at) as u64
 }
 
-/// The first sixteen entries, one in the middle, the last.
+/// The first three entries, one in the middle, the last.
 fn chosen(entries: usize) -> Vec<usize> {
-    let mut chosen: Vec<usize> = (0..entries.min(16)).chain([entries / 2, entries.saturating_sub(1)]).collect();
+    let mut chosen: Vec<usize> = (0..entries.min(3)).chain([entries / 2, entries.saturating_sub(1)]).collect();
     chosen.dedup();
     chosen
 }

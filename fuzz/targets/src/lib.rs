@@ -4,14 +4,14 @@
 //!   files whose checksums are right; [`reading`]: everything that can be asked of a directory, and what must hold of the answers.
 //! * [`TARGETS`]: one function per fuzz target. Each takes any bytes, and panics if a promise is broken.
 
+mod check;
 pub mod fixture;
 pub mod input;
 pub mod layout;
 pub mod reading;
 pub mod seal;
-mod target;
 
-pub use target::*;
+pub use check::*;
 
 /// A fuzz target: its name, and what it does with an input.
 pub type Target = (&'static str, fn(&[u8]));

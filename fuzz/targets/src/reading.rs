@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
-use stratavec::{Collection, Error, ErrorKind, Filter, Hits, Id, Include, Item, Snapshot, Verify, VerifyReport};
+use stratavec::{
+    Attributes, Collection, Compaction, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Snapshot,
+    Value, Verify,
+};
 
 use crate::fixture::options;
 
@@ -26,7 +29,7 @@ impl Questions {
     pub fn new(dim: usize, ids: &[Id]) -> Questions {
         let component = |i: usize, j: usize| ((i * 29 + j * 17) % 53) as f32 / 3.0 - 8.0;
         let searches = (0..SEARCHES)
-            .map(|i| ((0..dim).map(|j| component(i, j)).collect(), [1, 3, 10, 1000][i % 4], i as u8 % 5))
+            .map(|i| ((0..dim).map(|j| component(i, j)).collect(), [1, 3, 10, 40][i % 4], i as u8 % 5))
             .collect();
         let step = (ids.len() / GETS).max(1);
         Questions { searches, ids: ids.iter().step_by(step).take(GETS).cloned().collect() }
@@ -54,7 +57,7 @@ impl Questions {
         let hits = match shape {
             0 => search.include(Include::VECTOR | Include::PAYLOAD | Include::ATTRIBUTES).run(),
             1 => search.filter(Filter::ids(self.ids.iter().take(3).cloned())).run(),
-            2 => search.filter(Filter::by(|id| sum_bytes(format!("{id:?}").as_bytes()) % 3 != 0)).run(),
+            2 => search.filter(Filter::by(|id| sum_id(id) % 3 != 0)).run(),
             3 => search.filter(!Filter::ids(self.ids.iter().skip(5).cloned())).max_distance(40.0).run(),
             _ => search.include(Include::PAYLOAD).run(),
         }?;
@@ -106,7 +109,9 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
     }
-    let c = match Collection::open_in(Arc::new(dir.clone()), options()) {
+    // The write at the end is flushed, and the flush is followed by a compaction of whatever there is.
+    let eager = options().compaction(Compaction::Auto { dead_ratio: 0.01, fanout: 2 });
+    let c = match Collection::open_in(Arc::new(dir.clone()), eager) {
         Ok(c) => c,
         Err(error) => {
             if error.kind() != ErrorKind::NotFound {
@@ -130,22 +135,21 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
         }
     }
     let _ = c.stats();
+    write_something(&c, reading.sound);
     reading
 }
 
-/// `verify` of a directory, whose errors are about damage.
-///
-/// # Panics
-/// If they are not.
-pub fn verify(dir: &MemDir) -> Option<VerifyReport> {
-    match Collection::verify_in(dir, Verify::Full) {
-        Ok(report) => {
-            report.findings.iter().for_each(check_kind);
-            Some(report)
-        }
-        Err(error) => {
-            assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
-            None
+/// A collection that opened takes a write, or says why not.
+fn write_something(c: &Collection, sound: bool) {
+    let vector = vec![0.5; c.schema().dim()];
+    let written = match c.schema().id_kind() {
+        IdKind::U64 => c.upsert(4u64, &vector),
+        _ => c.upsert("a new one", &vector),
+    };
+    for outcome in [written.map(drop), c.flush()] {
+        if let Err(error) = outcome {
+            check_kind(&error);
+            assert!(!sound, "verify found nothing, but a write says {error:?}");
         }
     }
 }
@@ -177,11 +181,31 @@ impl Sum {
         }
     }
 
-    fn id(&mut self, id: &Id) {
+    fn id(&mut self, id: IdRef<'_>) {
         match id {
-            Id::U64(number) => self.add(*number),
-            Id::Bytes(bytes) => self.bytes(bytes),
+            IdRef::U64(number) => self.add(number),
+            IdRef::Bytes(bytes) => self.bytes(bytes),
         }
+    }
+
+    fn attributes(&mut self, attributes: &Attributes) {
+        for (name, value) in attributes {
+            self.bytes(name.as_bytes());
+            match value {
+                Value::Null => self.add(1),
+                Value::Bool(b) => self.add(2 + u64::from(*b)),
+                Value::I64(n) => self.number(4, *n),
+                Value::F64(x) => self.number(5, x.to_bits().cast_signed()),
+                Value::Timestamp(n) => self.number(6, *n),
+                Value::String(text) => self.bytes(text.as_bytes()),
+                other => self.bytes(format!("{other:?}").as_bytes()),
+            }
+        }
+    }
+
+    fn number(&mut self, tag: u64, number: i64) {
+        self.add(tag);
+        self.add(number.cast_unsigned());
     }
 
     fn vector(&mut self, vector: &[f32]) {
@@ -189,21 +213,21 @@ impl Sum {
     }
 }
 
-fn sum_bytes(bytes: &[u8]) -> u64 {
+fn sum_id(id: IdRef<'_>) -> u64 {
     let mut sum = Sum(1);
-    sum.bytes(bytes);
+    sum.id(id);
     sum.0
 }
 
 fn sum_hits(hits: &Hits) -> u64 {
     let mut sum = Sum(hits.len() as u64);
     for hit in hits.iter() {
-        sum.id(&hit.id);
+        sum.id(hit.id.as_ref());
         sum.add(hit.distance.to_bits().into());
         sum.vector(hit.vector.as_deref().unwrap_or_default());
         sum.bytes(hit.payload.as_deref().unwrap_or_default());
         if let Some(attributes) = &hit.attributes {
-            sum.bytes(format!("{attributes:?}").as_bytes());
+            sum.attributes(attributes);
         }
     }
     sum.0
@@ -212,9 +236,9 @@ fn sum_hits(hits: &Hits) -> u64 {
 /// A number that tells rows apart by everything that is stored of them.
 pub fn sum_item(item: &Item) -> u64 {
     let mut sum = Sum(item.seq);
-    sum.id(&item.id);
+    sum.id(item.id.as_ref());
     sum.vector(&item.vector);
     sum.bytes(item.payload.as_deref().unwrap_or_default());
-    sum.bytes(format!("{:?}", item.attributes).as_bytes());
+    sum.attributes(&item.attributes);
     sum.0
 }

@@ -10,7 +10,7 @@ use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes};
 /// Lines after which 16-bit sums are widened: a pair of lines adds at most 255 in each of four lanes, which are added too.
 const LINES_PER_SUM: usize = 128;
 
-/// Sums of the table bytes of the 32 entries of a block, as two vectors of sixteen. `lines` is a multiple of two.
+/// Sums of the table bytes of the 32 entries of a block, as two vectors of sixteen. `lines` is a multiple of four.
 #[inline(always)]
 unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize) -> [__m512i; 2] {
     // SAFETY: the caller grants `lines` lines at both addresses; every access is to a line below.
@@ -21,15 +21,18 @@ unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize) -> [__m51
             let end = lines.min(line + LINES_PER_SUM);
             let mut sums = [_mm512_setzero_si512(); 4];
             while line < end {
-                let (low_a, high_a) = look_up(block.add(line * 64), table.add(line * 64));
-                let (low_b, high_b) = look_up(block.add(line * 64 + 64), table.add(line * 64 + 64));
-                // The table is made so that two bytes of one place in a pair of lines never pass 255 together.
-                let (low, high) = (_mm512_add_epi8(low_a, low_b), _mm512_add_epi8(high_a, high_b));
-                sums[0] = _mm512_add_epi16(sums[0], low);
-                sums[1] = _mm512_add_epi16(sums[1], _mm512_srli_epi16::<8>(low));
-                sums[2] = _mm512_add_epi16(sums[2], high);
-                sums[3] = _mm512_add_epi16(sums[3], _mm512_srli_epi16::<8>(high));
-                line += 2;
+                // Two pairs of lines to a round; the number of lines is a multiple of four.
+                for pair in [line, line + 2] {
+                    let (low_a, high_a) = look_up(block.add(pair * 64), table.add(pair * 64));
+                    let (low_b, high_b) = look_up(block.add(pair * 64 + 64), table.add(pair * 64 + 64));
+                    // The table is made so that two bytes of one place in a pair of lines never pass 255 together.
+                    let (low, high) = (_mm512_add_epi8(low_a, low_b), _mm512_add_epi8(high_a, high_b));
+                    sums[0] = _mm512_add_epi16(sums[0], low);
+                    sums[1] = _mm512_add_epi16(sums[1], _mm512_srli_epi16::<8>(low));
+                    sums[2] = _mm512_add_epi16(sums[2], high);
+                    sums[3] = _mm512_add_epi16(sums[3], _mm512_srli_epi16::<8>(high));
+                }
+                line += 4;
             }
             let sixteen = widen(sums);
             totals[0] = _mm512_add_epi32(totals[0], sixteen[0]);
@@ -141,20 +144,22 @@ pub(super) unsafe fn scan(
             if passed[0] | passed[1] == 0 {
                 continue;
             }
-            for half in 0..2 {
-                let positions = _mm512_add_epi32(lane, _mm512_set1_epi32((block * BLOCK + half * 16) as i32));
-                let at = len;
-                _mm512_storeu_ps(out.bounds.as_mut_ptr().add(at), _mm512_maskz_compress_ps(passed[half], bounds[half]));
-                _mm512_storeu_si512(
-                    out.positions.as_mut_ptr().add(at).cast(),
-                    _mm512_maskz_compress_epi32(passed[half], positions),
-                );
-                _mm512_storeu_si512(
-                    out.sums.as_mut_ptr().add(at).cast(),
-                    _mm512_maskz_compress_epi32(passed[half], sums[half]),
-                );
-                len += passed[half].count_ones() as usize;
+            macro_rules! append {
+                ($half:literal) => {
+                    if passed[$half] != 0 {
+                        let positions = _mm512_add_epi32(lane, _mm512_set1_epi32((block * BLOCK + $half * 16) as i32));
+                        let kept = _mm512_maskz_compress_ps(passed[$half], bounds[$half]);
+                        _mm512_storeu_ps(out.bounds.as_mut_ptr().add(len), kept);
+                        let kept = _mm512_maskz_compress_epi32(passed[$half], positions);
+                        _mm512_storeu_si512(out.positions.as_mut_ptr().add(len).cast(), kept);
+                        let kept = _mm512_maskz_compress_epi32(passed[$half], sums[$half]);
+                        _mm512_storeu_si512(out.sums.as_mut_ptr().add(len).cast(), kept);
+                        len += passed[$half].count_ones() as usize;
+                    }
+                };
             }
+            append!(0);
+            append!(1);
         }
     }
     len
