@@ -6,5 +6,7 @@ mod fixtures;
 mod heap;
 mod hostile;
 mod lengths;
+mod memory;
 mod places;
+mod shifted;
 mod subject;

@@ -137,8 +137,8 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let numbers = Numbers::new(&loaded.manifest, &entries, epoch);
     let version = open_version(&*storage, loaded.manifest, 0)?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
-    let found = log.ids();
     Log::check_kills(&version, &log.generation)?;
+    let found = log.ids();
     let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
         true => Recovered {
             generation: Generation::new(version.manifest.next_row),

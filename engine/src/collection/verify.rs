@@ -4,7 +4,7 @@
 //! row), every live row is found by its id through the id tables, no id has two live rows, tombstones and logs agree with
 //! the files.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::build::open_version;
 use crate::delta::Generation;
@@ -23,8 +23,7 @@ use crate::storage::{EntryKind, FileKind, FileName, Storage};
 pub enum Verify {
     /// Names, lengths, headers, section directories, both copies of the manifests, the logs. Reads little.
     Quick,
-    /// Every byte of every file, and that every live row can be reached by its id. Memory: about 24 bytes per row and
-    /// the ids.
+    /// Every byte of every file, and that every live row is the one that is reached by its id. Memory: a bit per row.
     #[default]
     Full,
 }
@@ -33,7 +32,7 @@ pub enum Verify {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// Damage, each with file, section and offset. Empty: the collection is sound.
+    /// Damage, each with file, section and offset; the first thousand. Empty: the collection is sound.
     pub findings: Vec<Error>,
     /// What is worth knowing and no damage: a log to replay, orphans, foreign files.
     pub notes: Vec<String>,
@@ -52,12 +51,25 @@ impl VerifyReport {
     pub fn is_sound(&self) -> bool {
         self.findings.is_empty()
     }
+
+    fn find(&mut self, error: Error) {
+        find(&mut self.findings, error);
+    }
 }
 
 /// Times a check is made again because a writer published another state meanwhile.
 const RACES: usize = 3;
 
 /// A writer may be at work: a check during which the newest manifest changed says nothing and is made again.
+/// Findings that are kept. A file can hold millions of wrong units; what to do about it does not depend on the rest.
+const MOST_FINDINGS: usize = 1000;
+
+fn find(findings: &mut Vec<Error>, error: Error) {
+    if findings.len() < MOST_FINDINGS {
+        findings.push(error);
+    }
+}
+
 pub(super) fn verify(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
     let mut report = VerifyReport::default();
     for _ in 0..RACES {
@@ -79,7 +91,7 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
     let loaded = match manifest::load_newest(storage) {
         Ok(loaded) => loaded,
         Err(error) => {
-            report.findings.push(error);
+            report.find(error);
             return Ok(report);
         }
     };
@@ -94,11 +106,11 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
                 if let Some(Err(error)) =
                     generation.map(|generation| super::open::Log::check_kills(&version, &generation))
                 {
-                    report.findings.push(error);
+                    report.find(error);
                 }
                 check_rows(&version, &mut report);
             }
-            Err(error) => report.findings.push(error),
+            Err(error) => report.find(error),
         }
     }
     Ok(report)
@@ -107,11 +119,11 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
 /// Both copies of every manifest that is there.
 fn check_manifests(storage: &dyn Storage, collection: u128, report: &mut VerifyReport) {
     match manifest::list_generations(storage) {
-        Err(error) => report.findings.push(error),
+        Err(error) => report.find(error),
         Ok(generations) => {
             for generation in generations {
                 report.files += 1;
-                manifest::verify(storage, generation, collection, &mut |error| report.findings.push(error));
+                manifest::verify(storage, generation, collection, &mut |error| report.find(error));
             }
         }
     }
@@ -120,12 +132,12 @@ fn check_manifests(storage: &dyn Storage, collection: u128, report: &mut VerifyR
 /// Orphans and foreign files.
 fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report: &mut VerifyReport) {
     let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
-    report.findings.extend(entries.iter().filter_map(super::open::number_beyond_the_end));
+    entries.iter().filter_map(super::open::number_beyond_the_end).for_each(|error| report.find(error));
     for entry in entries {
         match entry.name {
             None => report.notes.push(format!("{} is not one of our files; it is left alone", entry.text)),
             Some(name) if entry.entry == EntryKind::Other => {
-                report.findings.push(Error::corrupt(name, "directory", 0, "is not a regular file"));
+                report.find(Error::corrupt(name, "directory", 0, "is not a regular file"));
             }
             Some(FileName::File(FileKind::Wal, _) | FileName::Manifest(_) | FileName::Lock) => {}
             Some(name) if !needed.contains(&name) => {
@@ -141,7 +153,7 @@ fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyRep
     let read = super::open::Log::read_only(storage, manifest, &mut log);
     let generation = match read {
         Err(error) => {
-            report.findings.push(error);
+            report.find(error);
             None
         }
         Ok((generation, logs)) => {
@@ -171,7 +183,7 @@ fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report:
     let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
     let full = mode == Verify::Full;
     let VerifyReport { findings, files, .. } = report;
-    let mut finding = |error: Error| findings.push(error);
+    let mut finding = |error: Error| find(findings, error);
     for entry in &manifest.row_files {
         *files += 1;
         match RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts) {
@@ -198,19 +210,18 @@ fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report:
     }
 }
 
-/// Every live row: found by its id, and the only live row of that id.
+/// Every live row: found by its id. Two live rows of one id cannot both be, so this also proves that there is at most one.
 fn check_rows(version: &Version, report: &mut VerifyReport) {
     let collection = version.manifest.collection;
     let kind = version.manifest.schema.id_kind();
-    let mut seen: HashMap<Id, u64> = HashMap::new();
     for rows in &version.rows {
         for word in 0..rows.file.len().div_ceil(64) {
             let mut live = rows.live_word(word);
             while live != 0 {
                 let ordinal = word * 64 + live.trailing_zeros() as usize;
                 live &= live - 1;
-                if let Err(error) = check_row(version, rows, ordinal, kind, collection, &mut seen) {
-                    report.findings.push(error);
+                if let Err(error) = check_row(version, rows, ordinal, kind, collection) {
+                    report.find(error);
                 }
                 report.rows += 1;
             }
@@ -224,7 +235,6 @@ fn check_row(
     ordinal: usize,
     kind: IdKind,
     collection: u128,
-    seen: &mut HashMap<Id, u64>,
 ) -> Result<()> {
     let row = rows.file.row_number(ordinal)?;
     let id = match kind {
@@ -244,8 +254,5 @@ fn check_row(
             format!("live row {row} with id {id:?} is found as {found:?} by its id"),
         ));
     }
-    match seen.insert(id, row) {
-        Some(other) => Err(Error::corrupt(file, "ids", 0, format!("rows {other} and {row} are live under one id"))),
-        None => Ok(()),
-    }
+    Ok(())
 }

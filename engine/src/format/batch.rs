@@ -202,11 +202,21 @@ pub enum Op<'b> {
     },
 }
 
-/// A decoded batch: every length was proven.
+/// A decoded batch: every length was proven. The operations are decoded again when they are asked for, since as values they take
+/// several times the memory of their bytes.
 pub struct BatchView<'b> {
     first_row: u64,
-    ops: Vec<Op<'b>>,
+    ops: Ops<'b>,
     kills: &'b [U64],
+}
+
+/// The operations of a batch, front to back. Ends before the first that is damaged.
+#[derive(Clone)]
+struct Ops<'b> {
+    bytes: &'b [u8],
+    row: u64,
+    ids: IdKind,
+    vector_bytes: usize,
 }
 
 impl<'b> BatchView<'b> {
@@ -228,29 +238,13 @@ impl<'b> BatchView<'b> {
         if kills.len() != head.kill_count.get() as usize {
             return Err(bad(20, "counts another number of kills than it holds"));
         }
-        let mut view = BatchView { first_row: head.first_row.get(), ops: Vec::new(), kills };
-        view.read_ops(ops, schema)?;
-        let puts = view.ops.iter().filter(|op| matches!(op, Op::Put { .. })).count();
-        if view.ops.len() != head.op_count.get() as usize || puts != head.put_count.get() as usize {
+        let (ids, vector_bytes) = (schema.id_kind(), schema.vector_bytes());
+        let ops = Ops { bytes: ops, row: head.first_row.get(), ids, vector_bytes };
+        let (count, puts) = ops.clone().prove()?;
+        if count != head.op_count.get() as usize || puts != head.put_count.get() as usize {
             return Err(bad(12, "counts other operations than it holds"));
         }
-        Ok(view)
-    }
-
-    fn read_ops(&mut self, mut bytes: &'b [u8], schema: &Schema) -> Result<()> {
-        let total = bytes.len();
-        let mut row = self.first_row;
-        while !bytes.is_empty() {
-            let at = HEAD + (total - bytes.len());
-            let (head, rest) = OpHead::read_from_prefix(bytes).map_err(|_| bad(at, "ends inside an operation"))?;
-            let (op, used) = read_op(&head, rest, row, schema).map_err(|what| bad(at, what))?;
-            if matches!(op, Op::Put { .. }) {
-                row = row.checked_add(1).ok_or_else(|| bad(at, "numbers rows past the end of numbers"))?;
-            }
-            self.ops.push(op);
-            bytes = rest.get(used..).ok_or_else(|| bad(at, "ends inside an operation"))?;
-        }
-        Ok(())
+        Ok(BatchView { first_row: head.first_row.get(), ops, kills })
     }
 
     /// Number of the first row.
@@ -259,8 +253,10 @@ impl<'b> BatchView<'b> {
     }
 
     /// The operations in order.
-    pub fn ops(&self) -> impl Iterator<Item = Op<'b>> + '_ {
-        self.ops.iter().copied()
+    pub fn ops(&self) -> impl Iterator<Item = Op<'b>> + use<'b> {
+        let mut ops = self.ops.clone();
+        // All of them were proven.
+        std::iter::from_fn(move || ops.take().ok().flatten())
     }
 
     /// The rows the batch kills.
@@ -269,38 +265,65 @@ impl<'b> BatchView<'b> {
     }
 }
 
-/// Reads what follows an operation's head; the operation and the bytes used, padding included.
-fn read_op<'b>(
-    head: &OpHead,
-    rest: &'b [u8],
-    row: u64,
-    schema: &Schema,
-) -> std::result::Result<(Op<'b>, usize), &'static str> {
-    let (attributes, payload) = (head.attributes_len.get() as usize, head.payload_len.get() as usize);
-    let put = match (head.kind, head.flags) {
-        (PUT, 0) => true,
-        (DELETE, 0) => false,
-        _ => return Err("holds an operation of an unknown kind"),
-    };
-    if attributes > MAX_ATTRIBUTE_BYTES || payload > MAX_PAYLOAD_BYTES {
-        return Err("holds attributes or a payload beyond the limit");
+impl<'b> Ops<'b> {
+    /// Decodes all; how many there are, and how many of them are puts.
+    fn prove(mut self) -> Result<(usize, usize)> {
+        let (total, mut count, mut puts) = (self.bytes.len(), 0, 0);
+        loop {
+            let at = HEAD + (total - self.bytes.len());
+            match self.take().map_err(|what| bad(at, what))? {
+                None => return Ok((count, puts)),
+                Some(op) => {
+                    count += 1;
+                    puts += usize::from(matches!(op, Op::Put { .. }));
+                }
+            }
+        }
     }
-    let mut take = Take { rest, used: OP_HEAD };
-    let id = read_id(take.bytes(usize::from(head.id_len.get()))?, schema.id_kind())?;
-    let op = if put {
-        let vector = take.bytes(schema.vector_bytes())?;
-        let (attributes, payload) = (take.bytes(attributes)?, take.bytes(payload)?);
-        Op::Put { row, id, vector, norm: head.norm.get(), attributes, payload }
-    } else if attributes == 0 && payload == 0 && head.norm.get().to_bits() == 0 {
-        Op::Delete { id }
-    } else {
-        return Err("holds a delete that carries data");
-    };
-    let padding = take.used.next_multiple_of(8) - take.used;
-    if take.bytes(padding)?.iter().any(|b| *b != 0) {
-        return Err("holds padding that is not zero");
+
+    /// The next operation.
+    fn take(&mut self) -> std::result::Result<Option<Op<'b>>, &'static str> {
+        if self.bytes.is_empty() {
+            return Ok(None);
+        }
+        let cut = "ends inside an operation";
+        let (head, rest) = OpHead::read_from_prefix(self.bytes).map_err(|_| cut)?;
+        let (op, used) = self.read(&head, rest)?;
+        if matches!(op, Op::Put { .. }) {
+            self.row = self.row.checked_add(1).ok_or("numbers rows past the end of numbers")?;
+        }
+        self.bytes = rest.get(used..).ok_or(cut)?;
+        Ok(Some(op))
     }
-    Ok((op, take.used - OP_HEAD))
+
+    /// Reads what follows an operation's head; the operation and the bytes used, padding included.
+    fn read(&self, head: &OpHead, rest: &'b [u8]) -> std::result::Result<(Op<'b>, usize), &'static str> {
+        let (attributes, payload) = (head.attributes_len.get() as usize, head.payload_len.get() as usize);
+        let put = match (head.kind, head.flags) {
+            (PUT, 0) => true,
+            (DELETE, 0) => false,
+            _ => return Err("holds an operation of an unknown kind"),
+        };
+        if attributes > MAX_ATTRIBUTE_BYTES || payload > MAX_PAYLOAD_BYTES {
+            return Err("holds attributes or a payload beyond the limit");
+        }
+        let mut take = Take { rest, used: OP_HEAD };
+        let id = read_id(take.bytes(usize::from(head.id_len.get()))?, self.ids)?;
+        let op = if put {
+            let vector = take.bytes(self.vector_bytes)?;
+            let (attributes, payload) = (take.bytes(attributes)?, take.bytes(payload)?);
+            Op::Put { row: self.row, id, vector, norm: head.norm.get(), attributes, payload }
+        } else if attributes == 0 && payload == 0 && head.norm.get().to_bits() == 0 {
+            Op::Delete { id }
+        } else {
+            return Err("holds a delete that carries data");
+        };
+        let padding = take.used.next_multiple_of(8) - take.used;
+        if take.bytes(padding)?.iter().any(|b| *b != 0) {
+            return Err("holds padding that is not zero");
+        }
+        Ok((op, take.used - OP_HEAD))
+    }
 }
 
 fn read_id(bytes: &[u8], kind: IdKind) -> std::result::Result<IdRef<'_>, &'static str> {

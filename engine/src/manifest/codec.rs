@@ -116,11 +116,11 @@ pub(crate) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
     let first = decode_copy(file, generation, 0);
     let newer = |error: &Error| error.kind() == ErrorKind::UnsupportedVersion;
     match (first, second_copy_at(file.len() as u64)) {
-        (Ok(manifest), _) => Ok((manifest, false)),
+        (Ok((manifest, _)), _) => Ok((manifest, false)),
         (Err(error), _) if newer(&error) => Err(error),
         (Err(error), None) => Err(error),
         (Err(error), Some(at)) => match decode_copy(file, generation, at) {
-            Ok(manifest) => Ok((manifest, true)),
+            Ok((manifest, _)) => Ok((manifest, true)),
             Err(second) if newer(&second) => Err(second),
             Err(_) => Err(error.with_hint("both copies of the manifest are damaged; nothing was changed")),
         },
@@ -129,25 +129,26 @@ pub(crate) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
 
 /// Reports everything that is wrong with a manifest file.
 pub(crate) fn check(file: &[u8], generation: u64, report: &mut dyn FnMut(Error)) {
-    let first = decode_copy(file, generation, 0);
+    // Of each copy only its length is kept: a manifest as a value takes as much again as its bytes.
+    let first = decode_copy(file, generation, 0).map(|(_, len)| len);
     let at = second_copy_at(file.len() as u64);
     let second = match at {
-        Some(at) => decode_copy(file, generation, at),
+        Some(at) => decode_copy(file, generation, at).map(|(_, len)| len),
         None => Err(bad(generation, 0, "the file has a length that no manifest has")),
     };
-    if let (Ok(a), Ok(b), Some(at)) = (&first, &second, at) {
-        let len = encode_body(a).len();
-        if a != b {
+    if let (Ok(len), Ok(second_len), Some(at)) = (&first, &second, at) {
+        let said = |at: usize, len: usize| file.get(at..at.saturating_add(len).saturating_sub(4));
+        if said(0, *len) != said(at as usize, *second_len) {
             report(bad(generation, at, "the two copies say different things"));
         }
-        if (len as u64).next_multiple_of(COPY_ALIGN) != at {
+        if (*len as u64).next_multiple_of(COPY_ALIGN) != at {
             report(bad(generation, at, "the second copy is not where the first one ends"));
         }
-        if at.checked_add(len as u64) != Some(file.len() as u64) {
+        if at.checked_add(*len as u64) != Some(file.len() as u64) {
             report(bad(generation, at, "the file does not end with the second copy"));
         }
-        if file.get(len..at as usize).is_none_or(|padding| padding.iter().any(|b| *b != 0)) {
-            report(bad(generation, len as u64, "padding is not zero"));
+        if file.get(*len..at as usize).is_none_or(|padding| padding.iter().any(|b| *b != 0)) {
+            report(bad(generation, *len as u64, "padding is not zero"));
         }
     }
     [first.err(), second.err()].into_iter().flatten().for_each(report);
@@ -164,8 +165,8 @@ fn bad(generation: u64, offset: u64, what: impl Into<String>) -> Error {
     Error::corrupt(FileName::Manifest(generation), "manifest", offset, what)
 }
 
-/// Proves and reads the copy at `at`.
-fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<Manifest> {
+/// Proves and reads the copy at `at`; its length.
+fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<(Manifest, usize)> {
     let fail = |what: &str| bad(generation, at, what);
     let bytes = file.get(at as usize..).unwrap_or_default();
     let (head, _) = ManifestHead::read_from_prefix(bytes).map_err(|_| fail("the copy is shorter than its head"))?;
@@ -194,7 +195,7 @@ fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<Manifest> {
     if covered.get(len - TAIL..).is_none_or(|zero| zero.iter().any(|b| *b != 0)) {
         return Err(fail("reserved bytes are not zero"));
     }
-    read_tables(manifest, tables, head.table_count.get(), &fail)
+    read_tables(manifest, tables, head.table_count.get(), &fail).map(|manifest| (manifest, len))
 }
 
 fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
