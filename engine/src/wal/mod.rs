@@ -5,6 +5,7 @@
 //! which is normal, from damage to what was acknowledged, which is not. The last record of a log that was followed by
 //! another names that other log.
 
+mod candidates;
 mod replay;
 mod writer;
 
