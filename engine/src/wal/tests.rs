@@ -10,20 +10,20 @@ use crate::{IdKind, Metric, Schema};
 
 const COLLECTION: u128 = 0xC0FFEE;
 
-fn id(number: u64) -> FileId {
+pub(super) fn id(number: u64) -> FileId {
     FileId { number, epoch: 5 }
 }
 
-fn name(number: u64) -> FileName {
+pub(super) fn name(number: u64) -> FileName {
     FileName::File(FileKind::Wal, id(number))
 }
 
-fn create(dir: &MemDir, number: u64, first_seq: u64) -> WalWriter {
+pub(super) fn create(dir: &MemDir, number: u64, first_seq: u64) -> WalWriter {
     let head = WalHead { collection: COLLECTION, epoch: 5, predecessor: None, first_seq, first_row: first_seq - 1 };
     WalWriter::create(dir, id(number), head).unwrap()
 }
 
-fn frame(seq: u64) -> (u64, Frame) {
+pub(super) fn frame(seq: u64) -> (u64, Frame) {
     frame_with(seq, b"")
 }
 
@@ -35,7 +35,7 @@ fn frame_with(seq: u64, payload: &[u8]) -> (u64, Frame) {
 }
 
 /// Sequence numbers read back, and bytes dropped.
-fn read(dir: &MemDir, first: u64) -> crate::Result<(Vec<u64>, u64)> {
+pub(super) fn read(dir: &MemDir, first: u64) -> crate::Result<(Vec<u64>, u64)> {
     let mut seqs = Vec::new();
     let chain = replay_chain(dir, id(first), COLLECTION, 1, &mut |_, seq, _| {
         seqs.push(seq);
@@ -45,7 +45,7 @@ fn read(dir: &MemDir, first: u64) -> crate::Result<(Vec<u64>, u64)> {
 }
 
 /// A log with batches 1..=4: 1 and 2 in one group, then each synced; the last group is batch 4.
-fn sample(dir: &MemDir) -> Vec<u64> {
+pub(super) fn sample(dir: &MemDir) -> Vec<u64> {
     let mut wal = create(dir, 1, 1);
     let mut ends = vec![wal.len()];
     for group in [vec![1, 2], vec![3], vec![4]] {
