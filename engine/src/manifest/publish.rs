@@ -138,3 +138,60 @@ fn read(storage: &dyn Storage, generation: u64) -> Result<Vec<u8>> {
     }
     Ok(bytes)
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::storage::testing::{CrashOptions, MemDir};
+    use crate::{Metric, Schema};
+
+    fn temp(number: u64) -> FileId {
+        FileId { number, epoch: 3 }
+    }
+
+    fn first() -> Manifest {
+        Manifest { generation: 1, ..Manifest::new(77, Schema::new(4, Metric::L2)) }
+    }
+
+    #[test]
+    fn a_generation_that_is_there_is_not_replaced() {
+        let dir = MemDir::new(1);
+        publish(&dir, &first(), temp(1)).unwrap();
+        let second_writer = Manifest { epoch: 9, ..first() };
+        assert!(publish(&dir, &second_writer, temp(2)).is_err());
+        assert_eq!(load_newest(&dir).unwrap().manifest, first());
+        for image in dir.crash_images(&CrashOptions::default()) {
+            assert_eq!(load_newest(&image).unwrap().manifest, first());
+        }
+    }
+
+    #[test]
+    fn the_newest_generation_counts_and_an_older_one_never_stands_in_for_it() {
+        let dir = MemDir::new(2);
+        let second = Manifest { next_row: 9, ..first().successor() };
+        publish(&dir, &first(), temp(1)).unwrap();
+        publish(&dir, &second, temp(2)).unwrap();
+        assert_eq!(list_generations(&dir).unwrap(), [1, 2]);
+        assert_eq!(load_newest(&dir).unwrap().manifest, second);
+        let names = dir.names();
+        for keep in [0, 1, 100] {
+            dir.corrupt(FileName::Manifest(2), |bytes| bytes.truncate(keep));
+            assert_eq!(load_newest(&dir).unwrap_err().kind(), ErrorKind::Corrupt, "{keep} bytes left");
+            assert_eq!(dir.names(), names, "nothing is removed");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_state_before_and_no_leftovers() {
+        let dir = MemDir::new(3);
+        publish(&dir, &first(), temp(1)).unwrap();
+        let names = dir.names();
+        dir.set_free_bytes(Some(0));
+        let error = publish(&dir, &first().successor(), temp(2)).unwrap_err();
+        assert!(error.kind() == ErrorKind::NoSpace && !error.is_sync_failure(), "{error}");
+        assert_eq!(dir.names(), names);
+        dir.set_free_bytes(None);
+        publish(&dir, &first().successor(), temp(3)).unwrap();
+        assert_eq!(load_newest(&dir).unwrap().manifest.generation, 2);
+    }
+}
