@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
-use stratavec::{Background, Collection, Error, ErrorKind, Id, IdKind, Metric, OpenOptions, Result, Schema, Snapshot};
+use stratavec::{
+    Background, Collection, Compaction, Error, ErrorKind, Id, IdKind, Metric, OpenOptions, Result, Schema, Snapshot,
+};
 
 /// Two components, numbers as ids.
 pub fn plain() -> Schema {
@@ -12,7 +14,7 @@ pub fn plain() -> Schema {
 
 /// Options under which nothing happens but what the test calls for.
 pub fn inline() -> OpenOptions {
-    OpenOptions::new().background(Background::Inline)
+    OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 pub struct Scene {
