@@ -10,16 +10,16 @@ mod reads;
 use std::sync::Arc;
 
 use stratavec::storage::testing::{CrashOptions, MemDir};
-use stratavec::{Background, Collection, IdKind, Metric, OpenOptions, Schema, Snapshot};
+use stratavec::{Background, Collection, Compaction, IdKind, Metric, OpenOptions, Schema, Snapshot};
 
 /// Two components, numeric ids.
 pub fn schema() -> Schema {
     Schema::new(2, Metric::L2).ids(IdKind::U64)
 }
 
-/// No thread: the same calls make the same sequence of disk operations.
+/// No thread, and no compaction unless it is asked for: the same calls make the same sequence of disk operations.
 pub fn inline() -> OpenOptions {
-    OpenOptions::default().background(Background::Inline)
+    OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 /// An empty collection.

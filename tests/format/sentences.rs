@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, FileName};
-use stratavec::{Background, Collection, ErrorKind, OpenOptions, Verify};
+use stratavec::{Background, Collection, Compaction, ErrorKind, OpenOptions, Verify};
 use stratavec_tests::{reseal_manifest, unit_crc};
 
 use super::golden::{dump, expected, folder, read_files};
@@ -23,7 +23,10 @@ fn load(scene: &str) -> MemDir {
 }
 
 fn open(disk: &MemDir) -> stratavec::Result<Collection> {
-    Collection::open_in(Arc::new(disk.clone()), OpenOptions::default().background(Background::Inline))
+    Collection::open_in(
+        Arc::new(disk.clone()),
+        OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual),
+    )
 }
 
 /// The rows, as the golden file has them.
@@ -251,24 +254,20 @@ fn two_live_rows_under_one_id_are_found() {
     let disk = load("replaced");
     let log = newest(&disk, FileKind::Wal);
     disk.corrupt(log, |bytes| {
-        // The kills of the second batch all name the first batch's first row.
+        // The second batch, which replaces all rows of the first, becomes the last and kills none.
         let (at, _, payload) = records(bytes)[1].clone();
-        let kills = payload.end - 8 * u32_at(bytes, payload.start + 20) as usize;
-        bytes[kills..payload.end].fill(0);
+        let kills = u32_at(bytes, payload.start + 20) as usize;
+        bytes.truncate(payload.end - 8 * kills);
+        bytes[payload.start + 20..payload.start + 24].fill(0);
+        let len = (bytes.len() - payload.start) as u32;
+        bytes[at + 4..at + 8].copy_from_slice(&len.to_le_bytes());
         reseal_record(bytes, log, at);
     });
-    // Later records are chained to the changed one.
-    for i in 2..5 {
-        disk.corrupt(log, |bytes| {
-            let before = records(bytes)[i - 1].0;
-            let (at, previous) = (records(bytes)[i].0, bytes[before..before + 4].to_vec());
-            bytes[at + 24..at + 28].copy_from_slice(&previous);
-            reseal_record(bytes, log, at);
-        });
-    }
-    open(&disk).and_then(Collection::close).expect("a forged log is data");
+    // Neither a checksum nor the order of numbers is wrong: only the ids tell.
+    let opened = open(&disk).and_then(Collection::close);
     let report = Collection::verify_in(&disk, Verify::Full).expect("verify");
-    assert!(report.findings.iter().any(|f| f.kind() == ErrorKind::Corrupt), "{:?}", report.notes);
+    let found = report.findings.iter().any(|f| f.kind() == ErrorKind::Corrupt);
+    assert!(found || opened.is_err(), "{:?}", report.notes);
 }
 
 /// [MAN-7] there are two manifests, however many there were.
@@ -306,7 +305,7 @@ fn numbers_and_chain_of_records_have_no_gaps() {
 #[test]
 fn a_log_is_named_when_it_is_durable_and_used_when_its_name_is() {
     let storage = Arc::new(TraceDir::new(MemDir::new(3)));
-    let options = OpenOptions::default().background(Background::Inline);
+    let options = OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual);
     let schema = stratavec::Schema::new(1, stratavec::Metric::L2).ids(stratavec::IdKind::U64);
     let c = Collection::create_in(storage.clone(), schema, options).expect("create");
     c.upsert(1u64, &[1.0]).expect("commit");
