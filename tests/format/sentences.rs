@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, FileName};
-use stratavec::{Background, Collection, ErrorKind, OpenOptions, Verify};
+use stratavec::{Background, Collection, Compaction, ErrorKind, OpenOptions, Verify};
 use stratavec_tests::{reseal_manifest, unit_crc};
 
 use super::golden::{dump, expected, folder, read_files};
@@ -23,7 +23,10 @@ fn load(scene: &str) -> MemDir {
 }
 
 fn open(disk: &MemDir) -> stratavec::Result<Collection> {
-    Collection::open_in(Arc::new(disk.clone()), OpenOptions::default().background(Background::Inline))
+    Collection::open_in(
+        Arc::new(disk.clone()),
+        OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual),
+    )
 }
 
 /// The rows, as the golden file has them.
@@ -245,30 +248,42 @@ fn files_stay_within_the_numbers_that_were_given() {
     assert_eq!(refused(&overlap), ErrorKind::Corrupt, "overlapping row files");
 }
 
-/// [MAN-6] a second live row under one id, brought in by a log that forgets to kill the first, is found by a full check.
+/// [MAN-6] a second live row under one id, brought in by a log that calls the last row of another, is found by a full check.
 #[test]
 fn two_live_rows_under_one_id_are_found() {
     let disk = load("replaced");
     let log = newest(&disk, FileKind::Wal);
     disk.corrupt(log, |bytes| {
-        // The kills of the second batch all name the first batch's first row.
-        let (at, _, payload) = records(bytes)[1].clone();
-        let kills = payload.end - 8 * u32_at(bytes, payload.start + 20) as usize;
-        bytes[kills..payload.end].fill(0);
+        // The last batch inserts id 9 and kills nothing; now it says id 0, which has a row.
+        let (at, _, payload) = records(bytes)[4].clone();
+        let id = payload.start + 40 + 16;
+        assert_eq!(bytes[id], 9);
+        bytes[id] = 0;
         reseal_record(bytes, log, at);
     });
-    // Later records are chained to the changed one.
-    for i in 2..5 {
-        disk.corrupt(log, |bytes| {
-            let before = records(bytes)[i - 1].0;
-            let (at, previous) = (records(bytes)[i].0, bytes[before..before + 4].to_vec());
-            bytes[at + 24..at + 28].copy_from_slice(&previous);
-            reseal_record(bytes, log, at);
-        });
-    }
     open(&disk).and_then(Collection::close).expect("a forged log is data");
     let report = Collection::verify_in(&disk, Verify::Full).expect("verify");
     assert!(report.findings.iter().any(|f| f.kind() == ErrorKind::Corrupt), "{:?}", report.notes);
+}
+
+/// [WAL-10] a log that kills a row twice, or one that nobody wrote, is refused by open and named by a check.
+#[test]
+fn rows_that_are_not_alive_cannot_be_killed() {
+    for row in [0u64, 1, 12, 4096, u64::MAX] {
+        let disk = load("replaced");
+        let log = newest(&disk, FileKind::Wal);
+        disk.corrupt(log, |bytes| {
+            // The fourth batch deletes one row; now it names one that is dead since the second, or none.
+            let (at, _, payload) = records(bytes)[3].clone();
+            bytes[payload.end - 8..payload.end].copy_from_slice(&row.to_le_bytes());
+            reseal_record(bytes, log, at);
+            let (next, previous) = (records(bytes)[4].0, bytes[at..at + 4].to_vec());
+            bytes[next + 24..next + 28].copy_from_slice(&previous);
+            reseal_record(bytes, log, next);
+        });
+        assert_eq!(refused(&disk), ErrorKind::Corrupt, "row {row}");
+        assert!(!Collection::verify_in(&disk, Verify::Full).expect("verify").is_sound(), "row {row}");
+    }
 }
 
 /// [MAN-7] there are two manifests, however many there were.
@@ -306,7 +321,7 @@ fn numbers_and_chain_of_records_have_no_gaps() {
 #[test]
 fn a_log_is_named_when_it_is_durable_and_used_when_its_name_is() {
     let storage = Arc::new(TraceDir::new(MemDir::new(3)));
-    let options = OpenOptions::default().background(Background::Inline);
+    let options = OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual);
     let schema = stratavec::Schema::new(1, stratavec::Metric::L2).ids(stratavec::IdKind::U64);
     let c = Collection::create_in(storage.clone(), schema, options).expect("create");
     c.upsert(1u64, &[1.0]).expect("commit");

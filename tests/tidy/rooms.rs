@@ -32,8 +32,9 @@ fn unsafe_stays_in_its_rooms() {
 fn no_other_package_has_unsafe_code() {
     let others: Vec<Source> =
         ["cli", "benches", "tests"].iter().flat_map(|folder| super::sources::files(folder, &[".rs"])).collect();
-    // The quotes of this test hold the word; nothing else in tests/tidy may.
-    let found = places(&others, &["unsafe"], |path| path.starts_with("tests/tidy/"));
+    // The quotes of this test hold the word; nothing else in tests/tidy may. Counting memory takes an allocator.
+    let allowed = |path: &str| path.starts_with("tests/tidy/") || path == "tests/corruption/heap.rs";
+    let found = places(&others, &["unsafe"], allowed);
     assert!(found.is_empty(), "unsafe outside the engine:\n{}", found.join("\n"));
 }
 
