@@ -137,7 +137,9 @@ pub fn numbers() -> Fixture {
     let c = Collection::create_in(Arc::new(dir.clone()), schema.clone(), options()).expect("create");
     let write = |ids: &mut dyn Iterator<Item = usize>, version: usize| {
         let mut batch = c.batch();
-        ids.for_each(|i| drop(batch.upsert(i as u64, &vector(i + 100 * version, 4))));
+        for i in ids {
+            batch.upsert(i as u64, &vector(i + 100 * version, 4));
+        }
         batch.commit().expect("commit");
     };
     write(&mut (0..370), 0);

@@ -57,7 +57,7 @@ impl Questions {
         let hits = match shape {
             0 => search.include(Include::VECTOR | Include::PAYLOAD | Include::ATTRIBUTES).run(),
             1 => search.filter(Filter::ids(self.ids.iter().take(3).cloned())).run(),
-            2 => search.filter(Filter::by(|id| sum_id(id) % 3 != 0)).run(),
+            2 => search.filter(Filter::by(|id| !sum_id(id).is_multiple_of(3))).run(),
             3 => search.filter(!Filter::ids(self.ids.iter().skip(5).cloned())).max_distance(40.0).run(),
             _ => search.include(Include::PAYLOAD).run(),
         }?;

@@ -239,7 +239,7 @@ pub fn ops_model(data: &[u8]) {
             break;
         }
         run.step(&mut input);
-        if input.u8() % 4 == 0 {
+        if input.u8().is_multiple_of(4) {
             check(run.c(), &run.state(), &mut input);
         }
     }

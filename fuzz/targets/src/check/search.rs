@@ -89,7 +89,7 @@ fn search(subject: &Subject, input: &mut Input<'_>) {
         chosen = Some(filter.clone());
         search = search.filter(filter);
     }
-    let bound = (input.u8() % 3 == 0).then(|| if tame { input.small_float() * 8.0 } else { input.f32() });
+    let bound = input.u8().is_multiple_of(3).then(|| if tame { input.small_float() * 8.0 } else { input.f32() });
     if let Some(bound) = bound {
         search = search.max_distance(bound);
     }
