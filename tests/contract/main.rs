@@ -10,7 +10,7 @@ mod reads;
 use std::sync::Arc;
 
 use stratavec::storage::testing::{CrashOptions, MemDir};
-use stratavec::{Background, Collection, IdKind, Metric, OpenOptions, Schema, Snapshot};
+use stratavec::{Background, Collection, Compaction, IdKind, Metric, OpenOptions, Schema, Snapshot};
 
 /// Two components, numeric ids.
 pub fn schema() -> Schema {
@@ -19,7 +19,7 @@ pub fn schema() -> Schema {
 
 /// No thread: the same calls make the same sequence of disk operations.
 pub fn inline() -> OpenOptions {
-    OpenOptions::default().background(Background::Inline)
+    OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 /// An empty collection.

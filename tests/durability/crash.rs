@@ -35,7 +35,14 @@ fn explore_all(plan: &Plan, enough: impl Fn(&Tally) -> bool + Sync) -> Tally {
                     let job = next.fetch_add(1, Ordering::Relaxed);
                     let (workload, seed): (&'static Workload, u64) =
                         (&WORKLOADS[job % WORKLOADS.len()], 1 + (job / WORKLOADS.len()) as u64);
-                    let tally = explore(workload, seed, &Plan { images: images(seed), ..plan.clone() });
+                    let tally = explore(
+                        workload,
+                        seed,
+                        &Plan {
+                            images: CrashOptions { exhaustive_units: plan.images.exhaustive_units, ..images(seed) },
+                            ..plan.clone()
+                        },
+                    );
                     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                     all.add(tally);
                     // Every workload is explored with the same number of seeds.
@@ -82,7 +89,8 @@ fn every_state_after_a_power_loss_is_a_prefix_with_everything_durable() {
 #[test]
 fn a_recovery_stopped_at_any_call_is_done_by_the_next() {
     let started = Instant::now();
-    let plan = Plan { inner_every: 100, again_every: 0, ..Plan::default() };
+    let images = CrashOptions { exhaustive_units: 8, ..CrashOptions::default() };
+    let plan = Plan { images, inner_every: 16, again_every: 0, ..Plan::default() };
     let tally = explore_all(&plan, |tally| tally.doubles >= 60_000);
     report("R2", &tally, started);
     tally.assert_sound();

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::{FaultDir, MemDir};
 use stratavec::storage::{FileKind, FileName};
-use stratavec::{Background, Collection, ErrorKind, IdKind, Metric, OpenOptions, Schema, Verify};
+use stratavec::{Background, Collection, Compaction, ErrorKind, IdKind, Metric, OpenOptions, Schema, Verify};
 
 use crate::explore::stall;
 
 type Outcome = Result<(), String>;
 
 fn options() -> OpenOptions {
-    OpenOptions::new().background(Background::Inline)
+    OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 fn create(disk: &MemDir) -> Collection {

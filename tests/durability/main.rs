@@ -13,3 +13,4 @@ mod order;
 mod planted;
 mod regressions;
 mod snapshots;
+mod threads;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
-use stratavec::{Attributes, Background, Collection, IdKind, Metric, OpenOptions, RowFormat, Schema, Value};
+use stratavec::{
+    Attributes, Background, Collection, Compaction, IdKind, Metric, OpenOptions, RowFormat, Schema, Value,
+};
 
 /// One collection.
 pub struct Scene {
@@ -40,7 +42,7 @@ impl Scene {
 }
 
 fn options() -> OpenOptions {
-    OpenOptions::default().background(Background::Inline)
+    OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }
 
 fn create(disk: &MemDir, schema: Schema) -> Collection {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, FileName};
-use stratavec::{Background, Collection, ErrorKind, OpenOptions, Verify};
+use stratavec::{Background, Collection, Compaction, ErrorKind, OpenOptions, Verify};
 use stratavec_tests::{reseal_manifest, unit_crc};
 
 use super::golden::{dump, expected, folder, read_files};
@@ -23,7 +23,10 @@ fn load(scene: &str) -> MemDir {
 }
 
 fn open(disk: &MemDir) -> stratavec::Result<Collection> {
-    Collection::open_in(Arc::new(disk.clone()), OpenOptions::default().background(Background::Inline))
+    Collection::open_in(
+        Arc::new(disk.clone()),
+        OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual),
+    )
 }
 
 /// The rows, as the golden file has them.
@@ -318,7 +321,7 @@ fn numbers_and_chain_of_records_have_no_gaps() {
 #[test]
 fn a_log_is_named_when_it_is_durable_and_used_when_its_name_is() {
     let storage = Arc::new(TraceDir::new(MemDir::new(3)));
-    let options = OpenOptions::default().background(Background::Inline);
+    let options = OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual);
     let schema = stratavec::Schema::new(1, stratavec::Metric::L2).ids(stratavec::IdKind::U64);
     let c = Collection::create_in(storage.clone(), schema, options).expect("create");
     c.upsert(1u64, &[1.0]).expect("commit");

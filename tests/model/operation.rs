@@ -2,7 +2,7 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use stratavec::{Attributes, Background, Durability, Filter, Id, IdRef, Include, OpenOptions, Value};
+use stratavec::{Attributes, Background, Compaction, Durability, Filter, Id, IdRef, Include, OpenOptions, Value};
 
 use crate::space::{MOST_COMPONENTS, Space};
 
@@ -18,6 +18,10 @@ pub enum Operation {
     Flush,
     Sync,
     WaitDurable,
+    Compact {
+        full: bool,
+        then: Meanwhile,
+    },
     /// `close()` and open.
     Close,
     /// Drop the handle and open.
@@ -32,6 +36,15 @@ pub enum Operation {
     SearchKept(u8, Question),
     Get(u8),
     Iterate,
+}
+
+/// What happens to a compaction after it was begun.
+#[derive(Clone, Copy, Debug)]
+pub enum Meanwhile {
+    Wait,
+    /// The next operations go on beside it.
+    GoOn,
+    Cancel,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,6 +110,8 @@ pub struct Settings {
     pub flush_rows: u64,
     pub flush_bytes: u64,
     pub thread: bool,
+    /// Merge this many files by themselves; 0: only when asked.
+    pub fanout: u32,
     pub durability: Level,
 }
 
@@ -116,7 +131,11 @@ impl Settings {
         let options = OpenOptions::new()
             .background(if self.thread { Background::Thread } else { Background::Inline })
             .flush_rows(self.flush_rows)
-            .flush_bytes(self.flush_bytes);
+            .flush_bytes(self.flush_bytes)
+            .compaction(match self.fanout {
+                0 => Compaction::Manual,
+                fanout => Compaction::Auto { dead_ratio: 0.2, fanout },
+            });
         match self.durability.durability() {
             Some(level) => options.durability(level),
             None => options,
@@ -261,11 +280,14 @@ pub fn question() -> impl Strategy<Value = Question> {
 }
 
 pub fn operation() -> impl Strategy<Value = Operation> {
+    let meanwhile = prop_oneof![2 => Just(Meanwhile::Wait), 2 => Just(Meanwhile::GoOn), 1 => Just(Meanwhile::Cancel)];
+    let compact = (any::<bool>(), meanwhile).prop_map(|(full, then)| Operation::Compact { full, then });
     let bulk = (any::<u8>(), 1..=150u8).prop_map(|(first, rows)| Operation::Bulk { first, rows });
     prop_oneof![
         12 => (level(), vec(write(), 0..6)).prop_map(|(level, writes)| Operation::Commit(level, writes)),
         2 => bulk,
         3 => Just(Operation::Flush),
+        2 => compact,
         1 => Just(Operation::Sync),
         1 => Just(Operation::WaitDurable),
         2 => Just(Operation::Close),
@@ -282,7 +304,14 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 pub fn settings() -> impl Strategy<Value = Settings> {
     let flush_rows = prop_oneof![Just(u64::MAX), Just(1u64), 2..20u64, 20..200u64];
     let flush_bytes = prop_oneof![Just(64u64 << 20), Just(1024u64), 1024..20_000u64];
-    (flush_rows, flush_bytes, any::<bool>(), level()).prop_map(|(flush_rows, flush_bytes, thread, durability)| {
-        Settings { flush_rows, flush_bytes, thread, durability }
-    })
+    let fanout = prop_oneof![Just(0u32), 2..5u32];
+    (flush_rows, flush_bytes, any::<bool>(), fanout, level()).prop_map(
+        |(flush_rows, flush_bytes, thread, fanout, durability)| Settings {
+            flush_rows,
+            flush_bytes,
+            thread,
+            fanout,
+            durability,
+        },
+    )
 }

@@ -10,8 +10,8 @@ use crate::proof::prove;
 use crate::session::play;
 use crate::space::{Space, spaces};
 
-const CASES_IN_MEMORY: u32 = 60;
-const CASES_ON_DISK: u32 = 8;
+const CASES_IN_MEMORY: u32 = 100;
+const CASES_ON_DISK: u32 = 3;
 
 /// A case of this suite.
 #[derive(Clone, Debug)]

@@ -1,9 +1,9 @@
 //! Does operations to a collection and to the oracle, and compares after each.
 
-use stratavec::{Attributes, Collection, ErrorKind, Id, Receipt, Snapshot, Value};
+use stratavec::{Attributes, Collection, Compact, ErrorKind, Id, Job, Receipt, Snapshot, Value};
 use stratavec_tests::{Change, Model, Random, Row};
 
-use crate::operation::{Extras, Level, Operation, Question, Refusal, Settings, Write};
+use crate::operation::{Extras, Level, Meanwhile, Operation, Question, Refusal, Settings, Write};
 use crate::oracle::{check_contents, check_get, check_search};
 use crate::place::Place;
 use crate::space::Space;
@@ -14,6 +14,8 @@ pub struct Session {
     settings: Settings,
     place: Place,
     collection: Option<Collection>,
+    /// A compaction that goes on beside other operations.
+    job: Option<Job>,
     model: Model,
     last_seq: u64,
     kept: Vec<(Snapshot, Model)>,
@@ -38,6 +40,7 @@ impl Session {
             settings,
             place,
             collection: Some(collection),
+            job: None,
             model: Model::default(),
             last_seq: 0,
             kept: Vec::new(),
@@ -57,8 +60,10 @@ impl Session {
             Operation::Flush => self.maintain("flush()", |c| c.flush())?,
             Operation::Sync => self.maintain("sync()", |c| c.sync().map(drop))?,
             Operation::WaitDurable => self.maintain("wait_durable()", |c| c.wait_durable(c.last_seq()))?,
+            Operation::Compact { full, then } => self.compact(*full, *then)?,
             Operation::Close => self.close()?,
             Operation::Drop => {
+                self.settle()?;
                 self.collection = None;
                 self.open()?;
             }
@@ -251,6 +256,31 @@ impl Session {
         }
     }
 
+    fn compact(&mut self, full: bool, then: Meanwhile) -> Result<(), String> {
+        self.settle()?;
+        let what = if full { Compact::Full } else { Compact::Auto };
+        let job = self.open_collection().compact(what).map_err(|error| format!("compact(): {error}"))?;
+        match then {
+            Meanwhile::GoOn => self.job = Some(job),
+            Meanwhile::Wait => drop(job.wait().map_err(|error| format!("the compaction: {error}"))?),
+            Meanwhile::Cancel => {
+                job.cancel();
+                if let Some(error) = job.wait().err().filter(|error| error.kind() != ErrorKind::Cancelled) {
+                    return Err(format!("the cancelled compaction: {error}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the compaction that goes on, because it keeps the collection open.
+    fn settle(&mut self) -> Result<(), String> {
+        match self.job.take().map(Job::wait) {
+            Some(Err(error)) => Err(format!("the compaction: {error}")),
+            _ => Ok(()),
+        }
+    }
+
     fn search(&mut self, snapshot: &Snapshot, model: &Model, question: &Question) -> Result<(), String> {
         if let Some(hits) = check_search(snapshot, model, &self.space, question)? {
             let bits: Vec<(&Id, u32)> = hits.iter().map(|hit| (&hit.id, hit.distance.to_bits())).collect();
@@ -260,6 +290,7 @@ impl Session {
     }
 
     fn close(&mut self) -> Result<(), String> {
+        self.settle()?;
         if let Some(collection) = self.collection.take() {
             collection.close().map_err(|error| format!("close(): {error}"))?;
         }
@@ -274,12 +305,13 @@ impl Session {
         match self.place.after_kill() {
             Some(place) => {
                 // The old handle lives on, on a disk of its own, until the new one is there.
-                let killed = self.collection.take();
+                let killed = (self.collection.take(), self.job.take());
                 self.place = place;
                 self.open()?;
                 drop(killed);
             }
             None => {
+                self.settle()?;
                 self.collection = None;
                 self.open()?;
             }

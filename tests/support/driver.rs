@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stratavec::storage::Storage;
-use stratavec::{Background, Collection, Durability, Error, ErrorKind, OpenOptions, Outcome};
+use stratavec::{Background, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome};
 
 use crate::compare::compare;
 use crate::history::{Crash, History};
@@ -38,7 +38,15 @@ impl From<Error> for Failure {
 
 /// Options under which equal calls give equal disk operations.
 pub fn inline_options(workload: &Workload) -> OpenOptions {
-    OpenOptions::new().background(Background::Inline).flush_rows(workload.flush_rows).flush_bytes(workload.flush_bytes)
+    let compaction = match workload.fanout {
+        0 => Compaction::Manual,
+        fanout => Compaction::Auto { dead_ratio: 0.2, fanout },
+    };
+    OpenOptions::new()
+        .background(Background::Inline)
+        .compaction(compaction)
+        .flush_rows(workload.flush_rows)
+        .flush_bytes(workload.flush_bytes)
 }
 
 /// A collection, the workload it is given and the history of both.
@@ -177,6 +185,9 @@ impl Driver {
     /// # Errors
     /// Of the engine, or a broken promise.
     pub fn commit_changes(&mut self, level: Durability, changes: &[Change]) -> Result<(), Failure> {
+        if changes.is_empty() {
+            return Ok(());
+        }
         let counts = self.history().begin(changes);
         let collection = self.opened()?;
         let mut batch = collection.batch();

@@ -5,7 +5,9 @@
 //! thread's *head* row to `n`, and deletes the rows of batch `n - KEPT`. So the head says which batches must be there, whole,
 //! and everything else must not.
 
-use stratavec::{Attributes, Batch, Collection, Durability, Error, Id, IdKind, Metric, OpenOptions, Schema, Value};
+use stratavec::{
+    Attributes, Batch, Collection, Durability, Error, Id, IdKind, Metric, OpenOptions, Receipt, Schema, Value,
+};
 
 use crate::random::Random;
 
@@ -45,6 +47,16 @@ impl Errand {
         }
     }
 
+    /// Commits batch `n` of a thread.
+    ///
+    /// # Errors
+    /// Of the engine.
+    pub fn commit(&self, collection: &Collection, thread: u64, n: u64) -> Result<Receipt, Error> {
+        let mut batch = collection.batch();
+        self.fill(&mut batch, thread, n);
+        batch.commit_with(self.durability(thread, n))
+    }
+
     fn random(&self, thread: u64, n: u64) -> Random {
         Random::new(self.seed ^ (thread << 56) ^ n.wrapping_mul(0x9e37_79b9))
     }
@@ -69,8 +81,7 @@ impl Errand {
         (vector, payload)
     }
 
-    /// Fills in batch `n` of a thread.
-    pub fn fill(&self, batch: &mut Batch<'_>, thread: u64, n: u64) {
+    fn fill(&self, batch: &mut Batch<'_>, thread: u64, n: u64) {
         for row in 0..self.rows(thread, n) {
             let (vector, payload) = self.row(thread, n, row);
             batch.insert(Self::id(thread, n, row), &vector).payload(&payload);

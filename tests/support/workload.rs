@@ -21,6 +21,8 @@ pub enum Work {
     Delete(u64),
     /// Deletes of ids that are not there.
     Miss(u64),
+    /// Deletes of all ids.
+    Clear,
     /// All kinds, some of them of one id.
     Mixed(u64),
 }
@@ -65,6 +67,8 @@ pub struct Workload {
     pub flush_rows: u64,
     /// The delta is moved to files when the log has so many bytes.
     pub flush_bytes: u64,
+    /// So many small files are merged, and files with many dead rows are rewritten; 0: never.
+    pub fanout: u32,
     /// What is done.
     pub steps: &'static [Step],
 }
@@ -78,6 +82,7 @@ const PLAIN: Workload = Workload {
     extras: false,
     flush_rows: u64::MAX,
     flush_bytes: 64 << 20,
+    fanout: 0,
     steps: &[],
 };
 
@@ -133,6 +138,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "flush-deletes",
+        fanout: 8,
         metric: Metric::InnerProduct,
         steps: &[
             Step::Commit(Group, Work::Insert(4)),
@@ -235,6 +241,46 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "merge",
+        fanout: 2,
+        extras: true,
+        steps: &[
+            Step::Commit(Group, Work::Insert(3)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(3)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "merge-to-nothing",
+        ids: IdKind::Bytes,
+        fanout: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Flush,
+            Step::Commit(Os, Work::Clear),
+            Step::Flush,
+            Step::Commit(Group, Work::Insert(1)),
+            Step::Drop,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "merge-in-turn",
+        fanout: 2,
+        flush_rows: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Commit(Group, Work::Upsert(2)),
+            Step::Close,
+            Step::Commit(Os, Work::Mixed(4)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "no-effect",
         ids: IdKind::Bytes,
         steps: &[
@@ -275,6 +321,7 @@ pub const WORKLOADS: &[Workload] = &[
     },
     Workload {
         name: "everything",
+        fanout: 2,
         ids: IdKind::Bytes,
         extras: true,
         flush_rows: 4,
@@ -339,6 +386,7 @@ impl Workload {
                 changes
             }
             Work::Miss(count) => (0..count).map(|_| Change::Delete { id: fresh(random) }).collect(),
+            Work::Clear => present.iter().map(|id| Change::Delete { id: (*id).clone() }).collect(),
             Work::Mixed(count) => (0..count)
                 .map(|_| {
                     let id = if random.one_in(3) { fresh(random) } else { old(random) };

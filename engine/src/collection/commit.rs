@@ -149,6 +149,9 @@ impl Shared {
 
     /// Commits a group; true if the log was rolled.
     fn commit_group(&self, group: &[Arc<Ticket>]) -> bool {
+        // The first commit publishes a manifest, and so may a merge at the same moment: they take turns.
+        let begins_log = self.writer.lock().wal.is_none();
+        let _one_manifest_at_a_time = begins_log.then(|| self.flushing.lock());
         let mut writer = self.writer.lock();
         if let Err(error) = self.check_writable() {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));

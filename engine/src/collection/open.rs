@@ -138,6 +138,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let version = open_version(&*storage, loaded.manifest, 0)?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
     Log::check_kills(&version, &log.generation)?;
+    let found = log.ids();
     let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
         true => Recovered {
             generation: Generation::new(version.manifest.next_row),
@@ -148,7 +149,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
         },
         false => recover(&*storage, version, log, &numbers, epoch)?,
     };
-    report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs)?;
+    report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs, &found)?;
     if !report.is_clean()
         && let Some(callback) = &options.on_recovery
     {
@@ -366,7 +367,9 @@ fn trust_the_log(storage: &dyn Storage, log: &Log) -> Option<Result<WalWriter>> 
 
 /// Step 6 of `open`: files of our grammar that neither the newest manifest nor its log needs. The manifest before the
 /// newest is kept. Called only after a good manifest was read and, if there was a recovery, its successor is durable.
-fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId]) -> Result<u64> {
+///
+/// Counts those that an interrupted job left: not the logs just `replaced`, nor the manifest that is now one too many.
+fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId], replaced: &[FileId]) -> Result<u64> {
     let needed: HashSet<FileName> = manifest.files().map(|(name, _)| name).collect();
     let keep = |name: FileName| match name {
         FileName::Lock => true,
@@ -377,5 +380,10 @@ fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId]) -
     let entries = list(storage)?;
     let files = entries.iter().filter(|entry| entry.entry == crate::storage::EntryKind::File);
     let orphans: Vec<FileName> = files.filter_map(|entry| entry.name).filter(|name| !keep(*name)).collect();
-    Ok(orphans.len() as u64 - remove_all(storage, &orphans))
+    let (expected, left): (Vec<FileName>, Vec<FileName>) = orphans.into_iter().partition(|name| match name {
+        FileName::File(FileKind::Wal, id) => replaced.contains(id),
+        name => Some(*name) == older_manifests(manifest.generation),
+    });
+    remove_all(storage, &expected);
+    Ok(left.len() as u64 - remove_all(storage, &left))
 }

@@ -294,8 +294,8 @@ impl Shared {
         WalWriter::create(&*self.storage, self.new_file_id(), head).map_err(|error| self.judge(error))
     }
 
-    /// Begins the log of this handle, at its first commit after a clean open. There are no frozen generations then, so no
-    /// flush is at work.
+    /// Begins the log of this handle, at its first commit after a clean open. The caller holds `flushing`: there are no
+    /// frozen generations yet and so no flush is at work, but a merge may be, and no two may publish the same generation.
     ///
     /// 1. Create the log; it and its name are durable. A crash: an orphan.
     /// 2. Publish a manifest that begins with it. A crash: the old manifest and its empty log, or the new ones.
