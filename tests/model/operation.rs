@@ -171,7 +171,7 @@ impl Condition {
             Condition::Ids(numbers) => Filter::ids(numbers.iter().map(|n| space.id(*n))),
             Condition::By(modulus) => {
                 let modulus = u64::from(*modulus);
-                Filter::by(move |id| sum(id) % modulus == 0)
+                Filter::by(move |id| sum(id).is_multiple_of(modulus))
             }
             Condition::Not(a) => !a.filter(space),
             Condition::And(a, b) => a.filter(space) & b.filter(space),
@@ -182,7 +182,7 @@ impl Condition {
     pub fn holds(&self, id: &Id, space: &Space) -> bool {
         match self {
             Condition::Ids(numbers) => numbers.iter().any(|n| space.id(*n) == *id),
-            Condition::By(modulus) => sum(id.as_ref()) % u64::from(*modulus) == 0,
+            Condition::By(modulus) => sum(id.as_ref()).is_multiple_of(u64::from(*modulus)),
             Condition::Not(a) => !a.holds(id, space),
             Condition::And(a, b) => a.holds(id, space) && b.holds(id, space),
             Condition::Or(a, b) => a.holds(id, space) || b.holds(id, space),

@@ -229,7 +229,7 @@ impl Session {
         match refusal {
             Refusal::Payload => drop(put.payload(&vec![0; stratavec::MAX_PAYLOAD_BYTES + 1])),
             Refusal::Attribute => {
-                drop(put.attributes(Attributes::from([("x".to_owned(), Value::F64(f64::NAN))])));
+                let _ = put.attributes(Attributes::from([("x".to_owned(), Value::F64(f64::NAN))]));
             }
             _ => {}
         }
