@@ -6,7 +6,7 @@ use super::Manifest;
 use super::codec::{self, MAX_FILE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted::{self, Bug};
-use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
 
 /// The newest manifest.
 #[derive(Debug)]
@@ -90,11 +90,21 @@ pub fn list_generations(storage: &dyn Storage) -> Result<Vec<u64>> {
 /// would lose, `repair` has to say.
 ///
 /// # Errors
-/// `NotFound` if there is none; `Corrupt` if both copies are damaged, with nothing changed; `UnsupportedVersion`; `Io`.
+/// `NotFound` if there is none; `Corrupt` if both copies are damaged or its name is that of no regular file, with nothing changed; `UnsupportedVersion`; `Io`.
 pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
-    let newest = list_generations(storage)?.pop();
-    let generation = newest
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())))?;
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    let generation_of = |entry: &DirEntry| match entry.name {
+        Some(FileName::Manifest(generation)) => Some((generation, entry.entry)),
+        _ => None,
+    };
+    let newest = entries.iter().filter_map(generation_of).max_by_key(|(generation, _)| *generation);
+    let Some((generation, kind)) = newest else {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())));
+    };
+    if kind != EntryKind::File {
+        let name = FileName::Manifest(generation);
+        return Err(Error::corrupt(name, "manifest", 0, "the newest manifest is not a regular file"));
+    }
     let bytes = read(storage, generation)?;
     let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
     Ok(Loaded { manifest, second_copy_used })
