@@ -6,10 +6,12 @@
 //! another names that other log.
 
 mod candidates;
+mod follow;
 mod replay;
 mod writer;
 
 pub use crate::format::batch::Frame;
+pub use follow::{Tail, refuse_later};
 pub use replay::{Replay, replay_chain};
 pub use writer::{WalHead, WalWriter};
 
