@@ -7,6 +7,7 @@ mod batches;
 mod compaction;
 mod durability;
 mod figures;
+mod followers;
 mod full_disk;
 mod handles;
 mod interleaving;
