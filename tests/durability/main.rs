@@ -5,6 +5,7 @@ mod damage;
 mod explore;
 mod failed_sync;
 mod faults;
+mod follow;
 mod guard;
 mod kill;
 mod line;

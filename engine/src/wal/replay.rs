@@ -157,13 +157,16 @@ pub(super) struct Record {
 pub(super) struct Place {
     pub(super) at: u64,
     pub(super) next_seq: u64,
-    previous_crc: u32,
+    /// Where the checksum stands by which the record before it is told, or the header.
+    pub(super) previous_at: u64,
+    pub(super) previous_crc: u32,
 }
 
 impl Place {
     /// The place behind the header.
     pub(super) fn first(header: &LogHeader) -> Place {
-        Place { at: LOG_HEADER_BYTES, next_seq: header.first_seq.get(), previous_crc: header.crc.get() }
+        let previous_at = LOG_HEADER_BYTES - size_of::<u32>() as u64;
+        Place { at: LOG_HEADER_BYTES, next_seq: header.first_seq.get(), previous_at, previous_crc: header.crc.get() }
     }
 }
 
@@ -304,7 +307,7 @@ impl LogReader {
         }
         let given = u64::from(record.kind == RecordKind::Batch);
         let next_seq = seq.get().checked_add(given).ok_or_else(|| damaged(self.id, place.at, "ran out of numbers"))?;
-        let after = Place { at: record.end, next_seq, previous_crc: crc.get() };
+        let after = Place { at: record.end, next_seq, previous_at: place.at, previous_crc: crc.get() };
         Ok(Some((record, after)))
     }
 
