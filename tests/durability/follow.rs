@@ -1,5 +1,6 @@
 //! C10 at every call: readers beside a writer on the simulated disk, between any two calls of either.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -48,31 +49,47 @@ struct Watch {
     last: u64,
     /// The fault may take back what was shown.
     may_go_back: bool,
+    /// Calls since something may have gone wrong; `None`: it is looked at every call.
+    faults: Option<(Arc<FaultDir<MemDir>>, u64)>,
     looks: u64,
     failure: Option<String>,
 }
 
 impl Watch {
-    fn start(disk: &MemDir, driver: &Driver, may_go_back: bool) -> Arc<Mutex<Watch>> {
-        let watch = Arc::new(Mutex::new(Watch {
+    fn start(disk: &MemDir, driver: &Driver) -> Watch {
+        Watch {
             disk: disk.clone(),
             history: driver.shared_history(),
             follower: None,
             last: 0,
-            may_go_back,
+            may_go_back: false,
+            faults: None,
             looks: 0,
             failure: None,
-        }));
+        }
+    }
+
+    fn on_call(self) -> Arc<Mutex<Watch>> {
+        let disk = self.disk.clone();
+        let watch = Arc::new(Mutex::new(self));
         let watching = watch.clone();
         disk.on_call(move |point| {
             let mut watch = watching.lock().unwrap_or_else(PoisonError::into_inner);
             if watch.failure.is_none()
+                && watch.is_time(point.index)
                 && let Err(what) = guarded(|| watch.look())
             {
                 watch.failure = Some(format!("{:?} of call {}, {:?}: {what}", point.phase, point.index, point.call));
             }
         });
         watch
+    }
+
+    /// Where calls fail: at a few calls from the failure on, and now and then.
+    fn is_time(&mut self, call: u64) -> bool {
+        let Some((faults, since)) = &mut self.faults else { return true };
+        *since += u64::from(faults.fired() > 0);
+        (1..24).contains(since) || call.is_multiple_of(9)
     }
 
     fn look(&mut self) -> Result<(), String> {
@@ -120,7 +137,7 @@ fn between_any_two_calls_of_a_writer_followers_show_a_prefix() {
             let faults = Arc::new(FaultDir::new(disk.clone()));
             let mut driver = Driver::new(workload, faults.clone(), seed);
             driver.on_stall(move |stalled| stall(&faults, stalled));
-            let watch = Watch::start(&disk, &driver, false);
+            let watch = Watch::start(&disk, &driver).on_call();
             let run = driver.run();
             looks += Watch::end(&watch, run)
                 .unwrap_or_else(|what| panic!("C10 workload={} seed={seed}: {what}", workload.name));
@@ -135,20 +152,27 @@ fn between_any_two_calls_of_a_writer_followers_show_a_prefix() {
 #[test]
 fn a_follower_never_shows_what_a_failed_write_left() {
     let started = Instant::now();
-    let mut looks = 0;
     let faults =
         [Fault::Io, Fault::NoSpaceMidWrite, Fault::NoSpace, Fault::ShortWrite, Fault::IoAfter, Fault::LyingSync];
-    for workload in WORKLOADS {
-        for fault in faults {
+    let jobs: Vec<(&'static Workload, Fault)> =
+        WORKLOADS.iter().flat_map(|workload| faults.map(|fault| (workload, fault))).collect();
+    let (next, looks) = (AtomicUsize::new(0), AtomicU64::new(0));
+    let work = || {
+        while let Some((workload, fault)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             let mut after = 0;
-            while let Some(seen) = watch_fault(workload, fault, after)
+            while let Some(seen) = watch_fault(workload, *fault, after)
                 .unwrap_or_else(|what| panic!("C10 workload={} fault={fault:?} after={after}: {what}", workload.name))
             {
-                looks += seen;
+                looks.fetch_add(seen, Ordering::Relaxed);
                 after += 1;
             }
         }
-    }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(work);
+        scope.spawn(work);
+    });
+    let looks = looks.into_inner();
     println!("followers: {looks} looks beside failing writers, {:.1} s", started.elapsed().as_secs_f64());
 }
 
@@ -159,7 +183,12 @@ fn watch_fault(workload: &'static Workload, fault: Fault, after: u64) -> Result<
     faults.arm(FaultPlan::new(fault, after, Repeat::Once));
     let mut driver = Driver::new(workload, faults.clone(), 1);
     driver.expect_orphans();
-    let watch = Watch::start(&disk, &driver, matches!(fault, Fault::IoAfter | Fault::LyingSync));
+    let watch = Watch {
+        may_go_back: matches!(fault, Fault::IoAfter | Fault::LyingSync),
+        faults: Some((faults.clone(), 0)),
+        ..Watch::start(&disk, &driver)
+    };
+    let watch = watch.on_call();
     let run = run_through(workload, &mut driver);
     let looks = Watch::end(&watch, run)?;
     Ok((faults.fired() > 0).then_some(looks))

@@ -275,9 +275,9 @@ impl State {
         }
     }
 
-    /// Whether what was read last is no longer in the log. A log that names the next one does not change any more.
+    /// Whether the end of what was read of a log is no longer there, a record that named the next log among it.
     fn is_void(&self) -> Result<bool> {
-        self.logs.last().map_or(Ok(false), |log| log.tail.is_void())
+        self.logs.iter().try_fold(false, |void, log| Ok(void || log.tail.is_void()?))
     }
 
     fn last_seq(&self) -> u64 {

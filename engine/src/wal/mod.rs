@@ -16,6 +16,8 @@ pub use replay::{Replay, replay_chain};
 pub use writer::{WalHead, WalWriter};
 
 #[cfg(all(test, feature = "testing"))]
+mod follow_tests;
+#[cfg(all(test, feature = "testing"))]
 mod tail_tests;
 #[cfg(all(test, feature = "testing"))]
 mod tests;
