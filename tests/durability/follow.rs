@@ -157,13 +157,16 @@ fn a_follower_never_shows_what_a_failed_write_left() {
         WORKLOADS.iter().flat_map(|workload| faults.map(|fault| (workload, fault))).collect();
     let (next, looks) = (AtomicUsize::new(0), AtomicU64::new(0));
     let work = || {
-        while let Some((workload, fault)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let mut after = 0;
+        loop {
+            let job = next.fetch_add(1, Ordering::Relaxed);
+            let Some((workload, fault)) = jobs.get(job) else { break };
+            // Every other call, another half of them with the next fault.
+            let mut after = job as u64 % 2;
             while let Some(seen) = watch_fault(workload, *fault, after)
                 .unwrap_or_else(|what| panic!("C10 workload={} fault={fault:?} after={after}: {what}", workload.name))
             {
                 looks.fetch_add(seen, Ordering::Relaxed);
-                after += 1;
+                after += 2;
             }
         }
     };
