@@ -58,6 +58,8 @@ fn contains(source: &super::sources::Source, folder: &str, name: &str) -> bool {
         "mod.rs" => folder.rsplit_once('/').unwrap_or(("", folder)),
         _ => (folder, name.trim_end_matches(".rs")),
     };
+    // Files in a `tests` folder are heads of programs, too.
+    let is_head = is_head || around.ends_with("/tests");
     let declared = source.text.contains(&format!("mod {module};")) && (own == place || is_head && around == place);
     let by_path = folder.starts_with(around) && source.text.contains(&format!("{name}\"]"));
     declared || by_path
