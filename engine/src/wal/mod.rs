@@ -11,7 +11,7 @@ mod replay;
 mod writer;
 
 pub use crate::format::batch::Frame;
-pub use follow::{Tail, refuse_later};
+pub use follow::{Tail, follow_chain, refuse_later};
 pub use replay::{Replay, replay_chain};
 pub use writer::{WalHead, WalWriter};
 
