@@ -214,7 +214,8 @@ fn run_through(workload: &'static Workload, driver: &mut Driver) -> Result<(), S
     Ok(())
 }
 
-/// [C10] [C14] Between any two calls of a follower or of a check, the writer does the next steps of a workload: it commits, flushes, merges, removes files, closes, crashes and recovers.
+/// [C10] [C14] Between any two calls of a follower or of a check, the writer does the next steps of a workload: it commits,
+/// flushes, merges, removes files, closes, crashes and recovers.
 #[test]
 fn between_any_two_calls_of_a_follower_the_writer_goes_on() {
     let started = Instant::now();
@@ -235,7 +236,10 @@ pub fn race(workload: &'static Workload) -> Result<u64, String> {
                 let mut call = 0;
                 loop {
                     let race = Race { workload, before, meddled, call, reader };
-                    let calls = guarded(|| race.run()).map_err(|what| format!("{race:?}: {what}"))?;
+                    let calls = guarded(|| race.run()).map_err(|what| {
+                        let at = format!("{before} steps before, {meddled} before call {call}");
+                        format!("workload={} {reader:?}, {at}: {what}", workload.name)
+                    })?;
                     races += 1;
                     call += 1;
                     if call >= calls {
@@ -249,7 +253,7 @@ pub fn race(workload: &'static Workload) -> Result<u64, String> {
 }
 
 /// One meeting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Race {
     workload: &'static Workload,
     /// Steps done before.
