@@ -9,6 +9,7 @@
 //! same on all of them, bit for bit.
 
 mod arch;
+pub mod cluster;
 pub mod code;
 mod dispatch;
 mod distance;

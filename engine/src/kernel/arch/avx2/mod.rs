@@ -1,5 +1,6 @@
 //! AVX2 with FMA and F16C.
 
+pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;

@@ -1,5 +1,6 @@
 //! AVX-512 F, BW, DQ, VL, VBMI, VNNI, VPOPCNTDQ.
 
+pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;

@@ -1,5 +1,6 @@
 //! NEON: 128-bit vectors of 64-bit Arm.
 
+pub(super) mod cluster;
 mod code;
 mod distance;
 

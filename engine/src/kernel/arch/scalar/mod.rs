@@ -1,5 +1,6 @@
 //! Plain Rust: the oracle, and the path of machines without vector instructions we know.
 
+pub(super) mod cluster;
 mod code;
 mod distance;
 
