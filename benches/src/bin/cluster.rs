@@ -149,7 +149,10 @@ fn speed(dim: usize, nlist: usize) -> Result<(), Box<dyn Error>> {
             best = best.min(thread_seconds() - started);
         }
         let all = (rows * nlist * dim) as f64;
-        figures.insert(name.into(), json!({ "us_per_row": best * 1e6 / rows as f64, "giga_multiply_adds": all / best / 1e9 }));
+        figures.insert(
+            name.into(),
+            json!({ "us_per_row": best * 1e6 / rows as f64, "giga_multiply_adds": all / best / 1e9 }),
+        );
     }
     println!("{}", json!({ "path": kernels().path().name(), "threads": threads.threads(), "figures": figures }));
     Ok(())

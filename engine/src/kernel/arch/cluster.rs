@@ -4,9 +4,9 @@ use crate::kernel::cluster::tile::Block;
 use crate::kernel::dispatch::CpuPath;
 use crate::kernel::lanes::LANES;
 
-use super::{Kernels, scalar};
 #[cfg(target_arch = "aarch64")]
 use super::neon;
+use super::{Kernels, scalar};
 #[cfg(target_arch = "x86_64")]
 use super::{avx2, avx512};
 

@@ -80,7 +80,8 @@ impl Assigner {
         self.check(points, first, &places)?;
         let seconds = parts_of(places.seconds, count);
         let distances = parts_of(places.distances, count);
-        let parts = ranges(count, PART_ROWS).zip(places.lists.chunks_mut(PART_ROWS)).zip(seconds.into_iter().zip(distances));
+        let parts =
+            ranges(count, PART_ROWS).zip(places.lists.chunks_mut(PART_ROWS)).zip(seconds.into_iter().zip(distances));
         work.each(Stage::Assign, parts.collect(), |_, ((range, lists), (seconds, distances))| {
             let mut rows = vec![0.0; range.len() * points.dim()];
             points.read(first + range.start, &mut rows)?;

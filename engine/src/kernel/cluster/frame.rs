@@ -23,11 +23,6 @@ impl Frame {
         self.offset.len()
     }
 
-    /// Components of a row inside, a multiple of the lanes.
-    pub(super) fn width(&self) -> usize {
-        width(self.dim())
-    }
-
     /// Takes a row in: `out` is as long as the frame is wide. The difference is rounded once, and cannot overflow.
     pub(super) fn enter(&self, row: &[f32], out: &mut [f32]) {
         let (out, padding) = out.split_at_mut(self.dim());
@@ -81,7 +76,7 @@ mod tests {
         for size in [1e-38_f32, 3e-20, 1.0, 7.5, 4e20, 3e38] {
             let frame = Frame::new(vec![0.0; 3], f64::from(size));
             let row = [size, -size / 2.0, 0.0];
-            let mut inside = vec![9.0; frame.width()];
+            let mut inside = vec![9.0; width(3)];
             frame.enter(&row, &mut inside);
             assert!(inside.iter().all(|x| x.abs() < 4.0) && inside[0].abs() >= 0.5, "{size}: {inside:?}");
             assert_eq!(inside[3..], [0.0; 13]);

@@ -43,12 +43,21 @@ impl Router {
     pub(super) fn new(work: &Work<'_>, stage: Stage, centroids: &Matrix) -> Result<Self> {
         let all: Vec<u32> = (0..centroids.count() as u32).collect();
         if all.len() <= FLAT {
-            let groups = vec![Group { panels: Panels::new(centroids.width, centroids.rows.chunks_exact(centroids.width)), lists: all }];
-            return Ok(Router { width: centroids.width, supers: Panels::new(centroids.width, std::iter::empty()), names: Vec::new(), groups });
+            let groups = vec![Group {
+                panels: Panels::new(centroids.width, centroids.rows.chunks_exact(centroids.width)),
+                lists: all,
+            }];
+            return Ok(Router {
+                width: centroids.width,
+                supers: Panels::new(centroids.width, std::iter::empty()),
+                names: Vec::new(),
+                groups,
+            });
         }
         let count = all.len().isqrt();
         let some: Vec<u32> = all.iter().copied().step_by(all.len().div_ceil(count * SAMPLE).max(1)).collect();
-        let supers = lloyd::cluster(work.kernels, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED)).centroids;
+        let supers =
+            lloyd::cluster(work.kernels, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED)).centroids;
         let supers = Panels::new(centroids.width, supers.chunks_exact(centroids.width));
         let mut nearest = vec![(0.0, 0); all.len()];
         let parts = ranges(all.len(), PART_ROWS).zip(nearest.chunks_mut(PART_ROWS)).collect();
@@ -61,7 +70,10 @@ impl Router {
         let by_super = Groups::new(&nearest, supers.places());
         let groups = (0..by_super.count()).map(|group| {
             let lists = by_super.members(group).to_vec();
-            Group { panels: Panels::new(centroids.width, lists.iter().map(|list| centroids.row(*list as usize))), lists }
+            Group {
+                panels: Panels::new(centroids.width, lists.iter().map(|list| centroids.row(*list as usize))),
+                lists,
+            }
         });
         let (groups, names) = (groups.collect(), (0..by_super.count() as u32).collect());
         Ok(Router { width: centroids.width, supers, names, groups })
@@ -80,7 +92,9 @@ impl Router {
             best.resize(members.len(), (0.0, 0));
             kernels.best(scores, places, &mut best);
             for (row, (score, place)) in members.iter().zip(&best) {
-                let (Some(list), Some(out)) = (lists.get(*place as usize), out.get_mut(*row as usize)) else { continue };
+                let (Some(list), Some(out)) = (lists.get(*place as usize), out.get_mut(*row as usize)) else {
+                    continue;
+                };
                 if *score > out.0 || *score == out.0 && *list < out.1 {
                     *out = (*score, *list);
                 }
@@ -91,7 +105,13 @@ impl Router {
     }
 
     /// For each row the `most` nearest centroids found and their scores, nearest first.
-    pub(super) fn nearest_many(&self, kernels: &Kernels, rows: &[f32], probes: usize, most: usize) -> Vec<Vec<(f32, u32)>> {
+    pub(super) fn nearest_many(
+        &self,
+        kernels: &Kernels,
+        rows: &[f32],
+        probes: usize,
+        most: usize,
+    ) -> Vec<Vec<(f32, u32)>> {
         let mut kept = vec![Vec::with_capacity(most + 1); rows.len() / self.width];
         self.visit(kernels, rows, probes, |members, lists, scores, places| {
             for (row, scores) in members.iter().zip(scores.chunks_exact(places)) {
@@ -102,7 +122,13 @@ impl Router {
     }
 
     /// Calls `see` with every block of scores: which rows, lists of the places, scores, places per row.
-    fn visit(&self, kernels: &Kernels, rows: &[f32], probes: usize, mut see: impl FnMut(&[u32], &[u32], &[f32], usize)) {
+    fn visit(
+        &self,
+        kernels: &Kernels,
+        rows: &[f32],
+        probes: usize,
+        mut see: impl FnMut(&[u32], &[u32], &[f32], usize),
+    ) {
         let (mut scores, mut gathered) = (Vec::new(), Vec::new());
         let probes = if self.exact() { 1 } else { probes.clamp(1, self.groups.len()) };
         let looks = Groups::new(&self.looks(kernels, rows, probes), self.groups.len());

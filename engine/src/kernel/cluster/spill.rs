@@ -42,7 +42,13 @@ pub(super) struct Neighbours {
 
 impl Neighbours {
     /// The `most` nearest that the router finds.
-    pub(super) fn new(work: &Work<'_>, router: &Router, centroids: &Matrix, probes: usize, most: usize) -> Result<Self> {
+    pub(super) fn new(
+        work: &Work<'_>,
+        router: &Router,
+        centroids: &Matrix,
+        probes: usize,
+        most: usize,
+    ) -> Result<Self> {
         let most = most.min(centroids.count() - 1);
         let mut lists = vec![NO_LIST; centroids.count() * most];
         if most > 0 {
@@ -61,7 +67,8 @@ impl Neighbours {
     }
 
     fn of(&self, list: u32) -> &[u32] {
-        let all = self.lists.get(list as usize * self.most..).and_then(|lists| lists.get(..self.most)).unwrap_or_default();
+        let all =
+            self.lists.get(list as usize * self.most..).and_then(|lists| lists.get(..self.most)).unwrap_or_default();
         let found = all.iter().position(|list| *list == NO_LIST).unwrap_or(all.len());
         &all[..found]
     }

@@ -76,13 +76,14 @@ impl Training {
     pub fn bytes(&self, rows: usize, dim: usize, threads: usize) -> u64 {
         let row = 4 * width(dim) as u64;
         let scratch = (PART_ROWS + TILE_ROWS) as u64 * row + (4 << 20);
-        (rows as u64).saturating_mul(row + 32)
+        (rows as u64)
+            .saturating_mul(row + 32)
             .saturating_add((self.nlist as u64 + self.nlist as u64 / 4).saturating_mul(4 * row + 32))
             .saturating_add((threads as u64).saturating_mul(scratch))
     }
 
     /// Rows of the sample from `total` rows.
-    fn sample_rows(&self, total: usize, dim: usize, threads: usize) -> Result<usize> {
+    pub(super) fn sample_rows(&self, total: usize, dim: usize, threads: usize) -> Result<usize> {
         let wanted = self.nlist.saturating_mul(self.rows_per_list.max(1)).min(total);
         let row = self.bytes(1, dim, threads) - self.bytes(0, dim, threads);
         let room = self.budget_bytes.saturating_sub(self.bytes(0, dim, threads)) / row;
@@ -283,7 +284,8 @@ fn put(centroids: &mut [f32], width: usize, first: usize, second: usize, two: &[
 fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
     let all: u128 = sizes.iter().map(|size| *size as u128).sum::<u128>().max(1);
     let quota = |size: usize| size as u128 * total as u128;
-    let mut shares: Vec<usize> = sizes.iter().map(|size| ((quota(*size) / all) as usize).max(usize::from(*size > 0)).min(*size)).collect();
+    let mut shares: Vec<usize> =
+        sizes.iter().map(|size| ((quota(*size) / all) as usize).max(usize::from(*size > 0)).min(*size)).collect();
     let mut order: Vec<usize> = (0..sizes.len()).collect();
     order.sort_by_key(|at| std::cmp::Reverse(quota(sizes[*at]) % all));
     let mut left = total.saturating_sub(shares.iter().sum());
