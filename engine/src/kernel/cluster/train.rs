@@ -252,6 +252,13 @@ impl Run<'_> {
                 None => still_empty.push(empty),
             }
         }
+        // First centroids that fell together were dropped.
+        while still_empty.is_empty() && centroids.len() / width < self.training.nlist {
+            if !self.halve(&mut splitter, 1, centroids)? {
+                break;
+            }
+            self.reseeded += 1;
+        }
         if !last {
             return Ok(());
         }
@@ -259,10 +266,9 @@ impl Run<'_> {
             let mean = self.sample.count() as f32 / groups.count() as f32;
             let limit = (mean * times.max(2.0)).ceil() as usize;
             for _ in 0..groups.count() / 4 {
-                let new = centroids.len() / width;
-                let Some(split) = splitter.split(self.work, limit, new)? else { break };
-                centroids.resize((new + 1) * width, 0.0);
-                put(centroids, width, split.list, new, &split.centroids);
+                if !self.halve(&mut splitter, limit, centroids)? {
+                    break;
+                }
                 self.halved += 1;
             }
         }
@@ -270,6 +276,16 @@ impl Run<'_> {
             centroids.drain(empty * width..(empty + 1) * width);
         }
         Ok(())
+    }
+
+    /// Makes two lists of the largest one of more than `limit` rows; false if there is none.
+    fn halve(&self, splitter: &mut Splitter<'_>, limit: usize, centroids: &mut Vec<f32>) -> Result<bool> {
+        let width = self.sample.width;
+        let new = centroids.len() / width;
+        let Some(split) = splitter.split(self.work, limit, new)? else { return Ok(false) };
+        centroids.resize((new + 1) * width, 0.0);
+        put(centroids, width, split.list, new, &split.centroids);
+        Ok(true)
     }
 }
 
@@ -295,6 +311,15 @@ fn shares(sizes: &[usize], total: usize) -> Vec<usize> {
             left -= 1;
         }
     }
+    // Many small ones, each with its one share, may leave less than the large ones were given.
+    let mut over = shares.iter().sum::<usize>().saturating_sub(total);
+    while over > 0 {
+        let Some(largest) = shares.iter_mut().rev().max_by_key(|share| **share).filter(|share| **share > 1) else {
+            break;
+        };
+        *largest -= 1;
+        over -= 1;
+    }
     shares
 }
 
@@ -305,7 +330,8 @@ mod tests {
     #[test]
     fn shares_are_proportional_and_never_above_the_size() {
         assert_eq!(shares(&[60, 30, 10], 10), [6, 3, 1]);
-        assert_eq!(shares(&[50, 0, 1, 49], 10), [5, 0, 1, 5]);
+        assert_eq!(shares(&[50, 0, 1, 49], 10), [5, 0, 1, 4]);
+        assert_eq!(shares(&[90, 1, 1, 1, 1, 1], 10), [5, 1, 1, 1, 1, 1]);
         assert_eq!(shares(&[1, 1, 1], 10), [1, 1, 1]);
         assert_eq!(shares(&[7, 7, 7], 8), [3, 3, 2]);
     }
