@@ -1,6 +1,6 @@
 //! Partitioning vectors into lists: k-means, assignment to the nearest list, spilling, and other choices of anchors.
 //!
-//! * [`train`] finds centroids on a sample: two levels of k-means, then passes of Lloyd's algorithm in which a row looks only
+//! * [`train`](fn@train) finds centroids on a sample: two levels of k-means, then passes of Lloyd's algorithm in which a row looks only
 //!   at the lists of its nearest super-lists; empty lists are re-seeded and oversized ones split.
 //! * [`Assigner`] gives each row its list, and with [`Spill`] a second one (SOAR).
 //! * [`anchors`] holds the other selections: random rows, farthest-first coverage, k-means per group.
