@@ -236,7 +236,7 @@ impl Put<'_, '_> {
 }
 
 /// Appends a vector in the row format; the length that cosine divides by, which is that of the rounded vector.
-fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
+pub(super) fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
     let (format, metric) = (schema.row_format(), schema.metric());
     let start = stored.len();
     encode_row(format, vector, stored);

@@ -44,8 +44,8 @@ pub struct CompactReport {
 }
 
 /// Largest row file that a merge makes, and its rows: a merge holds 24 bytes of memory for each.
-const MOST_BYTES: u64 = 4 << 30;
-const MOST_ROWS: u64 = 4 << 20;
+pub(super) const MOST_BYTES: u64 = 4 << 30;
+pub(super) const MOST_ROWS: u64 = 4 << 20;
 /// Room that a merge leaves on the disk for the writer: two deltas and their logs.
 const KEEP_FREE_DELTAS: u64 = 4;
 
@@ -127,7 +127,7 @@ impl Shared {
     ) -> Result<()> {
         let inputs = pinned.rows.get(range).unwrap_or_default();
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
-        self.refuse_without_room(bytes)?;
+        self.refuse_without_room("merge", bytes)?;
         let ids = (self.collection, pinned.manifest.own_origin());
         let merged = merge(&*self.storage, &self.schema, ids, inputs, &|| self.new_file_id(), control)?;
         let made = merged.names();
@@ -150,7 +150,8 @@ impl Shared {
         Ok(())
     }
 
-    fn refuse_without_room(&self, bytes: u64) -> Result<()> {
+    /// `NoSpace` unless the disk will hold so many more bytes and what the writer needs besides.
+    pub(super) fn refuse_without_room(&self, what: &str, bytes: u64) -> Result<()> {
         let free =
             self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
         let keep = self.options.flush_bytes.saturating_mul(KEEP_FREE_DELTAS);
@@ -160,7 +161,7 @@ impl Shared {
         Err(Error::new(
             ErrorKind::NoSpace,
             format!(
-                "the merge needs up to {bytes} bytes and leaves {keep} for writes; {free} are free; nothing was written"
+                "the {what} needs up to {bytes} bytes and leaves {keep} for writes; {free} are free; nothing was written"
             ),
         ))
     }

@@ -25,15 +25,7 @@ struct Job {
 impl Shared {
     /// Moves everything in memory to files.
     pub(super) fn flush(&self) -> Result<()> {
-        {
-            let mut writer = self.writer.lock();
-            self.check_writable()?;
-            // A batch may have no effect and still be in the log.
-            let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
-            if logged || !self.view.load().active.is_empty() {
-                self.roll(&mut writer)?;
-            }
-        }
+        self.roll_if_any()?;
         self.flush_frozen()
     }
 
@@ -46,6 +38,23 @@ impl Shared {
         match &mut writer.wal {
             Some(wal) if !wal.holds_records() => wal.seal().map_err(|error| self.judge(error)),
             _ => Ok(()),
+        }
+    }
+
+    /// Moves everything in memory to files and merges nothing.
+    pub(super) fn flush_only(&self) -> Result<()> {
+        self.roll_if_any()?;
+        self.flush_all_frozen()
+    }
+
+    fn roll_if_any(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        // A batch may have no effect and still be in the log.
+        let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
+        match logged || !self.view.load().active.is_empty() {
+            true => self.roll(&mut writer),
+            false => Ok(()),
         }
     }
 
