@@ -71,9 +71,13 @@ impl Shared {
         flushed
     }
 
+    /// Flushes what is frozen by now. Under steady writes there is always more: others who publish manifests get their turn
+    /// after each.
     fn flush_all_frozen(&self) -> Result<()> {
-        let _one_at_a_time = self.flushing.lock();
-        while let Some(job) = self.next_job()? {
+        let Some(last) = self.writer.lock().frozen.back().map(|frozen| frozen.last_seq) else { return Ok(()) };
+        loop {
+            let _one_at_a_time = self.flushing.lock();
+            let Some(job) = self.next_job()?.filter(|job| job.last_seq <= last) else { return Ok(()) };
             let result = self.flush_one(job);
             let mut pending = self.pending.lock();
             pending.failed = result.as_ref().err().cloned();
