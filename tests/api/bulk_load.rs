@@ -165,23 +165,23 @@ fn a_load_that_is_cancelled_leaves_nothing() {
     let c = create(&path, IdKind::U64, small_parts());
     c.upsert(1u64, &[1.0, 1.0]).unwrap();
     let (mut cancelled, mut done) = (0, 0);
-    for after in 0..60u64 {
-        let items = (0..500u64).map(|n| (n, [n as f32, 0.0]));
+    for after in 0..24u64 {
+        let items = (0..200u64).map(|n| (n, [n as f32, 0.0]));
         let job = c.bulk_load(items).unwrap();
-        while job.progress().done < after * 30 && !job.is_finished() {
+        while job.progress().done < after * 25 && !job.is_finished() {
             std::hint::spin_loop();
         }
         job.cancel();
         let count = match job.wait() {
             Ok(report) => {
                 done += 1;
-                assert_eq!(report.items, 500);
-                500
+                assert_eq!(report.items, 200);
+                200
             }
             Err(error) => {
                 cancelled += 1;
                 assert_eq!(error.kind(), ErrorKind::Cancelled);
-                if done == 0 { 1 } else { 500 }
+                if done == 0 { 1 } else { 200 }
             }
         };
         assert_eq!(c.snapshot().count(), count);

@@ -87,7 +87,6 @@ impl Shared {
                 return Err(error);
             }
         }
-        Ok(())
     }
 
     fn next_job(&self) -> Result<Option<Job>> {
