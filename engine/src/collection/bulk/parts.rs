@@ -211,7 +211,8 @@ impl<'s> Parts<'s> {
 
 impl Drop for Parts<'_> {
     fn drop(&mut self) {
-        if !self.kept {
+        // After a failed sync nothing is removed: the next open does.
+        if !self.kept && self.shared.poison_cause().is_none() {
             let names: Vec<FileName> = self.open.iter().chain(&self.done).flat_map(Part::names).collect();
             remove_all(&*self.shared.storage, &names);
         }
