@@ -15,7 +15,7 @@ use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
 use crate::segment::RowLayout;
 use crate::snapshot::{Version, View};
-use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
+use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
@@ -34,12 +34,12 @@ fn list(storage: &dyn Storage) -> Result<Vec<DirEntry>> {
     storage.list().map_err(|error| Error::io("list", storage.describe(), error))
 }
 
-/// Whether a directory is what an interrupted `create` leaves: nothing but a lock, logs and temporary files.
+/// Whether a directory is what an interrupted `create` leaves: nothing but a lock, logs and temporary files. What only has
+/// such a name and is no file is somebody else's.
 fn is_unfinished_create(entries: &[DirEntry]) -> bool {
-    entries.iter().all(|entry| match entry.name {
-        Some(FileName::Lock) => true,
-        Some(name) => matches!(name.kind(), Some(FileKind::Wal | FileKind::Temp)),
-        None => false,
+    entries.iter().filter(|entry| entry.name != Some(FileName::Lock)).all(|entry| {
+        let kind = entry.name.and_then(FileName::kind);
+        entry.entry == EntryKind::File && matches!(kind, Some(FileKind::Wal | FileKind::Temp))
     })
 }
 
@@ -378,7 +378,7 @@ fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId], r
         FileName::File(..) => needed.contains(&name),
     };
     let entries = list(storage)?;
-    let files = entries.iter().filter(|entry| entry.entry == crate::storage::EntryKind::File);
+    let files = entries.iter().filter(|entry| entry.entry == EntryKind::File);
     let orphans: Vec<FileName> = files.filter_map(|entry| entry.name).filter(|name| !keep(*name)).collect();
     let (expected, left): (Vec<FileName>, Vec<FileName>) = orphans.into_iter().partition(|name| match name {
         FileName::File(FileKind::Wal, id) => replaced.contains(id),

@@ -22,11 +22,12 @@ use crate::format::log::{LOG_HEADER_BYTES, LOG_VERSION, LogHeader, RECORD_HEADER
 use crate::options::MAX_BATCH_BYTES;
 use crate::planted::{self, Bug};
 use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+use crate::wal::candidates::Candidates;
 
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
-/// Records behind a damaged place are looked for until this many times the log's length was checksummed. Only a forged log
-/// can make it more.
+/// Records behind a damaged place are checksummed one by one until this many times the log's length was read. Only bytes made
+/// to look like records need more; those are told apart in one pass.
 const SCAN_EFFORT: u64 = 4;
 
 /// Takes a batch: its log, its sequence number, its payload.
@@ -104,8 +105,7 @@ fn refuse_later_records(storage: &dyn Storage, chain: &[Replay], next_seq: u64) 
             continue;
         }
         let mut log = LogReader::open(storage, id)?;
-        let last = log.last_batch_anywhere()?;
-        if let Some(seq) = last.filter(|seq| *seq >= next_seq) {
+        if let Some(seq) = log.batch_anywhere(next_seq)? {
             let end = chain.last().map_or(0, |replay| replay.bytes + LOG_HEADER_BYTES);
             let id = chain.last().map_or(id, |replay| replay.id);
             let what = format!("the logs end before batch {next_seq}, but another log holds batch {seq}");
@@ -290,30 +290,25 @@ impl LogReader {
         }
     }
 
-    /// The highest sequence number of a batch in a log that nothing names, whatever its header and chain say.
-    fn last_batch_anywhere(&mut self) -> Result<Option<u64>> {
-        let mut last = None;
-        self.scan(LOG_HEADER_BYTES.min(self.len), |header| {
-            if header.kind == RecordKind::Batch.to_byte() {
-                last = last.max(Some(header.seq.get()));
-            }
-            false
-        })?;
-        Ok(last)
+    /// The sequence number of a batch at or past `next_seq` in a log that nothing names, whatever its header and chain say.
+    fn batch_anywhere(&mut self, next_seq: u64) -> Result<Option<u64>> {
+        let batch = |header: &RecordHeader| header.kind == RecordKind::Batch.to_byte() && header.seq.get() >= next_seq;
+        Ok(self.scan(LOG_HEADER_BYTES.min(self.len), batch)?.map(|(_, seq)| seq))
     }
 
-    /// Looks for whole records at every 8-byte step from `from`; stops at the first that `wanted` accepts.
-    fn scan(&mut self, from: u64, mut wanted: impl FnMut(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+    /// Looks for whole records at every 8-byte step from `from`, but not inside whole records; the place and sequence number
+    /// of the first that `wanted` accepts.
+    fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
         let mut effort = self.len.saturating_mul(SCAN_EFFORT).saturating_add(MAX_BATCH_BYTES as u64);
         let mut at = from.next_multiple_of(8);
         while at + RECORD_HEADER_BYTES as u64 <= self.len {
             let step = match self.plausible(at)? {
                 None => 8,
                 Some((header, _)) => {
-                    let cost = u64::from(header.payload_len.get());
-                    effort = effort.checked_sub(cost).ok_or_else(|| {
-                        damaged(self.id, from, "the log holds more beginnings of records than a log can")
-                    })?;
+                    match effort.checked_sub(u64::from(header.payload_len.get())) {
+                        Some(left) => effort = left,
+                        None => return self.scan_crowded(at, wanted),
+                    }
                     match self.record(at)? {
                         Some(record) if wanted(&record.header) => return Ok(Some((at, record.header.seq.get()))),
                         Some(record) => record.end - at,
@@ -324,5 +319,29 @@ impl LogReader {
             at += step;
         }
         Ok(None)
+    }
+
+    /// The same from a place where beginnings of records are so many that to follow each would take too long: one pass that
+    /// proves all that `wanted` accepts at once. It cannot know what is inside a whole record, and need not: only bytes that
+    /// were forged for this file and this very offset have a right checksum there.
+    fn scan_crowded(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+        // As large as the largest record so far; from here on it is read in chunks.
+        self.buffer = Vec::new();
+        let mut candidates = Candidates::new(self.seed);
+        let mut at = from;
+        loop {
+            if let Some(start) = candidates.whole_at(at) {
+                let header = self.plausible(start)?;
+                return Ok(header.map(|(header, _)| (start, header.seq.get())));
+            }
+            if at.saturating_add(8) > self.len {
+                return Ok(None);
+            }
+            if let Some((header, _)) = self.plausible(at)?.filter(|(header, _)| wanted(header)) {
+                candidates.begin(at, &header);
+            }
+            candidates.pass(self.bytes(at, 8)?);
+            at += 8;
+        }
     }
 }
