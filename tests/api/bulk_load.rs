@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use stratavec::{
-    Attributes, Background, BulkItem, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind, Metric, OpenOptions,
-    Schema, Value, Verify,
+    Attributes, Background, BulkItem, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind, Metric,
+    OpenOptions, Schema, Value, Verify,
 };
 
 fn options() -> OpenOptions {

@@ -1,6 +1,8 @@
 //! Does operations to a collection and to the oracle, and compares after each.
 
-use stratavec::{Attributes, BulkItem, BulkLoad, Collection, Compact, Error, ErrorKind, Id, Job, Receipt, Snapshot, Value};
+use stratavec::{
+    Attributes, BulkItem, BulkLoad, Collection, Compact, Error, ErrorKind, Id, Job, Receipt, Snapshot, Value,
+};
 use stratavec_tests::{Change, Model, Random, Row};
 
 use crate::operation::{Extras, Level, Meanwhile, Operation, Question, Refusal, Settings, Write};

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stratavec::storage::Storage;
-use stratavec::{Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome};
+use stratavec::{
+    Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
+};
 
 use crate::compare::compare;
 use crate::history::{Crash, History};

@@ -270,5 +270,5 @@ pub(super) fn too_large(bytes: usize) -> Error {
         ErrorKind::BatchTooLarge,
         format!("the batch takes {bytes} bytes; one batch takes at most {MAX_BATCH_BYTES}"),
     )
-    .with_hint("commit it in parts")
+    .with_hint("commit it in parts, or give the rows to bulk_load, which takes any number at once")
 }

@@ -134,9 +134,11 @@ impl Load<'_> {
         made.push(FileName::File(FileKind::Wal, wal.id()));
         built.manifest.first_wal = wal.id();
         built.manifest.next_file_number = shared.next_file_number() + 1;
-        publish(&*shared.storage, &built.manifest, shared.new_file_id()).map_err(|error| match shared.judge(error) {
-            error if error.is_sync_failure() => error.with_outcome(Outcome::Unknown),
-            error => error,
+        publish(&*shared.storage, &built.manifest, shared.new_file_id()).map_err(|error| {
+            match shared.judge(error) {
+                error if error.is_sync_failure() => error.with_outcome(Outcome::Unknown),
+                error => error,
+            }
         })?;
         count(&shared.counters.loads, 1);
         count(&shared.counters.load_bytes, parts.bytes + built.bytes);

@@ -168,7 +168,8 @@ impl Shared {
         let mut parts = Parts::new(self, control, install::first_row(self));
         let mut taken = 0;
         for item in items {
-            let refused = |error: Error| error.clone().caused(error.kind(), format!("item {taken}: {}", error.message()));
+            let refused =
+                |error: Error| error.clone().caused(error.kind(), format!("item {taken}: {}", error.message()));
             let item = item.into_bulk_item().map_err(refused)?;
             parts.push(&item).map_err(|error| match error.kind() {
                 ErrorKind::InvalidArgument => refused(error),

@@ -17,6 +17,11 @@ use crate::snapshot::{LiveRows, Source, Version};
 /// Rows at once while bits become lists of row numbers.
 const ROWS_AT_ONCE: usize = 1 << 16;
 
+/// A part and a row number.
+type Place = (usize, u64);
+/// Gets a key, the last row of an id that has it, and the rows of the id before that.
+type Visit<'v> = dyn FnMut(u64, Place, &[Place]) -> Result<()> + 'v;
+
 /// One bit per row of each of some row files.
 pub(super) struct RowBits {
     words: Vec<Vec<u64>>,
@@ -59,11 +64,7 @@ impl RowBits {
 }
 
 /// Walks the ids of all parts; `visit` gets each id's key, its last row with the part, and the rows before it.
-fn walk(
-    parts: &[Part],
-    kind: IdKind,
-    visit: &mut dyn FnMut(u64, (usize, u64), &[(usize, u64)]) -> Result<()>,
-) -> Result<()> {
+fn walk(parts: &[Part], kind: IdKind, visit: &mut Visit<'_>) -> Result<()> {
     let mut tables: Vec<_> = parts.iter().map(|part| part.table.iter()).collect();
     let mut heap: BinaryHeap<Reverse<(IdEntry, usize)>> = BinaryHeap::with_capacity(parts.len());
     for (part, table) in tables.iter_mut().enumerate() {
@@ -71,7 +72,7 @@ fn walk(
             heap.push(Reverse((entry?, part)));
         }
     }
-    let mut same_key: Vec<(usize, u64)> = Vec::new();
+    let mut same_key: Vec<Place> = Vec::new();
     while let Some(Reverse((entry, part))) = heap.pop() {
         if let Some(next) = tables[part].next() {
             heap.push(Reverse((next?, part)));
@@ -86,27 +87,21 @@ fn walk(
 }
 
 /// Numbers have a key each. Byte strings may share one: then the rows are told apart by their ids.
-fn by_id(
-    parts: &[Part],
-    kind: IdKind,
-    key: u64,
-    rows: &mut Vec<(usize, u64)>,
-    visit: &mut dyn FnMut(u64, (usize, u64), &[(usize, u64)]) -> Result<()>,
-) -> Result<()> {
+fn by_id(parts: &[Part], kind: IdKind, key: u64, rows: &mut Vec<Place>, visit: &mut Visit<'_>) -> Result<()> {
     if kind == IdKind::U64 || rows.len() == 1 {
         return match rows.pop() {
             Some(last) => visit(key, last, rows),
             None => Ok(()),
         };
     }
-    let mut with_ids: Vec<(Id, (usize, u64))> = Vec::with_capacity(rows.len());
+    let mut with_ids: Vec<(Id, Place)> = Vec::with_capacity(rows.len());
     for (part, row) in rows.iter() {
         with_ids.push((id_of(&parts[*part].live, *row, kind)?, (*part, *row)));
     }
     // Stable: the rows of one id stay in their order.
     with_ids.sort_by(|(a, _), (b, _)| a.cmp(b));
     for one in with_ids.chunk_by(|(a, _), (b, _)| a == b) {
-        let mut rows: Vec<(usize, u64)> = one.iter().map(|(_, row)| *row).collect();
+        let mut rows: Vec<Place> = one.iter().map(|(_, row)| *row).collect();
         if let Some(last) = rows.pop() {
             visit(key, last, &rows)?;
         }
@@ -125,7 +120,7 @@ fn id_of(live: &LiveRows, row: u64, kind: IdKind) -> Result<Id> {
     live.file.id(ordinal)
 }
 
-fn set(bits: &mut RowBits, parts: &[Part], (part, row): (usize, u64)) -> Result<()> {
+fn set(bits: &mut RowBits, parts: &[Part], (part, row): Place) -> Result<()> {
     let file = &parts[part].live.file;
     if let Some(ordinal) = file.ordinal(row)? {
         bits.set(part, file.len(), ordinal);
@@ -158,11 +153,8 @@ pub(super) struct Overlap {
 
 /// Compares the ids of a load with each other and with those of a version.
 pub(super) fn overlap(parts: &[Part], version: &Version, kind: IdKind, control: &Control) -> Result<Overlap> {
-    let mut found = Overlap {
-        repeated: RowBits::new(parts.len()),
-        repeated_rows: 0,
-        replaced: RowBits::new(version.rows.len()),
-    };
+    let mut found =
+        Overlap { repeated: RowBits::new(parts.len()), repeated_rows: 0, replaced: RowBits::new(version.rows.len()) };
     walk(parts, kind, &mut |key, (part, row), earlier| {
         control.check()?;
         for row in earlier {

@@ -15,9 +15,7 @@ use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, Result};
 use crate::format::id_key;
 use crate::manifest::FileEntry;
-use crate::segment::{
-    IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file,
-};
+use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file};
 use crate::snapshot::LiveRows;
 use crate::storage::{FileKind, FileName};
 
@@ -130,7 +128,8 @@ impl<'s> Parts<'s> {
         self.rows.reserve(self.expected);
         let (bytes, rows) = self.open.iter().fold((0, 0), |(b, r), part| (b + part.bytes(), r + part.live.live()));
         // Another part like this one would make the file too large.
-        let full = bytes + bytes / self.open.len() as u64 > MOST_BYTES || rows + rows / self.open.len() as u64 > MOST_ROWS;
+        let full =
+            bytes + bytes / self.open.len() as u64 > MOST_BYTES || rows + rows / self.open.len() as u64 > MOST_ROWS;
         match full || self.open.len() >= MOST_PARTS {
             true => self.merge_open(),
             false => Ok(()),
@@ -149,10 +148,9 @@ impl<'s> Parts<'s> {
         let file = RowFile::open(storage, row_id, collection, self.origin, &layout, &facts).map_err(undo)?;
         let (kind, table_id) = (schema.id_kind(), self.shared.new_file_id());
         let mut entries = source.id_entries(collection);
-        let table_facts = write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0)
-            .map_err(undo)?;
-        let table =
-            IdTable::open(storage, table_id, collection, self.origin, kind, &table_facts).map_err(undo)?;
+        let table_facts =
+            write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
+        let table = IdTable::open(storage, table_id, collection, self.origin, kind, &table_facts).map_err(undo)?;
         Ok(Part {
             rows: FileEntry { id: row_id, facts },
             ids: FileEntry { id: table_id, facts: table_facts },
