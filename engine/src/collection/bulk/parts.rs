@@ -169,12 +169,14 @@ impl<'s> Parts<'s> {
         let most: u64 = self.open.iter().map(Part::bytes).sum();
         self.shared.refuse_without_room("load", most)?;
         let lives = forget_repeated(&self.open, self.shared.schema.id_kind())?;
+        let tables: Vec<Arc<IdTable>> = self.open.iter().map(|part| part.table.clone()).collect();
         let ids = (self.shared.collection, self.origin);
         let merged = merge(
             &*self.shared.storage,
             &self.shared.schema,
             ids,
             &lives,
+            &tables,
             &|| self.shared.new_file_id(),
             self.control,
         )?;
@@ -183,7 +185,7 @@ impl<'s> Parts<'s> {
         if let (Some((rows, live)), Some((ids, table))) = (merged.rows, merged.ids) {
             self.done.push(Part { rows, ids, live, table });
         }
-        drop(lives);
+        drop((lives, tables));
         let names: Vec<FileName> = inputs.iter().flat_map(Part::names).collect();
         drop(inputs);
         count(&self.shared.counters.orphans_left, remove_all(&*self.shared.storage, &names));
