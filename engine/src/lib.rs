@@ -30,7 +30,10 @@ pub mod storage;
 mod value;
 mod wal;
 
-pub use collection::{Batch, Collection, Compact, CompactReport, Job, Put, Receipt, Stats, Verify, VerifyReport};
+pub use collection::{
+    Batch, BulkItem, BulkLoad, BulkReport, Collection, Compact, CompactReport, IntoBulkItem, Job, Put, Receipt, Stats,
+    Verify, VerifyReport,
+};
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use filter::Filter;

@@ -3,6 +3,7 @@
 mod background;
 mod batch;
 mod build;
+mod bulk;
 mod commit;
 mod compact;
 mod flush;
@@ -27,6 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
+pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
 pub use compact::{Compact, CompactReport};
 pub use job::Job;
 pub use stats::Stats;
