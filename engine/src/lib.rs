@@ -30,7 +30,9 @@ pub mod storage;
 mod value;
 mod wal;
 
-pub use collection::{Batch, Collection, Compact, CompactReport, Job, Put, Receipt, Stats, Verify, VerifyReport};
+pub use collection::{
+    Batch, CheckpointReport, Collection, Compact, CompactReport, Job, Put, Receipt, Stats, Verify, VerifyReport,
+};
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
 pub use filter::Filter;

@@ -52,6 +52,8 @@ pub enum Bug {
     SkipManifestCopy,
     /// 25: a short write is taken for a complete one.
     IgnoreShortWrite,
+    /// 31: a checkpoint does not sync what it copies.
+    SkipCopySync,
 }
 
 #[cfg(any(test, feature = "testing"))]

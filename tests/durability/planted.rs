@@ -49,6 +49,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (23, Bug::ApplyBeforeLog, &[Faults]),
     (24, Bug::SkipManifestCopy, &[Damage]),
     (25, Bug::IgnoreShortWrite, &[Faults]),
+    (31, Bug::SkipCopySync, &[PowerLoss]),
 ];
 
 impl Suite {

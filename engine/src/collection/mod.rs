@@ -3,6 +3,7 @@
 mod background;
 mod batch;
 mod build;
+mod checkpoint;
 mod commit;
 mod compact;
 mod flush;
@@ -27,6 +28,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
+pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use job::Job;
 pub use stats::Stats;
@@ -238,6 +240,41 @@ impl Collection {
     /// bound.
     pub fn compact_dry_run(&self, what: Compact) -> CompactReport {
         self.shared.plan(what)
+    }
+
+    /// Makes a copy in a directory that does not exist or is empty. The copy opens as a collection, with nothing to recover; it
+    /// holds everything acknowledged before the call and a prefix of what is committed meanwhile.
+    ///
+    /// Files are shared with the copy by hard links, so on one file system this takes as long as a flush, whatever the size of the
+    /// collection; onto another file system they are copied and checked. Reads and writes go on.
+    ///
+    /// ```
+    /// # use stratavec::{Collection, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let c = Collection::create(dir.path().join("idx"), Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// c.upsert("a", &[0.0, 1.0])?;
+    /// c.checkpoint(dir.path().join("today"))?;
+    /// c.delete("a")?;
+    /// let copy = Collection::open(dir.path().join("today"), OpenOptions::default())?;
+    /// assert!(copy.snapshot().contains("a")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `path` if something is there; those of [`Collection::flush`]; `Corrupt` if a file fails a check
+    /// while it is copied; `NoSpace`, `Io`. After an error the directory holds no collection; only if a sync failed is that unknown.
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<CheckpointReport> {
+        self.shared.check_writable()?;
+        self.checkpoint_in(&*real_dir(path.as_ref(), true)?)
+    }
+
+    /// [`Collection::checkpoint`] into any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::checkpoint`].
+    pub fn checkpoint_in(&self, target: &dyn Storage) -> Result<CheckpointReport> {
+        self.shared.check_writable()?;
+        self.shared.checkpoint(target)
     }
 
     /// Figures of the collection and of this handle.
