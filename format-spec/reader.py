@@ -124,8 +124,8 @@ def replay(directory, manifest, wal_ids):
         if any(r[1] > at and r[0] >= next_seq for _, r in (log.scan(at) if at < len(log.data) else ())):
             raise Damaged(log.name, at, "a record that was durable is damaged")
         chain.append((log, batches, len(log.data) - at))
-    listed = {log.id for log, _, _ in chain}
-    for other in wal_ids - listed:
+    youngest = max(log.id >> 64 for log, _, _ in chain)
+    for other in (id for id in wal_ids if id >> 64 > youngest):
         for _, record in Log(directory, other).scan(LOG_HEADER):
             if record[3] == BATCH and record[0] >= next_seq:
                 raise Damaged(chain[-1][0].name, 0, "the logs end, but another log goes on")
@@ -209,7 +209,10 @@ class Collection:
                 first_row, rows, kills = decode_batch(payload, self.manifest, log.name, seq)
                 if first_row != next_row:
                     raise Damaged(log.name, 0, f"batch {seq} begins at row {first_row}, not {next_row}")
-                self.dead.update(row for row in kills if row < next_row)
+                alive = all(row < next_row and row in self.all_rows and row not in self.dead for row in kills)
+                if not alive or len(set(kills)) != len(kills):
+                    raise Damaged(log.name, 0, f"batch {seq} kills rows that are dead or were never written")
+                self.dead.update(kills)
                 self.all_rows.update((next_row + i, row) for i, row in enumerate(rows))
                 next_row += len(rows)
 

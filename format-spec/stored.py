@@ -194,6 +194,9 @@ class Manifest:
         self.dim, metric, ids, rows, self.index, self.seed = head.fields("IBBBBQ")
         if any(head.take(48)) or copy[-8:-4] != bytes(4) or self.generation != generation:
             raise Damaged(self.file, at, "reserved bytes, or the generation")
+        counters = (self.generation, self.parent, self.next_file_number, self.next_row, self.covered_seq)
+        if max(*counters, self.first_wal >> 64) >= 1 << 62:
+            raise Damaged(self.file, at, "has counted further than any collection can")
         known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index == 1
         if not known or not 1 <= self.dim <= 65536:
             raise Damaged(self.file, at, "a schema of another version")

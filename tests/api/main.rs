@@ -1,4 +1,22 @@
 //! What the public calls do, as a user sees them.
 
+mod arguments;
+mod backpressure;
 mod basics;
+mod batches;
 mod compaction;
+mod durability;
+mod figures;
+mod followers;
+mod full_disk;
+mod handles;
+mod interleaving;
+mod invariants;
+mod places;
+mod questions;
+mod recovery;
+mod rows;
+mod scene;
+mod schemas;
+mod slow_disk;
+mod writers;

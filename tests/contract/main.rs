@@ -17,7 +17,7 @@ pub fn schema() -> Schema {
     Schema::new(2, Metric::L2).ids(IdKind::U64)
 }
 
-/// No thread: the same calls make the same sequence of disk operations.
+/// No thread, and no compaction unless it is asked for: the same calls make the same sequence of disk operations.
 pub fn inline() -> OpenOptions {
     OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 use stratavec::storage::FileName;
 use stratavec_fuzz_targets::fixture::all;
 
-use crate::subject::{Outcome, Subject, on_both_cores};
+use crate::draw::Draw;
+use crate::subject::{Outcome, Subject, Tally, on_both_cores};
 
 #[derive(Clone, Copy, Default, Debug)]
 struct Counts {
@@ -74,4 +75,54 @@ fn flip(subject: &Subject, name: FileName, bit: u64, counts: &mut Counts) {
         }
         Outcome::Harmless => panic!("{}: a flipped bit that nobody notices", what()),
     }
+}
+
+/// [C14] Every burst of up to 32 bits, beginning at any second byte, is named; so is any number of bursts.
+#[test]
+fn bursts_of_flipped_bits_are_named() {
+    let subjects: Vec<Subject> = all().into_iter().map(Subject::new).collect();
+    let mut cases: Vec<(usize, FileName, usize)> = Vec::new();
+    for (i, subject) in subjects.iter().enumerate() {
+        for (name, bytes) in subject.fixture.files() {
+            cases.extend((0..bytes.len() - 5).step_by(2).map(|at| (i, name, at)));
+        }
+    }
+    let tally = Tally::total(on_both_cores(cases.len(), |claimed| {
+        let mut tally = Tally::default();
+        for case in claimed {
+            let (i, name, at) = cases[case];
+            tally.add(bursts(&subjects[i], name, at, &mut Draw(case as u64)));
+        }
+        tally
+    }));
+    println!("{} bursts: {tally:?}", cases.len());
+    assert_eq!(tally.harmless, 0);
+}
+
+/// Flips 2 to 32 bits from a bit of this byte on, the first and the last of them for certain; in every fourth case more such bursts
+/// elsewhere in the file.
+fn bursts(subject: &Subject, name: FileName, at: usize, draw: &mut Draw) -> Outcome {
+    let dir = subject.fixture.dir.fork();
+    let count = if draw.below(4) == 0 { 1 + draw.below(5) } else { 1 };
+    dir.corrupt(name, |bytes| {
+        let mut at = at;
+        for _ in 0..count {
+            let bits = 2 + draw.below(31);
+            let pattern = (draw.next() & ((1 << bits) - 1)) | 1 | 1 << (bits - 1);
+            let shifted = pattern << draw.below(8);
+            bytes[at..at + 5].iter_mut().zip(shifted.to_le_bytes()).for_each(|(byte, mask)| *byte ^= mask);
+            at = draw.below(bytes.len() - 5);
+        }
+    });
+    // Several bursts may meet and undo each other.
+    if dir.file_bytes(name) == subject.fixture.dir.file_bytes(name) {
+        return Outcome::Tail { batches_lost: 0 };
+    }
+    let in_log = name == subject.last_log;
+    let what = || format!("{}, {name}, burst at byte {at}", subject.fixture.name);
+    let outcome = subject.judge(dir, in_log, &what);
+    // The bytes that prove that a group was durable may be hit as well: by another burst, or by one that reaches into the last group.
+    let hidden = in_log && (count > 1 || at + 5 > subject.last_group);
+    assert!(outcome.is_found() || hidden, "{}: nobody notices", what());
+    outcome
 }

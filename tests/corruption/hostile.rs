@@ -9,6 +9,7 @@ use stratavec_fuzz_targets::layout::{Place, places};
 use stratavec_fuzz_targets::reading::{Reading, read_everything};
 use stratavec_fuzz_targets::seal::{Files, dir_of, put, seal_all};
 
+use crate::draw::Draw;
 use crate::heap::peak_of;
 use crate::subject::on_both_cores;
 
@@ -89,22 +90,6 @@ impl Run {
             println!("  broken: {text}\n    by {case}");
         }
         self.broken.len()
-    }
-}
-
-/// The splitmix64 sequence.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end.max(1) as u64) as usize
     }
 }
 

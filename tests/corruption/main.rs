@@ -2,6 +2,7 @@
 
 mod bits;
 mod corpus;
+mod draw;
 mod fixtures;
 mod heap;
 mod hostile;

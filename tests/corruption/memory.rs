@@ -8,7 +8,9 @@ use stratavec::fuzzing::tombstone_bytes;
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{Collection, OpenOptions, Verify};
 use stratavec_fuzz_targets::fixture::{Fixture, numbers, options};
-use stratavec_fuzz_targets::seal::{FOOTER, Files, append_record, number, put, seal_all, seal_log};
+use stratavec_fuzz_targets::seal::{
+    FOOTER, Files, append_record, facts_of, number, put, seal_all, seal_log, seal_tail, state,
+};
 
 use crate::heap::peak_of;
 
@@ -184,4 +186,46 @@ fn a_manifest_of_many_files_takes_memory_in_proportion() {
     let (peak, bytes) = peak("a manifest of 200,000 files", &files);
     println!("  {:.1} times the bytes on disk", peak as f64 / bytes as f64);
     assert!(peak <= FLOOR.max(2 * bytes), "{peak} bytes of memory for {bytes}");
+}
+
+/// A file of 256 GiB that is nearly all hole costs its directory to open, and its rows to search.
+#[test]
+fn a_huge_sparse_file_is_opened_without_being_read() {
+    use std::os::unix::fs::FileExt;
+    const FAR: u64 = 256 << 30;
+    let fixture = numbers();
+    let mut files = fixture.files();
+    let name = *files.keys().find(|name| name.kind() == Some(FileKind::Row)).unwrap();
+    let bytes = files.remove(&name).unwrap();
+    let (content, tail) = bytes.split_at(number(&bytes, bytes.len() - FOOTER + 8, 8) as usize);
+    let mut tail = tail.to_vec();
+    let len = FAR + tail.len() as u64;
+    let footer = tail.len() - FOOTER;
+    put(&mut tail, footer, &len.to_le_bytes());
+    put(&mut tail, footer + 8, &FAR.to_le_bytes());
+    seal_tail(name.file_id(), &content[..64], FAR, &mut tail);
+    let manifest = newest_manifest(&files);
+    let facts = facts_of(len, tail.last_chunk().unwrap()).unwrap();
+    state(files.get_mut(&manifest).unwrap(), name.file_id(), &facts);
+    seal_all(&mut files);
+    let temp = tempfile::tempdir().unwrap();
+    for (name, bytes) in &files {
+        fs::write(temp.path().join(name.to_string()), bytes).unwrap();
+    }
+    let file = fs::File::create(temp.path().join(name.to_string())).unwrap();
+    if file.set_len(len).is_err() {
+        println!("skipped: no files of {len} bytes here");
+        return;
+    }
+    file.write_all_at(content, 0).unwrap();
+    file.write_all_at(&tail, FAR).unwrap();
+    let start = Instant::now();
+    let (outcome, peak) = peak_of(|| {
+        let report = Collection::verify(temp.path(), Verify::Quick).unwrap();
+        assert!(report.is_sound(), "{:?}", report.findings);
+        open(temp.path())
+    });
+    println!("256 GiB: {outcome}, {} KiB, {:?}", peak >> 10, start.elapsed());
+    assert!(outcome.ends_with("search Ok(5)"), "{outcome}");
+    assert!(start.elapsed() < Duration::from_secs(2) && peak < 1 << 20, "{:?}, {peak} bytes", start.elapsed());
 }

@@ -8,6 +8,7 @@ use stratavec::storage::testing::{CrashOptions, HoleFill};
 use stratavec_tests::{WORKLOADS, Workload};
 
 use crate::explore::{Plan, Tally, explore};
+use crate::kill::number_from_environment;
 use crate::line::Line;
 use crate::regressions;
 
@@ -97,13 +98,14 @@ fn a_recovery_stopped_at_any_call_is_done_by_the_next() {
     assert!(tally.doubles >= 50_000, "only {} double crashes", tally.doubles);
 }
 
-/// The same for as long as it takes to see 20,000,000 images and 2,000,000 double crashes.
+/// The same for as long as it takes to see 20,000,000 images (or `STRATAVEC_IMAGES`) and a tenth as many double crashes.
 #[test]
 #[ignore = "takes the better part of an hour; make soak"]
 fn soak_power_losses() {
     let started = Instant::now();
+    let images = number_from_environment("STRATAVEC_IMAGES", 20_000_000);
     let plan = Plan { inner_every: 200, again_every: 64, ..Plan::default() };
-    let tally = explore_all(&plan, |tally| tally.images >= 20_000_000 && tally.doubles >= 2_000_000);
+    let tally = explore_all(&plan, |tally| tally.images >= images && tally.doubles >= images / 10);
     report("R1 and R2, long", &tally, started);
     tally.assert_sound();
 }

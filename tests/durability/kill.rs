@@ -37,18 +37,19 @@ struct Lane {
 /// [C3] [C5] [C1] [C11] A process that is killed loses no acknowledged batch, at any durability, and leaves no half batch.
 #[test]
 fn killed_writers_lose_nothing_they_acknowledged() {
-    kill_many(number_from_environment(200));
+    kill_many(number_from_environment("STRATAVEC_KILLS", 200));
 }
 
 /// The same with 10,000 kills, or `STRATAVEC_KILLS`.
 #[test]
 #[ignore = "takes most of an hour; make soak"]
 fn soak_kills() {
-    kill_many(number_from_environment(10_000));
+    kill_many(number_from_environment("STRATAVEC_KILLS", 10_000));
 }
 
-fn number_from_environment(default: u64) -> u64 {
-    std::env::var("STRATAVEC_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+/// A count that a longer or shorter run may set.
+pub fn number_from_environment(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
 fn kill_many(kills: u64) {

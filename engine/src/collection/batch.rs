@@ -110,9 +110,10 @@ impl<'c> Batch<'c> {
         self.newest.is_empty()
     }
 
-    /// About how many bytes the log record will have; at most 64 MiB can be committed.
+    /// About how many bytes the log record will have, rows that the batch itself replaced included, which it will not
+    /// have; at most 64 MiB can be committed.
     pub fn encoded_bytes(&self) -> usize {
-        self.rows.data_bytes() + self.newest.len() * 24
+        encoded_bytes(&self.rows, self.newest.len())
     }
 
     /// The first argument that was refused, if any: what `commit` is going to fail with. Lets a caller who fills a batch
@@ -182,10 +183,6 @@ impl<'c> Batch<'c> {
         if self.newest.is_empty() {
             return Ok(None);
         }
-        let bytes = self.encoded_bytes();
-        if bytes > MAX_BATCH_BYTES {
-            return Err(too_large(bytes));
-        }
         let mut keep = vec![false; self.rows.len()];
         let mut inserts = vec![false; self.rows.len()];
         let mut deletes = Vec::new();
@@ -199,8 +196,18 @@ impl<'c> Batch<'c> {
         self.shared.expect_rows(keep.len());
         let inserts = keep.iter().zip(inserts).filter(|(keep, _)| **keep).map(|(_, insert)| insert).collect();
         let rows = self.rows.retain(&keep, &self.shared.schema);
+        // Of what stays: rows that the batch itself replaced do not count.
+        let bytes = encoded_bytes(&rows, rows.len() + deletes.len());
+        if bytes > MAX_BATCH_BYTES {
+            return Err(too_large(bytes));
+        }
         Prepared::new(self.shared, rows, inserts, deletes).map(Some)
     }
+}
+
+/// Heads and kills of `changes` changes, and what the rows hold.
+fn encoded_bytes(rows: &BlockBuilder, changes: usize) -> usize {
+    rows.data_bytes() + changes * 24
 }
 
 impl Put<'_, '_> {

@@ -5,17 +5,15 @@ use std::sync::Arc;
 
 use super::build::{Build, Built, open_version};
 use super::flush::{older_manifests, publish, remove_all};
+use super::record::apply_record;
 use super::shared::{Opened, Shared};
-use crate::delta::{BlockBuilder, Generation};
+use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::attributes::check_attributes;
-use crate::format::batch::{BatchView, Op};
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
-use crate::segment::RowLayout;
 use crate::snapshot::{Version, View};
-use crate::storage::{DirEntry, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
+use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
@@ -34,12 +32,12 @@ fn list(storage: &dyn Storage) -> Result<Vec<DirEntry>> {
     storage.list().map_err(|error| Error::io("list", storage.describe(), error))
 }
 
-/// Whether a directory is what an interrupted `create` leaves: nothing but a lock, logs and temporary files.
+/// Whether a directory is what an interrupted `create` leaves: nothing but a lock, logs and temporary files. What only has
+/// such a name and is no file is somebody else's.
 fn is_unfinished_create(entries: &[DirEntry]) -> bool {
-    entries.iter().all(|entry| match entry.name {
-        Some(FileName::Lock) => true,
-        Some(name) => matches!(name.kind(), Some(FileKind::Wal | FileKind::Temp)),
-        None => false,
+    entries.iter().filter(|entry| entry.name != Some(FileName::Lock)).all(|entry| {
+        let kind = entry.name.and_then(FileName::kind);
+        entry.entry == EntryKind::File && matches!(kind, Some(FileKind::Wal | FileKind::Temp))
     })
 }
 
@@ -284,44 +282,7 @@ impl Log {
 
     /// Applies one record.
     fn take(&mut self, seq: u64, payload: &[u8], manifest: &Manifest, wal: FileId) -> Result<()> {
-        let file = FileName::File(FileKind::Wal, wal);
-        let batch = BatchView::decode(payload, &manifest.schema)
-            .map_err(|error| error.caused(ErrorKind::Corrupt, format!("log record {seq} of {file} is not a batch")))?;
-        let next_row = self.generation.end_row();
-        if batch.first_row() != next_row {
-            let found = batch.first_row();
-            return Err(Error::corrupt(
-                file,
-                "record",
-                0,
-                format!("record {seq} begins at row {found}, not {next_row}"),
-            ));
-        }
-        let damaged = |what: &str| Error::corrupt(file, "record", 0, format!("record {seq} {what}"));
-        let layout = RowLayout::from(&manifest.schema);
-        let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
-        for op in batch.ops() {
-            if let Op::Put { id, vector, norm, attributes, payload, .. } = op {
-                // The checksum is right, so this is a forgery; files are not made of it.
-                if !layout.norm_is_valid(norm) || !layout.is_finite(vector) || check_attributes(attributes).is_err() {
-                    return Err(damaged("holds a row that no batch can hold"));
-                }
-                rows.push_stored(id, vector, norm);
-                rows.set_attributes(attributes);
-                rows.set_payload(payload);
-            }
-        }
-        if let Some(block) = rows.finish() {
-            self.generation.push(block.number(next_row, seq));
-        }
-        let mut killed: Vec<u64> = batch.kills().collect();
-        killed.sort_unstable();
-        let kills = self.generation.kills();
-        let twice = killed.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
-        if twice || killed.last().is_some_and(|row| *row >= next_row) || killed.iter().any(|row| kills.contains(*row)) {
-            return Err(damaged("kills rows that are dead or were never written"));
-        }
-        self.generation.kill(killed);
+        apply_record(&mut self.generation, manifest, wal, seq, payload)?;
         self.last_seq = seq;
         Ok(())
     }
@@ -383,7 +344,7 @@ fn remove_orphans(storage: &dyn Storage, manifest: &Manifest, logs: &[FileId], r
         FileName::File(..) => needed.contains(&name),
     };
     let entries = list(storage)?;
-    let files = entries.iter().filter(|entry| entry.entry == crate::storage::EntryKind::File);
+    let files = entries.iter().filter(|entry| entry.entry == EntryKind::File);
     let orphans: Vec<FileName> = files.filter_map(|entry| entry.name).filter(|name| !keep(*name)).collect();
     let (expected, left): (Vec<FileName>, Vec<FileName>) = orphans.into_iter().partition(|name| match name {
         FileName::File(FileKind::Wal, id) => replaced.contains(id),

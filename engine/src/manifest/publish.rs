@@ -6,7 +6,7 @@ use super::Manifest;
 use super::codec::{self, MAX_FILE_BYTES};
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted::{self, Bug};
-use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
 
 /// The newest manifest.
 #[derive(Debug)]
@@ -90,11 +90,33 @@ pub fn list_generations(storage: &dyn Storage) -> Result<Vec<u64>> {
 /// would lose, `repair` has to say.
 ///
 /// # Errors
-/// `NotFound` if there is none; `Corrupt` if both copies are damaged, with nothing changed; `UnsupportedVersion`; `Io`.
+/// `NotFound` if there is none; `Corrupt` if both copies are damaged or its name is that of no regular file, with nothing changed; `UnsupportedVersion`; `Io`.
 pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
-    let newest = list_generations(storage)?.pop();
-    let generation = newest
-        .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())))?;
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    load_listed(storage, &entries)
+}
+
+/// The newest manifest of a listing: its generation, and what its name is that of.
+pub fn newest_listed(entries: &[DirEntry]) -> Option<(u64, EntryKind)> {
+    let generation_of = |entry: &DirEntry| match entry.name {
+        Some(FileName::Manifest(generation)) => Some((generation, entry.entry)),
+        _ => None,
+    };
+    entries.iter().filter_map(generation_of).max_by_key(|(generation, _)| *generation)
+}
+
+/// [`load_newest`] by a listing that was made before.
+///
+/// # Errors
+/// As [`load_newest`]; `Io` too if the manifest was removed meanwhile.
+pub fn load_listed(storage: &dyn Storage, entries: &[DirEntry]) -> Result<Loaded> {
+    let Some((generation, kind)) = newest_listed(entries) else {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())));
+    };
+    if kind != EntryKind::File {
+        let name = FileName::Manifest(generation);
+        return Err(Error::corrupt(name, "manifest", 0, "the newest manifest is not a regular file"));
+    }
     let bytes = read(storage, generation)?;
     let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
     Ok(Loaded { manifest, second_copy_used })
@@ -137,4 +159,61 @@ fn read(storage: &dyn Storage, generation: u64) -> Result<Vec<u8>> {
         }
     }
     Ok(bytes)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::storage::testing::{CrashOptions, MemDir};
+    use crate::{Metric, Schema};
+
+    fn temp(number: u64) -> FileId {
+        FileId { number, epoch: 3 }
+    }
+
+    fn first() -> Manifest {
+        Manifest { generation: 1, ..Manifest::new(77, Schema::new(4, Metric::L2)) }
+    }
+
+    #[test]
+    fn a_generation_that_is_there_is_not_replaced() {
+        let dir = MemDir::new(1);
+        publish(&dir, &first(), temp(1)).unwrap();
+        let second_writer = Manifest { epoch: 9, ..first() };
+        assert!(publish(&dir, &second_writer, temp(2)).is_err());
+        assert_eq!(load_newest(&dir).unwrap().manifest, first());
+        for image in dir.crash_images(&CrashOptions::default()) {
+            assert_eq!(load_newest(&image).unwrap().manifest, first());
+        }
+    }
+
+    #[test]
+    fn the_newest_generation_counts_and_an_older_one_never_stands_in_for_it() {
+        let dir = MemDir::new(2);
+        let second = Manifest { next_row: 9, ..first().successor() };
+        publish(&dir, &first(), temp(1)).unwrap();
+        publish(&dir, &second, temp(2)).unwrap();
+        assert_eq!(list_generations(&dir).unwrap(), [1, 2]);
+        assert_eq!(load_newest(&dir).unwrap().manifest, second);
+        let names = dir.names();
+        for keep in [0, 1, 100] {
+            dir.corrupt(FileName::Manifest(2), |bytes| bytes.truncate(keep));
+            assert_eq!(load_newest(&dir).unwrap_err().kind(), ErrorKind::Corrupt, "{keep} bytes left");
+            assert_eq!(dir.names(), names, "nothing is removed");
+        }
+    }
+
+    #[test]
+    fn a_full_disk_leaves_the_state_before_and_no_leftovers() {
+        let dir = MemDir::new(3);
+        publish(&dir, &first(), temp(1)).unwrap();
+        let names = dir.names();
+        dir.set_free_bytes(Some(0));
+        let error = publish(&dir, &first().successor(), temp(2)).unwrap_err();
+        assert!(error.kind() == ErrorKind::NoSpace && !error.is_sync_failure(), "{error}");
+        assert_eq!(dir.names(), names);
+        dir.set_free_bytes(None);
+        publish(&dir, &first().successor(), temp(3)).unwrap();
+        assert_eq!(load_newest(&dir).unwrap().manifest.generation, 2);
+    }
 }

@@ -44,6 +44,11 @@ impl LiveRows {
         }
     }
 
+    /// The same file as no tombstone file had touched it. What is perhaps killed stays so.
+    pub(crate) fn without_dead(&self) -> Self {
+        LiveRows { dead: Arc::new([]), dead_count: 0, ..self.clone() }
+    }
+
     /// The same file with more rows dead.
     pub(crate) fn with_dead(&self, rows: &[u64]) -> Result<Self> {
         let mut words = match self.dead.len() {

@@ -8,17 +8,20 @@
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::Duration;
 
 use super::{LockGuard, LockOutcome};
 
 /// Longer than any decimal process id.
 const PID_BYTES: usize = 20;
+/// How often a file without a number is read.
+const LOOKS: u32 = 10;
 
 /// Takes the lock on an open lock file without waiting, and writes our process id into it.
 pub(super) fn take(file: File) -> io::Result<LockOutcome> {
     match file.try_lock() {
         Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(LockOutcome::Busy { holder_pid: read_pid(&file) }),
+        Err(TryLockError::WouldBlock) => return Ok(LockOutcome::Busy { holder_pid: holder(&file) }),
         Err(TryLockError::Error(e)) => return Err(e),
     }
     // The number is for messages only: a full disk must not keep a writer out.
@@ -49,6 +52,17 @@ fn write_pid(file: &File) -> io::Result<()> {
     let text = format!("{}\n", std::process::id());
     file.set_len(0)?;
     file.write_all_at(text.as_bytes(), 0)
+}
+
+/// The number in the file. A holder that has just taken the lock may not have written it yet: a few looks, a millisecond
+/// apart, then the message does without.
+fn holder(file: &File) -> Option<u32> {
+    (0..LOOKS).find_map(|look| {
+        if look > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        read_pid(file)
+    })
 }
 
 fn read_pid(file: &File) -> Option<u32> {

@@ -5,12 +5,14 @@
 //! contract that the durability proofs stand on, so each implementation, real or simulated, keeps exactly these.
 //!
 //! * [`RealDir`]: a directory of the operating system.
+//! * [`ReadOnlyDir`]: any of them without its writing half.
 //! * `MemDir` (feature `testing`): memory that forgets what was not synced, with crash images, torn sectors and lying
 //!   failed syncs; `FaultDir` fails the n-th call, `TraceDir` records calls and checks the order rules.
 
 mod lock;
 mod mmap;
 mod name;
+mod read_only;
 mod real;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -20,6 +22,7 @@ use std::io;
 use std::sync::Arc;
 
 pub use name::{FileId, FileKind, FileName};
+pub use read_only::ReadOnlyDir;
 pub use real::RealDir;
 
 /// One directory: a flat set of named files.

@@ -5,12 +5,17 @@
 //! which is normal, from damage to what was acknowledged, which is not. The last record of a log that was followed by
 //! another names that other log.
 
+mod candidates;
+mod follow;
 mod replay;
 mod writer;
 
 pub use crate::format::batch::Frame;
+pub use follow::{Tail, refuse_later};
 pub use replay::{Replay, replay_chain};
 pub use writer::{WalHead, WalWriter};
 
+#[cfg(all(test, feature = "testing"))]
+mod tail_tests;
 #[cfg(all(test, feature = "testing"))]
 mod tests;

@@ -233,9 +233,15 @@ fn seal_container(bytes: &mut [u8], id: FileId) {
     }
     let directory = number(bytes, footer + 8, 8);
     let at = (directory as usize).min(footer);
-    let root = crc32(crc32(unit_seed(seed, directory), &bytes[..CONTAINER_HEADER]), &bytes[at..bytes.len() - 4]);
-    let end = bytes.len() - 4;
-    put(bytes, end, &root.to_le_bytes());
+    let (front, tail) = bytes.split_at_mut(at.max(CONTAINER_HEADER));
+    seal_tail(id, &front[..CONTAINER_HEADER], directory, tail);
+}
+
+/// Makes the root checksum right: `tail` is the section directory, which starts at offset `directory`, and the footer.
+pub fn seal_tail(id: FileId, header: &[u8], directory: u64, tail: &mut [u8]) {
+    if let Some((covered, root)) = tail.split_last_chunk_mut::<4>() {
+        *root = crc32(crc32(unit_seed(file_seed(id), directory), header), covered).to_le_bytes();
+    }
 }
 
 /// Pieces whose last four bytes are the checksum of the rest.
@@ -270,12 +276,13 @@ pub struct Facts {
 
 /// What an immutable file says of itself; `None` for other files.
 pub fn facts(bytes: &[u8]) -> Option<Facts> {
-    let footer = bytes.len().checked_sub(FOOTER)?;
-    if !bytes.starts_with(b"STVSEG") {
-        return None;
-    }
-    let span = bytes.get(footer + 24..footer + 64)?.try_into().ok()?;
-    Some(Facts { len: bytes.len() as u64, root: *bytes.last_chunk()?, span })
+    let footer = bytes.last_chunk::<FOOTER>().filter(|_| bytes.starts_with(b"STVSEG"))?;
+    facts_of(bytes.len() as u64, footer)
+}
+
+/// What a file of this length and with this footer says of itself.
+pub fn facts_of(len: u64, footer: &[u8; FOOTER]) -> Option<Facts> {
+    Some(Facts { len, root: *footer.last_chunk()?, span: footer.get(24..64)?.try_into().ok()? })
 }
 
 /// Writes the facts of a file into both copies of a manifest, wherever its id stands.

@@ -1,0 +1,200 @@
+//! When the disk is full or refuses: what a caller is told, what goes on, and how it ends.
+
+use std::sync::Arc;
+
+use stratavec::storage::FileKind;
+use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
+use stratavec::{Background, Collection, Compact, Durability, ErrorKind, OpenOptions, Outcome};
+
+use super::scene::{Scene, ids, inline, nearest, open, plain};
+
+const V: [f32; 2] = [1.0, 1.0];
+
+fn faulty(options: OpenOptions) -> (MemDir, Arc<FaultDir<MemDir>>, Collection) {
+    let disk = MemDir::new(9);
+    let storage = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
+    let c = Collection::create_in(storage.clone(), plain(), options).expect("create");
+    (disk, storage, c)
+}
+
+// [C4], [C13]: at whatever call of a commit the space ends, the batch is absent and everything else goes on.
+#[test]
+fn a_commit_without_space_leaves_nothing_and_the_next_with_space_succeeds() {
+    let mut refused = 0;
+    for free in (0..160_000).step_by(2_477) {
+        let s = Scene::new(plain());
+        s.c.upsert(1u64, &V).expect("upsert");
+        s.disk.set_free_bytes(Some(free));
+        let mut batch = s.c.batch();
+        for id in 100..300u64 {
+            batch.upsert(id, &[id as f32, 0.0]).payload(&[7; 1000]);
+        }
+        batch.delete(1u64);
+        let committed = match batch.commit() {
+            Ok(_) => true,
+            Err(error) => {
+                assert_eq!((error.kind(), error.outcome()), (ErrorKind::NoSpace, Outcome::NotCommitted), "{error}");
+                assert!(error.to_string().contains("wal-"), "the file is named: {error}");
+                refused += 1;
+                false
+            }
+        };
+        let rows = |c: &Collection| (c.snapshot().count(), c.snapshot().contains(1u64).expect("contains"));
+        let expected = if committed { (200, false) } else { (1, true) };
+        assert_eq!(rows(&s.c), expected, "{free} bytes free");
+        assert!(s.c.stats().poisoned.is_none());
+        s.disk.set_free_bytes(None);
+        assert_eq!(s.c.upsert(2u64, &V).expect("space again").seq, 2 + u64::from(committed));
+        let s = s.reopened();
+        assert_eq!(rows(&s.c), (expected.0 + 1, expected.1), "{free} bytes free, after reopening");
+    }
+    assert!(refused > 20, "the test is about full disks: {refused}");
+}
+
+// [C12], [C13]: a flush that fails keeps everything in memory and in the log; searches and commits go on.
+#[test]
+fn a_flush_that_fails_can_be_tried_again() {
+    for (fault, kind) in [(Fault::NoSpace, ErrorKind::NoSpace), (Fault::Io, ErrorKind::Io)] {
+        for file in [FileKind::Row, FileKind::IdTable] {
+            let (disk, storage, c) = faulty(inline());
+            for id in 0..20u64 {
+                c.upsert(id, &[id as f32, 0.0]).expect("upsert");
+            }
+            storage.arm(FaultPlan::new(fault, 0, Repeat::Once).on(&[Op::Create, Op::WriteAt]).of(&[file]));
+            let error = c.flush().expect_err("the fault");
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(c.stats().poisoned.is_none() && c.stats().flush_error.is_some());
+            assert_eq!(nearest(&c.snapshot(), &[4.2, 0.0], 1), [4u64]);
+            c.upsert(100u64, &V).expect("commits go on");
+            c.flush().expect("the second try");
+            assert!(c.stats().flush_error.is_none());
+            assert_eq!(c.stats().delta_rows, 0);
+            let names = disk.names();
+            drop(c);
+            let c = open(&disk);
+            assert_eq!(c.snapshot().count(), 21);
+            assert_eq!(c.recovery().orphans_removed, 0, "half-made files were left among {names:?}");
+        }
+    }
+}
+
+// [C12]: every call after the failed sync, and what each of them says.
+#[test]
+fn a_poisoned_handle_refuses_writes_and_answers_reads() {
+    let (disk, storage, c) = faulty(inline());
+    c.upsert(1u64, &V).expect("upsert");
+    c.flush().expect("flush");
+    c.upsert(2u64, &V).expect("upsert");
+    let mut early = c.batch();
+    early.upsert(5u64, &V);
+    storage.arm(FaultPlan::new(Fault::Io, 0, Repeat::Once).on(&[Op::Sync]).of(&[FileKind::Wal]));
+    let first = c.upsert(3u64, &V).expect_err("the sync fails");
+    assert_eq!((first.kind(), first.outcome()), (ErrorKind::Poisoned, Outcome::Unknown));
+    assert!(first.to_string().contains("cannot sync wal-"), "the cause is named: {first}");
+    assert!(std::error::Error::source(&first).is_some());
+    let commit = early.commit().expect_err("a batch that was begun before");
+    assert_eq!(commit.outcome(), Outcome::NotCommitted, "it was never tried");
+    let refused = [
+        commit,
+        c.upsert(4u64, &V).expect_err("upsert"),
+        c.delete(1u64).expect_err("delete"),
+        c.sync().expect_err("sync"),
+        c.flush().expect_err("flush"),
+        c.compact(Compact::Full).err().expect("compact"),
+    ];
+    for error in refused {
+        assert_eq!(error.kind(), ErrorKind::Poisoned, "{error}");
+        assert!(error.to_string().contains("cannot sync wal-"), "the first cause is kept: {error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("reopen")), "{error}");
+    }
+    c.wait_durable(2).expect("what was durable before still is");
+    assert_eq!((c.last_seq(), c.durable_seq()), (2, 2));
+    assert_eq!(ids(&c.snapshot()), [1u64, 2u64]);
+    assert_eq!(nearest(&c.snapshot(), &V, 5).len(), 2);
+    assert_eq!(c.close().expect_err("close").kind(), ErrorKind::Poisoned);
+    let c = open(&disk);
+    let found = ids(&c.snapshot());
+    assert!(found == [1u64, 2] || found == [1u64, 2, 3], "whole or absent: {found:?}");
+    c.upsert(9u64, &V).expect("writes again");
+}
+
+// [C4]: threads that wait for one failed sync are all told, and none of their batches is shown.
+#[test]
+fn all_who_wait_for_a_failed_sync_are_told() {
+    for round in 0..10u64 {
+        let (disk, storage, c) = faulty(OpenOptions::new().background(Background::Inline));
+        c.upsert(1u64, &V).expect("upsert");
+        storage.arm(FaultPlan::new(Fault::Io, 2 + round, Repeat::Forever).on(&[Op::Sync]).of(&[FileKind::Wal]));
+        let told: Vec<(u64, Result<u64, Outcome>)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6u64)
+                .map(|t| {
+                    let c = &c;
+                    scope.spawn(move || {
+                        let one = |i| {
+                            let id = 100 * (t + 1) + i;
+                            (id, c.upsert(id, &V).map(|r| r.seq).map_err(|error| error.outcome()))
+                        };
+                        (0..8).map(one).collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            threads.into_iter().flat_map(|thread| thread.join().expect("a writer")).collect()
+        });
+        let shown = c.snapshot();
+        for (id, answer) in &told {
+            assert_eq!(shown.contains(*id).expect("contains"), answer.is_ok(), "{id}: {answer:?}");
+        }
+        assert!(told.iter().any(|(_, answer)| answer.is_err()));
+        drop((shown, c));
+        let c = open(&disk);
+        for (id, answer) in told {
+            let there = c.snapshot().contains(id).expect("contains");
+            match answer {
+                Ok(_) => assert!(there, "{id} was acknowledged"),
+                Err(Outcome::NotCommitted) => assert!(!there, "{id} was said not to be committed"),
+                Err(Outcome::Unknown) => {}
+            }
+        }
+    }
+}
+
+// [C12]: the failed sync of a file that nothing names ends only the work that wrote it.
+#[test]
+fn a_merge_whose_output_cannot_be_synced_is_given_up_and_nothing_else() {
+    let (disk, storage, c) = faulty(inline());
+    for id in 0..3u64 {
+        c.upsert(id, &V).expect("upsert");
+        c.flush().expect("flush");
+    }
+    storage.arm(FaultPlan::new(Fault::Io, 0, Repeat::Once).on(&[Op::Sync]).of(&[FileKind::Row]));
+    let error = c.compact(Compact::Full).expect("compact").wait().expect_err("the fault");
+    assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+    c.upsert(10u64, &V).expect("writes go on");
+    assert!(c.stats().poisoned.is_none());
+    c.compact(Compact::Full).expect("compact").wait().expect("the second try");
+    assert_eq!(c.stats().row_files, 1);
+    drop(c);
+    assert_eq!(open(&disk).snapshot().count(), 4);
+}
+
+// [C13]: opening needs room when there is something to recover; without it nothing is lost.
+#[test]
+fn a_recovery_without_space_says_so_and_succeeds_later() {
+    let s = Scene::new(plain());
+    for id in 0..50u64 {
+        let mut batch = s.c.batch();
+        batch.upsert(id, &V);
+        batch.commit_with(Durability::Os).expect("commit");
+    }
+    drop(s.c);
+    let before = s.disk.image_hash();
+    for free in [0, 100, 2000] {
+        s.disk.set_free_bytes(Some(free));
+        let error = Collection::open_in(Arc::new(s.disk.clone()), inline()).expect_err("no room");
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+    }
+    s.disk.set_free_bytes(None);
+    let c = open(&s.disk);
+    assert_eq!((c.snapshot().count(), c.recovery().batches_replayed), (50, 50));
+    assert_ne!(s.disk.image_hash(), before);
+}
