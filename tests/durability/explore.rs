@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stratavec::storage::{FileKind, Storage};
 use stratavec::storage::testing::{
     CrashOptions, CrashPoint, CrashSet, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat, TraceDir, UnitMask,
 };
+use stratavec::storage::{FileKind, Storage};
 use stratavec::{Collection, Durability, ErrorKind, Verify};
 use stratavec_tests::{Crash, Driver, History, Work, Workload, check_copy, inline_options};
 

@@ -72,7 +72,16 @@ impl Driver {
     /// Before `create`.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
-        Driver { workload, storage, random: Random::new(seed), history, collection: None, lenient: false, stall: None, copies: None }
+        Driver {
+            workload,
+            storage,
+            random: Random::new(seed),
+            history,
+            collection: None,
+            lenient: false,
+            stall: None,
+            copies: None,
+        }
     }
 
     /// Goes on with a collection that was opened after a crash.

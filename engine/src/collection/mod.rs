@@ -15,6 +15,7 @@ mod record;
 mod roll;
 mod shared;
 mod stats;
+mod upgrade;
 mod verify;
 
 use std::fmt;
@@ -35,6 +36,7 @@ pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
 pub use stats::Stats;
+pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
 
 /// One directory of vectors under one metric: the handle of its only writer.
@@ -288,6 +290,23 @@ impl Collection {
     /// What opening found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.shared.recovery
+    }
+
+    /// Brings a collection to the format version that this release writes. Today there is one version, so a collection that opens
+    /// is at it already, and nothing is changed.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion` for files of a newer release, which are not touched; `NotFound`; `Corrupt`; `Io`.
+    pub fn upgrade(path: impl AsRef<Path>) -> Result<UpgradeReport> {
+        Self::upgrade_in(&*real_dir(path.as_ref(), false)?)
+    }
+
+    /// [`Collection::upgrade`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::upgrade`].
+    pub fn upgrade_in(storage: &dyn Storage) -> Result<UpgradeReport> {
+        upgrade::upgrade(storage)
     }
 
     /// Checks a collection without changing anything: see [`Verify`] for how much.

@@ -120,7 +120,9 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     if !holds_collection(&*storage)? {
         let unfinished = list(&*storage)?.iter().any(|entry| entry.name.is_some_and(|name| name != FileName::Lock));
         let hint = match unfinished {
-            true => "there are files of one: a checkpoint or a create that was interrupted; remove the directory, make it anew",
+            true => {
+                "there are files of one: a checkpoint or a create that was interrupted; remove the directory, make it anew"
+            }
             false => "create one there first",
         };
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe()))
