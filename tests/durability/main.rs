@@ -12,5 +12,6 @@ mod ordeal;
 mod order;
 mod planted;
 mod regressions;
+mod repair;
 mod snapshots;
 mod threads;

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::FileFacts;
 use crate::manifest::Manifest;
 use crate::planted::{self, Bug};
-use crate::storage::{FileKind, FileName, Storage, StorageFile};
+use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 use crate::wal::{WalHead, WalWriter};
 
 /// Bytes copied at a time.
@@ -99,22 +99,10 @@ impl Shared {
             report.bytes_copied += copy.facts.len;
         }
         let (wal, temp) = (self.new_file_id(), self.new_file_id());
-        manifest.first_wal = wal;
         manifest.next_file_number = self.next_file_number();
         report.seq = manifest.covered_seq;
-        let head = WalHead {
-            collection: self.collection,
-            epoch: self.epoch,
-            predecessor: None,
-            first_seq: manifest.covered_seq + 1,
-            first_row: manifest.next_row,
-        };
-        made.push(FileName::File(FileKind::Wal, wal));
-        let mut log = WalWriter::create(target, wal, head)?;
-        log.seal()?;
-        log.sync()?;
         check(target, &manifest, &copies)?;
-        publish(target, &manifest, temp)?;
+        finish(target, manifest, wal, temp, made)?;
         Ok(report)
     }
 
@@ -142,6 +130,29 @@ impl Shared {
             Err(error) => Err(Error::io("link", name, error)),
         }
     }
+}
+
+/// Steps 5 and 6, for a directory whose files are there and synced: it becomes a collection that was closed.
+pub(super) fn finish(
+    target: &dyn Storage,
+    mut manifest: Manifest,
+    wal: FileId,
+    temp: FileId,
+    made: &mut Vec<FileName>,
+) -> Result<()> {
+    manifest.first_wal = wal;
+    let head = WalHead {
+        collection: manifest.collection,
+        epoch: manifest.epoch,
+        predecessor: None,
+        first_seq: manifest.covered_seq.saturating_add(1),
+        first_row: manifest.next_row,
+    };
+    made.push(FileName::File(FileKind::Wal, wal));
+    let mut log = WalWriter::create(target, wal, head)?;
+    log.seal()?;
+    log.sync()?;
+    publish(target, &manifest, temp)
 }
 
 impl Copy {
@@ -192,12 +203,12 @@ fn check(target: &dyn Storage, manifest: &Manifest, copies: &[Copy]) -> Result<(
     }
 }
 
-/// A checkpoint never adds to a directory that holds anything. A lock is what an earlier try may leave.
-fn refuse_occupied(target: &dyn Storage) -> Result<()> {
+/// A copy is never added to what a directory holds. A lock is what an earlier try may leave.
+pub(super) fn refuse_occupied(target: &dyn Storage) -> Result<()> {
     let entries = target.list().map_err(|error| Error::io("list", target.describe(), error))?;
     match entries.iter().all(|entry| entry.name == Some(FileName::Lock)) {
         true => Ok(()),
         false => Err(Error::argument("path", format!("{} is not empty", target.describe()))
-            .with_hint("a checkpoint needs a directory that does not exist yet or is empty")),
+            .with_hint("it must be a directory that does not exist yet or is empty")),
     }
 }

@@ -12,6 +12,7 @@ mod job;
 mod open;
 mod prepare;
 mod record;
+mod repair;
 mod roll;
 mod shared;
 mod stats;
@@ -35,6 +36,7 @@ pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
+pub use repair::{Loss, Repair, RepairReport};
 pub use stats::Stats;
 pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
@@ -290,6 +292,31 @@ impl Collection {
     /// What opening found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.shared.recovery
+    }
+
+    /// Makes a new collection, in a directory that does not exist or is empty, of what a damaged one can prove: every live row whose
+    /// checksums hold, and every batch of the logs that chains to the ones before. The report lists what could not be kept. The old
+    /// directory is only read; no writer may have it open.
+    ///
+    /// If the newest manifest is damaged in both copies, the one before it is used. Where tombstones are lost, deleted rows may be back:
+    /// the report names the batches. A row that was replaced never comes back in place of a newer one.
+    ///
+    /// Memory: a few bits for each row, 24 bytes for each row of the largest file, and what the logs hold.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `path` if something is in the new directory; `NotFound` or `Corrupt` if no manifest can be read;
+    /// `Locked`; `UnsupportedVersion`; `NoSpace`; `Io`.
+    pub fn repair(from: impl AsRef<Path>, to: impl AsRef<Path>, mode: Repair) -> Result<RepairReport> {
+        let from = real_dir(from.as_ref(), false)?;
+        Self::repair_in(&*from, &*real_dir(to.as_ref(), true)?, mode)
+    }
+
+    /// [`Collection::repair`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::repair`].
+    pub fn repair_in(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Result<RepairReport> {
+        repair::repair(from, to, mode)
     }
 
     /// Brings a collection to the format version that this release writes. Today there is one version, so a collection that opens

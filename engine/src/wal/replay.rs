@@ -146,7 +146,7 @@ pub(super) fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error
 
 /// A record that is whole.
 pub(super) struct Record {
-    header: RecordHeader,
+    pub(super) header: RecordHeader,
     pub(super) kind: RecordKind,
     /// Offset of the next record.
     end: u64,
@@ -157,7 +157,7 @@ pub(super) struct Record {
 pub(super) struct Place {
     pub(super) at: u64,
     pub(super) next_seq: u64,
-    previous_crc: u32,
+    pub(super) previous_crc: u32,
 }
 
 impl Place {
@@ -184,7 +184,7 @@ impl LogReader {
         Self::open_if_there(storage, id)?.ok_or_else(|| damaged(id, 0, "the log is missing"))
     }
 
-    fn open_if_there(storage: &dyn Storage, id: FileId) -> Result<Option<LogReader>> {
+    pub(super) fn open_if_there(storage: &dyn Storage, id: FileId) -> Result<Option<LogReader>> {
         let name = FileName::File(FileKind::Wal, id);
         match storage.open(name) {
             Ok(file) => Self::new(file, id, false).map(Some),
@@ -313,7 +313,7 @@ impl LogReader {
     }
 
     /// The record at `at`, if it is whole: its length fits the file, its checksum is right.
-    fn record(&mut self, at: u64) -> Result<Option<Record>> {
+    pub(super) fn record(&mut self, at: u64) -> Result<Option<Record>> {
         let Some((header, kind)) = self.plausible(at)? else { return Ok(None) };
         let seed = self.seed;
         let payload_len = header.payload_len.get() as usize;
@@ -359,7 +359,7 @@ impl LogReader {
 
     /// Looks for whole records at every 8-byte step from `from`, but not inside whole records; the place and sequence number
     /// of the first that `wanted` accepts.
-    fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+    pub(super) fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
         let mut effort = self.len.saturating_mul(SCAN_EFFORT).saturating_add(MAX_BATCH_BYTES as u64);
         let mut at = from.next_multiple_of(8);
         while at + RECORD_HEADER_BYTES as u64 <= self.len {
