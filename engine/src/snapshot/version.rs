@@ -66,6 +66,14 @@ impl LiveRows {
         Ok(LiveRows { dead: words.into(), dead_count, ..self.clone() })
     }
 
+    /// The same file with the rows of these words dead too, one bit per ordinal.
+    pub(crate) fn with_dead_words(&self, more: &[u64]) -> Self {
+        let word = |at: usize| self.dead.get(at).copied().unwrap_or(0) | more.get(at).copied().unwrap_or(0);
+        let words: Vec<u64> = (0..self.file.len().div_ceil(64)).map(word).collect();
+        let dead_count = words.iter().map(|w| u64::from(w.count_ones())).sum();
+        LiveRows { dead: words.into(), dead_count, ..self.clone() }
+    }
+
     /// Rows of the file that no tombstone file kills.
     pub(crate) fn live(&self) -> u64 {
         self.file.len() as u64 - self.dead_count
@@ -122,8 +130,13 @@ impl Version {
 
     /// The newest row of an id by the files, live or dead. The row may be dead: the newest match decides.
     pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Result<Option<u64>> {
+        self.find_with(key, |row| self.row_has_id(row, id))
+    }
+
+    /// The newest row of a key that `is_it` accepts.
+    pub(crate) fn find_with(&self, key: u64, mut is_it: impl FnMut(u64) -> Result<bool>) -> Result<Option<u64>> {
         for table in &self.id_tables {
-            let found = table.lookup(key, |row| self.row_has_id(row, id))?;
+            let found = table.lookup(key, &mut is_it)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -132,7 +145,7 @@ impl Version {
     }
 
     /// Whether the row carries this id. Numbers need no look: their keys are a bijection.
-    fn row_has_id(&self, row: u64, id: IdRef<'_>) -> Result<bool> {
+    pub(crate) fn row_has_id(&self, row: u64, id: IdRef<'_>) -> Result<bool> {
         if matches!(id, IdRef::U64(_)) {
             return Ok(true);
         }
