@@ -33,7 +33,10 @@ pub(super) fn read(from: &dyn Storage, manifest: &Manifest, report: &mut RepairR
     }
     report.notes.extend(found.problems.iter().map(|problem| format!("a log was read without its header: {problem}")));
     if found.dropped > 0 {
-        report.notes.push(format!("the logs end in {} bytes that no commit was acknowledged for", found.dropped));
+        let bytes = found.dropped;
+        report.notes.push(format!(
+            "the logs end in {bytes} bytes that are no whole record: an unfinished write, or damage to the last group of batches"
+        ));
     }
     let last_read = found.next_seq.saturating_sub(1);
     if let Some(error) = found.lost {
