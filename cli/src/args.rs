@@ -9,7 +9,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
 
-pub use upkeep::{Checkpoint, Compact, Completions, Upgrade};
+pub use upkeep::{Checkpoint, Compact, Completions, Repair, Upgrade};
 
 /// What a bare `stratavec` shows.
 pub const EXAMPLES: &str = concat!(
@@ -91,6 +91,12 @@ pub enum Command {
   stratavec checkpoint my.db /mnt/usb/my.db
   stratavec checkpoint my.db backup/today --json")]
     Checkpoint(Checkpoint),
+    /// Make a new collection of what a damaged one can prove, and list what it cannot
+    #[command(after_help = "Examples:
+  stratavec repair my.db repaired.db
+  stratavec repair my.db repaired.db --json | jq .losses
+  stratavec repair my.db repaired.db && stratavec verify repaired.db")]
+    Repair(Repair),
     /// Bring the files to the format of this release
     #[command(after_help = "Examples:
   stratavec upgrade my.db

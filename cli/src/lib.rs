@@ -49,6 +49,7 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Verify(args) => command::verify(&args, screen),
         Command::Compact(args) => command::compact(&args, screen),
         Command::Checkpoint(args) => command::checkpoint(&args, screen),
+        Command::Repair(args) => command::repair(&args, screen),
         Command::Upgrade(args) => command::upgrade(&args, screen),
         Command::Completions(args) => command::completions(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),

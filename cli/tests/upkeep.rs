@@ -92,3 +92,39 @@ fn completions_know_the_commands() {
     }
     place.run(&["completions", "tcsh"]).expect_code(2);
 }
+
+/// Inverts a bit in the middle of a file, whatever its mode.
+fn flip(file: &std::path::Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn repair_keeps_what_proves_itself_and_lists_the_rest() {
+    let place = six_files();
+    let done = place.run(&["repair", "c", "sound", "--json"]).expect_code(0).document();
+    assert_eq!((&done["complete"], &done["rows"], &done["losses"]), (&json!(true), &json!(40), &json!([])));
+    place.run(&["verify", "sound"]).expect_code(0);
+
+    std::fs::remove_file(&place.files("row-")[0]).unwrap();
+    place.files("idt-").iter().for_each(|file| flip(file));
+    place.run(&["verify", "c"]).expect_code(1);
+    let ran = place.run(&["repair", "c", "rest", "--json"]).expect_code(1);
+    let done = ran.document();
+    assert_eq!((&done["complete"], &done["losses"][0]["what"]), (&json!(false), &json!("file")));
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["error"]["kind"], json!("incomplete"));
+    place.run(&["verify", "rest"]).expect_code(0);
+    let rows = place.run(&["stats", "rest", "--json"]).expect_code(0).document()["rows"].as_u64().unwrap();
+    assert!((30..40).contains(&rows), "{rows} rows are left");
+
+    let ran = place.run(&["repair", "c", "rest"]).expect_code(1);
+    assert_eq!(ran.err.lines().next(), Some("error: path rest is not empty"));
+    let ran = place.run(&["repair", "c", "again"]).expect_code(1);
+    assert!(ran.out.starts_with("lost: a file of 10 rows"), "{}", ran.out);
+    assert!(ran.err.starts_with("error: 1 thing of c could not be kept for sure\nhint: "), "{}", ran.err);
+    place.run(&["repair", "nowhere", "else"]).expect_code(3);
+}

@@ -245,3 +245,29 @@ fn a_repair_goes_only_where_nothing_is_and_not_beside_a_writer() {
     let empty = Collection::repair_in(&MemDir::new(1), &MemDir::new(2), Repair::KeepProven).unwrap_err();
     assert_eq!(empty.kind(), ErrorKind::NotFound);
 }
+
+/// With the newest manifest gone or bad in both copies, the one before it and what was made after it tell what there was, and the
+/// report says from which batch on to look.
+#[test]
+fn a_lost_manifest_costs_deletes_at_most() {
+    let mut kept = 0;
+    for (seed, workload) in (1..20).flat_map(|seed| [&OF_NUMBERS, &OF_TEXTS].map(|workload| (seed, workload))) {
+        let subject = make(workload, seed);
+        let newest = FileName::Manifest(newest(&subject.disk));
+        for gone in [true, false] {
+            let damaged = subject.disk.fork();
+            match gone {
+                true => drop(damaged.remove_raw(newest)),
+                false => drop(damaged.corrupt(newest, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 0x55))),
+            }
+            let (report, _, rows) = repaired(&subject, &damaged).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+            assert!(report.losses.iter().any(|loss| matches!(loss, Loss::Deletes { .. })), "{report:?}");
+            assert_eq!(report.losses.iter().any(|loss| matches!(loss, Loss::Manifest { .. })), !gone, "{report:?}");
+            for (id, row) in subject.history.visible().rows() {
+                assert_eq!(rows.get(id), Some(&**row), "seed {seed}: {id:?}; {report:?}");
+                kept += 1;
+            }
+        }
+    }
+    assert!(kept > 100);
+}

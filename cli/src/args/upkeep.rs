@@ -26,6 +26,15 @@ pub struct Checkpoint {
     pub to: PathBuf,
 }
 
+/// `repair`
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// The damaged collection; it is only read
+    pub collection: PathBuf,
+    /// A directory that does not exist yet or is empty
+    pub to: PathBuf,
+}
+
 /// `upgrade`
 #[derive(Debug, Args)]
 pub struct Upgrade {
