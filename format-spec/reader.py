@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """An independent reader of Stratavec collections: standard library and numpy, nothing of the engine.
 
-Written from the pages beside this file; where they and it disagree, one of them is wrong. It opens a directory without a lock and
+Holds to the pages beside this file and shares no code with the engine; where they and it disagree, one of them is wrong. It opens a directory without a lock and
 without changing anything, so the collection should not be written to meanwhile.
 
     reader.py DIR                         what the collection is and holds

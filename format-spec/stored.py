@@ -233,7 +233,8 @@ class Manifest:
             e.first_row <= e.last_row < self.next_row and 0 < e.rows <= e.last_row - e.first_row + 1 for e in rows
         )
         covered = all(e.min_seq <= e.max_seq <= self.covered_seq for kind in ("row", "idt", "del") for e in self.tables[kind])
-        if len(self.tables["origins"]) != 1 or not ordered or not inside or not covered:
+        numbered = all(e.min_seq > 0 for kind in ("row", "idt") for e in self.tables[kind])
+        if len(self.tables["origins"]) != 1 or not ordered or not inside or not covered or not numbered:
             raise Damaged(self.file, 0, "the files it names contradict each other")
 
     @property
@@ -375,6 +376,9 @@ class File:
             raise source.bad("footer: reserved bytes or origin")
         if any(frame):
             raise Unsupported(f"{self.name}: depends on a frame")
+        stated = (self.entry.min_seq, self.entry.max_seq)
+        if self.entry.kind in ("row", "idt") and stated[0] == stated[1] and (self.min_seq, self.max_seq) == (0, 0):
+            self.min_seq, self.max_seq = stated
         for fact in FileEntry.FACTS:
             if getattr(self, fact) != getattr(self.entry, fact):
                 raise source.bad(f"the manifest states another {fact}")

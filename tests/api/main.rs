@@ -4,6 +4,7 @@ mod arguments;
 mod backpressure;
 mod basics;
 mod batches;
+mod bulk_load;
 mod compaction;
 mod durability;
 mod figures;

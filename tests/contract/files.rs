@@ -30,14 +30,19 @@ pub fn foreign_files_are_left_alone_and_links_are_not_followed() {
     let foreign = ["notes.txt", "row-short", "WAL-00000000000000000000000000000001", "man-000000000000000A"];
     foreign.iter().for_each(|name| fs::write(path.join(name), name).expect("write"));
     symlink(&outside, path.join("tmp-000000000000fffe0000000000000001")).expect("link");
-    symlink(&outside, path.join("man-00000000000000ff")).expect("link");
+    let manifest = path.join("man-00000000000000ff");
+    symlink(&outside, &manifest).expect("link");
+    let error = Collection::open(&path, inline()).expect_err("the newest manifest is a link");
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some("man-00000000000000ff")));
+    let report = Collection::verify(&path, Verify::Full).expect("verify");
+    assert!(report.findings.iter().any(|f| f.file() == Some("man-00000000000000ff")), "a link with our name is named");
+    fs::remove_file(&manifest).expect("remove");
     Collection::open(&path, inline()).expect("open").close().expect("close");
     for name in foreign {
         assert_eq!(fs::read_to_string(path.join(name)).expect("still there"), name);
     }
     assert_eq!(fs::read_to_string(&outside).expect("still there"), "precious");
     let report = Collection::verify(&path, Verify::Full).expect("verify");
-    assert!(report.findings.iter().any(|f| f.file() == Some("man-00000000000000ff")), "a link with our name is named");
     assert!(foreign.iter().all(|name| report.notes.iter().any(|note| note.contains(name))), "{:?}", report.notes);
 }
 

@@ -12,6 +12,7 @@ use stratavec::storage::{FileKind, Storage};
 use stratavec::{Collection, Durability, ErrorKind, Verify};
 use stratavec_tests::{Crash, Driver, History, Work, Workload, check_copy, inline_options};
 
+use crate::follow::follow_at_rest;
 use crate::guard::guarded;
 use crate::line::{Line, Place};
 
@@ -457,7 +458,13 @@ impl Visit<'_> {
         if thorough && image.names().iter().any(|name| name.to_string().starts_with("man-")) {
             sound(image, "before recovery")?;
         }
+        // A follower reads the same from what the power loss left, and changes nothing.
+        let shown = follow_at_rest(image, self.history, self.history.durable())?;
         let (found, collection, traced) = self.look(image)?;
+        let recovered = if let Found::Batches(k) = found { Some(k) } else { None };
+        if shown != recovered {
+            return Err(format!("a follower shows {shown:?} batches, recovery finds {recovered:?}"));
+        }
         let mut history = self.history.clone();
         history.recovered(collection.last_seq());
         let mut driver = Driver::resume(self.workload, traced.clone(), self.seed, history, collection);

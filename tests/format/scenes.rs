@@ -16,7 +16,7 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 6] = [
+pub const SCENES: [Scene; 7] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
@@ -26,6 +26,7 @@ pub const SCENES: [Scene; 6] = [
         make: texts,
     },
     Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
+    Scene { name: "loaded", about: "a bulk load between two batches, replacing rows, not closed", make: loaded },
     Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
 ];
 
@@ -162,6 +163,25 @@ fn log(disk: &MemDir) {
     }
     drop(c);
     tear_last_record(disk);
+}
+
+fn loaded(disk: &MemDir) {
+    let schema = Schema::new(4, Metric::L2).ids(IdKind::U64);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema, options().flush_rows(16)).expect("create");
+    c.batch_of(|b| {
+        (0..10u64).for_each(|id| {
+            b.upsert(id, &vector(id, 4));
+        });
+    });
+    // More rows than one part has, and an id that comes twice.
+    let ids = [3].into_iter().chain(0..40u64).filter(|id| id % 2 == 1);
+    let items: Vec<_> = ids.enumerate().map(|(i, id)| (id, vector(1000 + i as u64, 4))).collect();
+    c.bulk_load(items).expect("begin").wait().expect("load");
+    c.batch_of(|b| {
+        b.delete(39u64);
+        b.upsert(1u64, &vector(77, 4));
+    });
+    drop(c);
 }
 
 fn replaced(disk: &MemDir) {

@@ -235,6 +235,27 @@ fn every_fact_stated_about_a_file_must_be_its_own() {
     }
 }
 
+/// [MAN-8] a file that states no sequence number takes the one that the manifest gives it; one that states any does not, and the
+/// manifest must give one.
+#[test]
+fn a_loaded_file_takes_its_sequence_number_from_the_manifest() {
+    let second = FIRST_ENTRY + 80;
+    let give = |min: u64, max: u64| {
+        with_manifest("loaded", |copy| {
+            copy[second + 56..second + 64].copy_from_slice(&min.to_le_bytes());
+            copy[second + 64..second + 72].copy_from_slice(&max.to_le_bytes());
+        })
+    };
+    assert!(is_intact(&give(2, 2), "loaded"));
+    let c = open(&give(1, 1)).expect("open");
+    assert_eq!(c.snapshot().get(5u64).expect("get").expect("a row").seq, 1);
+    for (min, max) in [(0, 0), (1, 2), (3, 3)] {
+        assert_eq!(refused(&give(min, max)), ErrorKind::Corrupt, "{min}..={max}");
+    }
+    let first = with_manifest("loaded", |copy| copy[FIRST_ENTRY + 56] = 2);
+    assert_eq!(refused(&first), ErrorKind::Corrupt, "a file that states its own");
+}
+
 /// [MAN-5] row numbers and sequence numbers beyond what the manifest says were given are damage.
 #[test]
 fn files_stay_within_the_numbers_that_were_given() {

@@ -15,6 +15,11 @@ pub enum Operation {
         first: u8,
         rows: u8,
     },
+    /// A bulk load of these rows; with `fails` its source gives an error behind them.
+    Load {
+        items: Vec<(u8, Vec<i8>, Extras)>,
+        fails: bool,
+    },
     Flush,
     Sync,
     WaitDurable,
@@ -283,7 +288,10 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     let meanwhile = prop_oneof![2 => Just(Meanwhile::Wait), 2 => Just(Meanwhile::GoOn), 1 => Just(Meanwhile::Cancel)];
     let compact = (any::<bool>(), meanwhile).prop_map(|(full, then)| Operation::Compact { full, then });
     let bulk = (any::<u8>(), 1..=150u8).prop_map(|(first, rows)| Operation::Bulk { first, rows });
+    let load = (vec((ids(), components(), extras()), 0..40), proptest::bool::weighted(0.1))
+        .prop_map(|(items, fails)| Operation::Load { items, fails });
     prop_oneof![
+        2 => load,
         12 => (level(), vec(write(), 0..6)).prop_map(|(level, writes)| Operation::Commit(level, writes)),
         2 => bulk,
         3 => Just(Operation::Flush),

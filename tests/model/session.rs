@@ -1,6 +1,8 @@
 //! Does operations to a collection and to the oracle, and compares after each.
 
-use stratavec::{Attributes, Collection, Compact, ErrorKind, Id, Job, Receipt, Snapshot, Value};
+use stratavec::{
+    Attributes, BulkItem, BulkLoad, Collection, Compact, Error, ErrorKind, Id, Job, Receipt, Snapshot, Value,
+};
 use stratavec_tests::{Change, Model, Random, Row};
 
 use crate::operation::{Extras, Level, Meanwhile, Operation, Question, Refusal, Settings, Write};
@@ -57,6 +59,7 @@ impl Session {
         match operation {
             Operation::Commit(level, writes) => self.commit(*level, writes)?,
             Operation::Bulk { first, rows } => self.bulk(*first, *rows)?,
+            Operation::Load { items, fails } => self.load(items, *fails)?,
             Operation::Flush => self.maintain("flush()", |c| c.flush())?,
             Operation::Sync => self.maintain("sync()", |c| c.sync().map(drop))?,
             Operation::WaitDurable => self.maintain("wait_durable()", |c| c.wait_durable(c.last_seq()))?,
@@ -245,6 +248,35 @@ impl Session {
             })
             .collect();
         self.commit(Level::Default, &writes)
+    }
+
+    /// One bulk load: a batch of upserts, durable when it ends, or nothing at all.
+    fn load(&mut self, items: &[(u8, Vec<i8>, Extras)], fails: bool) -> Result<(), String> {
+        let write = |(id, vector, extras): &(u8, Vec<i8>, Extras)| Write::Upsert(*id, vector.clone(), *extras);
+        let writes: Vec<Write> = items.iter().map(write).collect();
+        let source_fails = fails.then(|| Error::new(ErrorKind::NotFound, "the source ended"));
+        let refusal = self.refusal(&writes).or(source_fails.as_ref().map(Error::kind));
+        let changes: Vec<Change> = writes.iter().filter_map(|write| self.change(write)).collect();
+        let item = |(id, vector, extras): &(u8, Vec<i8>, Extras)| {
+            let item = BulkItem::new(self.space.id(*id), self.space.vector(vector));
+            Ok(item.attributes(extras.attributes()).payload(extras.payload()))
+        };
+        let rows: Vec<stratavec::Result<BulkItem>> = items.iter().map(item).chain(source_fails.map(Err)).collect();
+        let result = self.open_collection().bulk_load(rows).and_then(BulkLoad::wait);
+        match (result, refusal) {
+            (Err(error), Some(kind)) if error.kind() == kind => Ok(()),
+            (Ok(report), None) => {
+                self.last_seq += u64::from(!changes.is_empty());
+                let (inserted, replaced, _) = self.model.apply(&changes, self.last_seq);
+                let counts = (report.seq, report.items, report.inserted, report.replaced);
+                self.answers.push(format!("{counts:?}"));
+                match counts == (self.last_seq, items.len() as u64, inserted, replaced) {
+                    true if changes.is_empty() || self.open_collection().durable_seq() == self.last_seq => Ok(()),
+                    _ => Err(format!("{report:?} should say {} and {inserted}, {replaced}", self.last_seq)),
+                }
+            }
+            (result, refusal) => Err(format!("the load gives {result:?}, it should be refused with {refusal:?}")),
+        }
     }
 
     /// A call that changes no content and makes all of it durable.

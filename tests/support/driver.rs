@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stratavec::storage::Storage;
 use stratavec::storage::testing::MemDir;
-use stratavec::{Background, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome};
+use stratavec::{
+    Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
+};
 
 use crate::compare::compare;
 use crate::history::{Crash, History};
@@ -167,6 +169,7 @@ impl Driver {
     pub fn step(&mut self, step: Step) -> Result<(), Failure> {
         let done = match step {
             Step::Commit(level, work) => self.commit(level, work),
+            Step::Load(items) => self.load(items),
             Step::Sync => self.sync(),
             Step::WaitDurable => self.wait_durable(),
             Step::Flush => self.flush(),
@@ -249,6 +252,47 @@ impl Driver {
         if receipt.durable {
             history.promise(receipt.seq);
         }
+        drop(history);
+        self.note_durable()
+    }
+
+    /// One bulk load.
+    ///
+    /// # Errors
+    /// Of the engine, or a broken promise.
+    pub fn load(&mut self, items: u64) -> Result<(), Failure> {
+        let changes = {
+            let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
+            self.workload.changes(Work::Load(items), history.visible(), &mut self.random)
+        };
+        let (inserted, replaced, _) = self.history().begin(&changes);
+        let put = |change: &Change| match change {
+            Change::Put { id, row, .. } => Some(
+                BulkItem::new(id.clone(), row.vector.clone())
+                    .attributes(row.attributes.clone())
+                    .payload(row.payload.clone()),
+            ),
+            Change::Delete { .. } => None,
+        };
+        let rows: Vec<BulkItem> = changes.iter().filter_map(put).collect();
+        let result = self.opened()?.bulk_load(rows).and_then(BulkLoad::wait);
+        let mut history = self.history();
+        let report = match result {
+            Ok(report) => report,
+            Err(error) => {
+                if error.outcome() == Outcome::NotCommitted {
+                    history.refuse();
+                }
+                return Err(error.into());
+            }
+        };
+        history.acknowledge();
+        let last = history.attempted();
+        let counts = (report.seq, report.items, report.inserted, report.replaced);
+        if counts != (last, items, inserted, replaced) {
+            return broken(format!("the load reports {report:?}; it is batch {last}, {inserted} new, {replaced} not"));
+        }
+        history.promise(last);
         drop(history);
         self.note_durable()
     }

@@ -25,6 +25,8 @@ pub enum Work {
     Clear,
     /// All kinds, some of them of one id.
     Mixed(u64),
+    /// Upserts of new ids and of present ones, some of them twice.
+    Load(u64),
 }
 
 /// One operation.
@@ -32,6 +34,8 @@ pub enum Work {
 pub enum Step {
     /// One batch.
     Commit(Durability, Work),
+    /// A bulk load of so many items, of new ids and present ones, some of them given twice.
+    Load(u64),
     /// `sync()`.
     Sync,
     /// `wait_durable` of the last batch.
@@ -294,6 +298,38 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "load",
+        steps: &[Step::Commit(Os, Work::Insert(3)), Step::Load(4), Step::Commit(Os, Work::Mixed(3))],
+        ..PLAIN
+    },
+    Workload {
+        name: "load-parts",
+        ids: IdKind::Bytes,
+        extras: true,
+        flush_rows: 3,
+        steps: &[
+            Step::Load(7),
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Drop,
+            Step::Load(2),
+            Step::Commit(Group, Work::Delete(1)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "load-merge",
+        fanout: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(2)),
+            Step::Flush,
+            Step::Load(3),
+            Step::Close,
+            Step::Load(3),
+            Step::Commit(Os, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "no-effect",
         ids: IdKind::Bytes,
         steps: &[
@@ -413,6 +449,18 @@ impl Workload {
             Work::Delete(count) => {
                 let mut changes: Vec<Change> = (0..count).map(|_| Change::Delete { id: old(random) }).collect();
                 changes.push(Change::Delete { id: fresh(random) });
+                changes
+            }
+            Work::Load(count) => {
+                let mut changes: Vec<Change> = Vec::new();
+                for _ in 0..count {
+                    let id = match (random.below(4), changes.last()) {
+                        (0, Some(change)) => change.id().clone(),
+                        (1, _) => old(random),
+                        _ => fresh(random),
+                    };
+                    changes.push(Change::Put { id, insert: false, row: self.row(random) });
+                }
                 changes
             }
             Work::Miss(count) => (0..count).map(|_| Change::Delete { id: fresh(random) }).collect(),

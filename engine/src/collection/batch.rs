@@ -243,7 +243,7 @@ impl Put<'_, '_> {
 }
 
 /// Appends a vector in the row format; the length that cosine divides by, which is that of the rounded vector.
-fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
+pub(super) fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
     let (format, metric) = (schema.row_format(), schema.metric());
     let start = stored.len();
     encode_row(format, vector, stored);
@@ -270,5 +270,5 @@ pub(super) fn too_large(bytes: usize) -> Error {
         ErrorKind::BatchTooLarge,
         format!("the batch takes {bytes} bytes; one batch takes at most {MAX_BATCH_BYTES}"),
     )
-    .with_hint("commit it in parts")
+    .with_hint("commit it in parts, or give the rows to bulk_load, which takes any number at once")
 }

@@ -114,7 +114,6 @@ impl Build<'_> {
         Ok(())
     }
 
-    /// Kills of rows in older files become a tombstone file; too many files become one.
     fn write_kills(
         &self,
         old: &Version,
@@ -129,6 +128,18 @@ impl Build<'_> {
         if kills.is_empty() {
             return Ok(());
         }
+        self.write_dead(old, kills, covered_seq, built, made)
+    }
+
+    /// Rows in older files that died since the last manifest become a tombstone file; too many files become one.
+    pub(super) fn write_dead(
+        &self,
+        old: &Version,
+        mut kills: Vec<u64>,
+        covered_seq: u64,
+        built: &mut Built,
+        made: &mut Vec<FileName>,
+    ) -> Result<()> {
         built.rows = with_dead(&built.rows, &kills)?;
         let mut interval = (old.manifest.covered_seq, covered_seq);
         if built.manifest.tombstones.len() >= MAX_TOMBSTONE_FILES {

@@ -149,6 +149,7 @@ impl Shared {
 
     /// Commits a group; true if the log was rolled.
     fn commit_group(&self, group: &[Arc<Ticket>]) -> bool {
+        let _no_load = self.gate.lock();
         // The first commit publishes a manifest, and so may a merge at the same moment: they take turns.
         let begins_log = self.writer.lock().wal.is_none();
         let _one_manifest_at_a_time = begins_log.then(|| self.flushing.lock());

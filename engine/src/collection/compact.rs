@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::build::all_dead;
 use super::flush::{mark_killed, older_manifests, publish, remove_all};
 use super::shared::{Shared, count};
-use crate::compaction::{Control, FileState, Merged, Policy, choose, choose_full, merge};
+use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_full, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Compaction;
-use crate::segment::write_tombstones;
+use crate::segment::{IdTable, write_tombstones};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName};
 
@@ -43,9 +43,9 @@ pub struct CompactReport {
     pub bytes_written: u64,
 }
 
-/// Largest row file that a merge makes, and its rows: a merge holds 24 bytes of memory for each.
-const MOST_BYTES: u64 = 4 << 30;
-const MOST_ROWS: u64 = 4 << 20;
+/// Largest row file that a merge makes, and its rows.
+pub(super) const MOST_BYTES: u64 = 4 << 30;
+pub(super) const MOST_ROWS: u64 = 4 << 20;
 /// Room that a merge leaves on the disk for the writer: two deltas and their logs.
 const KEEP_FREE_DELTAS: u64 = 4;
 
@@ -126,10 +126,14 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let inputs = pinned.rows.get(range).unwrap_or_default();
+        let rows = bounds(inputs);
+        let of_inputs = |table: &&Arc<IdTable>| rows.contains(&table.facts().first_row);
+        let tables: Vec<Arc<IdTable>> = pinned.id_tables.iter().filter(of_inputs).cloned().collect();
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
-        self.refuse_without_room(bytes)?;
+        self.refuse_without_room("merge", bytes)?;
         let ids = (self.collection, pinned.manifest.own_origin());
-        let merged = merge(&*self.storage, &self.schema, ids, inputs, &|| self.new_file_id(), control)?;
+        let merged =
+            merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
         let made = merged.names();
         let written = merged.bytes;
         let rows = merged.rows.as_ref().map_or(0, |(entry, _)| entry.facts.rows);
@@ -150,7 +154,8 @@ impl Shared {
         Ok(())
     }
 
-    fn refuse_without_room(&self, bytes: u64) -> Result<()> {
+    /// `NoSpace` unless the disk will hold so many more bytes and what the writer needs besides.
+    pub(super) fn refuse_without_room(&self, what: &str, bytes: u64) -> Result<()> {
         let free =
             self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
         let keep = self.options.flush_bytes.saturating_mul(KEEP_FREE_DELTAS);
@@ -160,7 +165,7 @@ impl Shared {
         Err(Error::new(
             ErrorKind::NoSpace,
             format!(
-                "the merge needs up to {bytes} bytes and leaves {keep} for writes; {free} are free; nothing was written"
+                "the {what} needs up to {bytes} bytes and leaves {keep} for writes; {free} are free; nothing was written"
             ),
         ))
     }

@@ -25,15 +25,7 @@ struct Job {
 impl Shared {
     /// Moves everything in memory to files.
     pub(super) fn flush(&self) -> Result<()> {
-        {
-            let mut writer = self.writer.lock();
-            self.check_writable()?;
-            // A batch may have no effect and still be in the log.
-            let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
-            if logged || !self.view.load().active.is_empty() {
-                self.roll(&mut writer)?;
-            }
-        }
+        self.roll_if_any()?;
         self.flush_frozen()
     }
 
@@ -46,6 +38,23 @@ impl Shared {
         match &mut writer.wal {
             Some(wal) if !wal.holds_records() => wal.seal().map_err(|error| self.judge(error)),
             _ => Ok(()),
+        }
+    }
+
+    /// Moves everything in memory to files and merges nothing.
+    pub(super) fn flush_only(&self) -> Result<()> {
+        self.roll_if_any()?;
+        self.flush_all_frozen()
+    }
+
+    fn roll_if_any(&self) -> Result<()> {
+        let mut writer = self.writer.lock();
+        self.check_writable()?;
+        // A batch may have no effect and still be in the log.
+        let logged = writer.wal.as_ref().is_some_and(WalWriter::holds_records);
+        match logged || !self.view.load().active.is_empty() {
+            true => self.roll(&mut writer),
+            false => Ok(()),
         }
     }
 
@@ -62,9 +71,13 @@ impl Shared {
         flushed
     }
 
+    /// Flushes what is frozen by now. Under steady writes there is always more: others who publish manifests get their turn
+    /// after each.
     fn flush_all_frozen(&self) -> Result<()> {
-        let _one_at_a_time = self.flushing.lock();
-        while let Some(job) = self.next_job()? {
+        let Some(last) = self.writer.lock().frozen.back().map(|frozen| frozen.last_seq) else { return Ok(()) };
+        loop {
+            let _one_at_a_time = self.flushing.lock();
+            let Some(job) = self.next_job()?.filter(|job| job.last_seq <= last) else { return Ok(()) };
             let result = self.flush_one(job);
             let mut pending = self.pending.lock();
             pending.failed = result.as_ref().err().cloned();
@@ -74,7 +87,6 @@ impl Shared {
                 return Err(error);
             }
         }
-        Ok(())
     }
 
     fn next_job(&self) -> Result<Option<Job>> {

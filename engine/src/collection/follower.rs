@@ -110,9 +110,9 @@ impl Follower {
     /// Shows what was committed meanwhile. Returns the sequence number of the last batch shown. Costs little if nothing
     /// has changed; else it reads what is new in the log and opens the files that are new.
     ///
-    /// The number never gets smaller, with one exception: batches whose sync failed in the writer, so that their commits
-    /// were answered with [`Outcome::Unknown`](crate::Outcome::Unknown) or promised to survive a crash of the process only,
-    /// can have been shown and can be gone once a writer has recovered.
+    /// The number never gets smaller, unless the operating system fails the writer: a batch whose sync failed can have been
+    /// shown and be gone once a writer has recovered (its commit was answered with
+    /// [`Outcome::Unknown`](crate::Outcome::Unknown), or promised no more than to survive a crash of the process).
     ///
     /// # Errors
     /// As [`Collection::open_read_only`]; what was shown before is still shown. `NotFound` too if another collection was made in the
@@ -193,11 +193,12 @@ impl State {
     fn attempt(storage: &dyn Storage, entries: &[DirEntry], old: Option<&State>) -> Result<State> {
         let manifest = manifest::load_listed(storage, entries)?.manifest;
         let mut state = match old {
-            Some(old) if *old.version.manifest == manifest => old.clone(),
             Some(old) if old.version.manifest.collection != manifest.collection => {
                 let what = format!("{} holds another collection than the one that was opened", storage.describe());
                 return Err(Error::new(ErrorKind::NotFound, what).with_hint("open it again"));
             }
+            Some(old) if old.is_void()? => Self::open(storage, manifest, None)?,
+            Some(old) if *old.version.manifest == manifest => old.clone(),
             old => Self::open(storage, manifest, old)?,
         };
         state.follow(storage)?;
@@ -272,6 +273,11 @@ impl State {
             Some(last) => wal::refuse_later(storage, entries, &chain, &last.tail),
             None => Ok(false),
         }
+    }
+
+    /// Whether the end of what was read of a log is no longer there, a record that named the next log among it.
+    fn is_void(&self) -> Result<bool> {
+        self.logs.iter().try_fold(false, |void, log| Ok(void || log.tail.is_void()?))
     }
 
     fn last_seq(&self) -> u64 {

@@ -3,6 +3,7 @@
 mod background;
 mod batch;
 mod build;
+mod bulk;
 mod checkpoint;
 mod commit;
 mod compact;
@@ -32,6 +33,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
+pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
 pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;

@@ -1,7 +1,7 @@
 //! What all threads of a handle share, and the order of its locks.
 //!
-//! Lock order, outermost first: `compacting` (one merge at a time) > `flushing` (one manifest at a time) > `writer` (the commit lock) > `pending`, `queue`,
-//! `spare` (leaves: held for a few instructions, nothing is taken inside). Reads take none of them: they load `view`.
+//! Lock order, outermost first: `loading` (one bulk load at a time), `compacting` (one merge at a time) > `gate` (no commit while a bulk load is
+//! installed) > `flushing` (one manifest at a time) > `writer` (the commit lock) > `pending`, `queue`, `spare` (leaves: held for a few instructions, nothing is taken inside). Reads take none of them: they load `view`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,7 +41,10 @@ pub(super) struct Shared {
     pub(super) view: ArcSwap<View>,
     pub(super) queue: Mutex<Queue>,
     pub(super) writer: Mutex<Writer>,
+    pub(super) loading: Mutex<()>,
     pub(super) compacting: Mutex<()>,
+    /// Held by whoever commits a group, and by a bulk load from its last flush to its manifest.
+    pub(super) gate: Mutex<()>,
     pub(super) flushing: Mutex<()>,
     pub(super) pending: Mutex<Pending>,
     pub(super) pending_changed: Condvar,
@@ -112,6 +115,8 @@ pub(super) struct Counters {
     pub(super) flush_failures: AtomicU64,
     pub(super) merges: AtomicU64,
     pub(super) merge_bytes: AtomicU64,
+    pub(super) loads: AtomicU64,
+    pub(super) load_bytes: AtomicU64,
     pub(super) orphans_left: AtomicU64,
 }
 
@@ -150,7 +155,9 @@ impl Shared {
                 next_row: view.active.end_row(),
                 roll_not_before: 0,
             }),
+            loading: Mutex::new(()),
             compacting: Mutex::new(()),
+            gate: Mutex::new(()),
             flushing: Mutex::new(()),
             pending: Mutex::new(Pending::default()),
             pending_changed: Condvar::new(),

@@ -60,6 +60,10 @@ pub struct Stats {
     pub merges: u64,
     /// Bytes those merges wrote.
     pub merge_bytes_written: u64,
+    /// Bulk loads by this handle.
+    pub bulk_loads: u64,
+    /// Bytes those loads wrote.
+    pub bulk_load_bytes_written: u64,
     /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
     pub compaction_error: Option<(u32, Error)>,
     /// Why this handle takes no more writes, if so.
@@ -90,6 +94,8 @@ impl Shared {
             flush_error,
             merges: get(&counters.merges),
             merge_bytes_written: get(&counters.merge_bytes),
+            bulk_loads: get(&counters.loads),
+            bulk_load_bytes_written: get(&counters.load_bytes),
             compaction_error,
             poisoned: self.poison_cause().cloned(),
             ..Stats::of_view(&view, &self.schema)
@@ -125,6 +131,8 @@ impl Stats {
             flush_error: None,
             merges: 0,
             merge_bytes_written: 0,
+            bulk_loads: 0,
+            bulk_load_bytes_written: 0,
             compaction_error: None,
             poisoned: None,
             at: SystemTime::now(),

@@ -44,7 +44,9 @@ impl Control {
 
     pub(crate) fn check(&self) -> Result<()> {
         match self.cancelled.load(Ordering::Relaxed) {
-            true => Err(Error::new(ErrorKind::Cancelled, "the compaction was cancelled; nothing was changed")),
+            true => {
+                Err(Error::new(ErrorKind::Cancelled, "the job was cancelled; what it had not finished was given up"))
+            }
             false => Ok(()),
         }
     }

@@ -1,14 +1,19 @@
 //! Merging row files and their id tables into one of each, without the rows that are dead.
 
+use std::cell::Cell;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::control::Control;
 use crate::error::{Error, Result};
 use crate::format::id_key;
-use crate::id::IdKind;
 use crate::manifest::FileEntry;
 use crate::options::Schema;
-use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file};
+use crate::segment::{
+    IdEntry, IdSource, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file,
+    write_sorted_ids,
+};
 use crate::snapshot::{LiveRows, Source};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
@@ -31,15 +36,27 @@ impl Merged {
     }
 }
 
-/// Merges neighbouring row files. Memory: 8 bytes for each live row, then 16, and about two mebibytes.
+/// Where a merge finds the ids of its rows.
+#[derive(Clone, Copy)]
+pub(crate) enum Ids<'a> {
+    /// In the id tables of the inputs.
+    Tables(&'a [Arc<IdTable>]),
+    /// In the rows themselves, which takes 16 bytes of memory for each.
+    Rows,
+}
+
+/// Merges neighbouring row files and their id tables, one for each. Memory: about three mebibytes with id tables, whatever the
+/// number of rows.
 ///
 /// # Errors
-/// `Cancelled`; `Corrupt` if an input fails a checksum; `NoSpace`; `Io`. What was made is removed, as far as possible.
+/// `Cancelled`; `Corrupt` if an input fails a checksum, or a row is not in its id table; `NoSpace`; `Io`. What was made is removed,
+/// as far as possible.
 pub(crate) fn merge(
     storage: &dyn Storage,
     schema: &Schema,
     (collection, origin): (u128, u128),
     inputs: &[LiveRows],
+    known: Ids<'_>,
     new_id: &dyn Fn() -> FileId,
     control: &Control,
 ) -> Result<Merged> {
@@ -47,8 +64,8 @@ pub(crate) fn merge(
     if live.len() == 0 {
         return Ok(Merged { rows: None, ids: None, bytes: 0 });
     }
-    // The writer reads its rows twice, the id table once.
-    control.expect(live.len() as u64 * 3);
+    // The writers read their rows and ids twice.
+    control.expect(live.len() as u64 * 4);
     let layout = RowLayout::from(schema);
     let row_id = new_id();
     let facts = write_row_file(storage, row_id, collection, origin, &layout, &live)?;
@@ -57,11 +74,18 @@ pub(crate) fn merge(
         error
     };
     let file = RowFile::open(storage, row_id, collection, origin, &layout, &facts).map_err(undo)?;
-    let mut entries = live.id_entries(collection).map_err(undo)?;
     let (kind, ids_id) = (schema.id_kind(), new_id());
-    let id_facts =
-        write_id_table(storage, ids_id, collection, origin, kind, &mut entries, facts.min_seq, facts.max_seq)
-            .map_err(undo)?;
+    let (min_seq, max_seq) = (facts.min_seq, facts.max_seq);
+    let id_facts = match known {
+        Ids::Tables(tables) => {
+            let ids = LiveIdsOf { rows: &live, tables };
+            write_sorted_ids(storage, ids_id, collection, origin, kind, &ids, min_seq, max_seq)
+        }
+        Ids::Rows => live.ids(collection).and_then(|mut entries| {
+            write_id_table(storage, ids_id, collection, origin, kind, &mut entries, min_seq, max_seq)
+        }),
+    }
+    .map_err(undo)?;
     let table = IdTable::open(storage, ids_id, collection, origin, kind, &id_facts).map_err(undo)?;
     Ok(Merged {
         rows: Some((FileEntry { id: row_id, facts }, LiveRows::new(Arc::new(file)))),
@@ -73,52 +97,121 @@ pub(crate) fn merge(
 /// The live rows of neighbouring files, in row order.
 struct LiveRowsOf<'m> {
     inputs: &'m [LiveRows],
-    /// Input and ordinal.
-    places: Vec<(u32, u32)>,
+    live: usize,
+    cursor: Cell<Cursor>,
     schema: &'m Schema,
     control: &'m Control,
+}
+
+/// Where row `at` is: rows are read front to back, so the next is never far.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    at: usize,
+    input: usize,
+    /// The first ordinal that may hold it.
+    ordinal: usize,
 }
 
 impl<'m> LiveRowsOf<'m> {
     fn new(inputs: &'m [LiveRows], schema: &'m Schema, control: &'m Control) -> Self {
         let live = inputs.iter().map(|rows| rows.live() as usize).sum();
-        let mut places = Vec::with_capacity(live);
-        for (input, rows) in (0u32..).zip(inputs) {
-            for word in 0..rows.file.len().div_ceil(64) {
-                let mut bits = rows.live_word(word);
-                while bits != 0 {
-                    places.push((input, (word * 64) as u32 + bits.trailing_zeros()));
-                    bits &= bits - 1;
-                }
-            }
-        }
-        LiveRowsOf { inputs, places, schema, control }
+        LiveRowsOf { inputs, live, cursor: Cell::default(), schema, control }
     }
 
-    fn id_entries(&self, collection: u128) -> Result<Vec<IdEntry>> {
-        let mut entries = Vec::with_capacity(self.places.len());
-        for (input, ordinal) in &self.places {
-            self.control.step()?;
-            let (source, at) = (Source::File(&self.inputs[*input as usize]), *ordinal as usize);
-            if self.schema.id_kind() == IdKind::U64 {
-                source.vectors(at..at + 1)?;
+    /// Input and ordinal of the `i`-th live row.
+    fn place(&self, i: usize) -> Option<(&'m LiveRows, usize)> {
+        let mut cursor = Some(self.cursor.get()).filter(|cursor| cursor.at <= i).unwrap_or_default();
+        loop {
+            let rows = self.inputs.get(cursor.input)?;
+            let word = rows.live_word(cursor.ordinal / 64) & u64::MAX << (cursor.ordinal % 64);
+            if word == 0 {
+                cursor.ordinal = (cursor.ordinal / 64 + 1) * 64;
+                if cursor.ordinal >= rows.file.len() {
+                    (cursor.input, cursor.ordinal) = (cursor.input + 1, 0);
+                }
+                continue;
             }
-            let id = source.id(at, self.schema.id_kind())?;
-            entries.push(IdEntry { key: id_key(id.as_ref(), collection), row: source.row_number(at)? });
+            let ordinal = cursor.ordinal / 64 * 64 + word.trailing_zeros() as usize;
+            if cursor.at == i {
+                self.cursor.set(Cursor { ordinal, ..cursor });
+                return Some((rows, ordinal));
+            }
+            (cursor.at, cursor.ordinal) = (cursor.at + 1, ordinal + 1);
+            if cursor.ordinal >= rows.file.len() {
+                (cursor.input, cursor.ordinal) = (cursor.input + 1, 0);
+            }
+        }
+    }
+
+    /// The ids of all rows.
+    fn ids(&self, collection: u128) -> Result<Vec<IdEntry>> {
+        let mut entries = Vec::with_capacity(self.live);
+        for i in 0..self.live {
+            self.visit(i, &mut |row| {
+                entries.push(IdEntry { key: id_key(row.id, collection), row: row.row });
+                Ok(())
+            })?;
         }
         Ok(entries)
+    }
+
+    /// Whether a row is in an input and live.
+    fn is_live(&self, row: u64) -> Result<bool> {
+        let input = self.inputs.partition_point(|rows| rows.file.last_row() < row);
+        let Some(rows) = self.inputs.get(input) else { return Ok(false) };
+        let ordinal = rows.file.ordinal(row)?;
+        Ok(ordinal.is_some_and(|ordinal| rows.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1))
+    }
+}
+
+/// The ids of the live rows: the tables of the inputs merged, without the rows that are dead.
+struct LiveIdsOf<'m> {
+    rows: &'m LiveRowsOf<'m>,
+    tables: &'m [Arc<IdTable>],
+}
+
+impl IdSource for LiveIdsOf<'_> {
+    fn for_each(&self, take: &mut dyn FnMut(IdEntry) -> Result<()>) -> Result<()> {
+        let mut tables: Vec<_> = self.tables.iter().map(|table| table.iter()).collect();
+        let mut heap = BinaryHeap::with_capacity(tables.len());
+        for (i, table) in tables.iter_mut().enumerate() {
+            if let Some(entry) = table.next() {
+                heap.push(Reverse((entry?, i)));
+            }
+        }
+        let mut found = 0;
+        while let Some(Reverse((entry, i))) = heap.pop() {
+            if let Some(next) = tables[i].next() {
+                heap.push(Reverse((next?, i)));
+            }
+            if self.rows.is_live(entry.row)? {
+                self.rows.control.step()?;
+                found += 1;
+                take(entry)?;
+            }
+        }
+        match found == self.rows.live {
+            true => Ok(()),
+            false => {
+                let what = format!("the id tables of these rows have {found} of {} live ones", self.rows.live);
+                let name = self.rows.inputs.first().map_or("row file", |rows| rows.file.name());
+                Err(Error::corrupt(name, "ids", 0, what))
+            }
+        }
     }
 }
 
 impl RowSource for LiveRowsOf<'_> {
     fn len(&self) -> usize {
-        self.places.len()
+        self.live
     }
 
     fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         self.control.step()?;
-        let (input, ordinal) = self.places[i];
-        let (source, at) = (Source::File(&self.inputs[input as usize]), ordinal as usize);
+        let Some((rows, at)) = self.place(i) else {
+            return Err(Error::argument("rows", format!("are {}; there is no row {i}", self.live)));
+        };
+        let source = Source::File(rows);
         let vector = source.vector(at, self.schema)?;
         let id = source.id(at, self.schema.id_kind())?;
         let (attributes, payload) = (source.attributes(at)?, source.payload(at)?);

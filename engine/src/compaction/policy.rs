@@ -26,7 +26,7 @@ pub(crate) struct Policy {
     pub(crate) dead_ratio: f64,
     /// Largest output.
     pub(crate) most_bytes: u64,
-    /// Most rows of an output: a merge holds 24 bytes of memory for each.
+    /// Most rows of an output.
     pub(crate) most_rows: u64,
 }
 

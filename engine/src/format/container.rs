@@ -183,11 +183,16 @@ impl Container {
         }
     }
 
-    /// Checks that this is the very file that a manifest states.
+    /// Checks that this is the very file that a manifest states. A file that states no sequence number (0, which no batch has)
+    /// takes the one that the manifest gives to all of its rows.
     ///
     /// # Errors
     /// `Corrupt`.
-    pub fn check_facts(&self, stated: &FileFacts) -> Result<()> {
+    pub fn check_facts(&mut self, stated: &FileFacts) -> Result<()> {
+        let one_for_all = self.kind.takes_seq_from_manifest() && stated.min_seq == stated.max_seq;
+        if one_for_all && (self.footer.min_seq, self.footer.max_seq) == (0, 0) {
+            (self.footer.min_seq, self.footer.max_seq) = (stated.min_seq, stated.max_seq);
+        }
         let own = self.facts();
         match own == *stated {
             true => Ok(()),

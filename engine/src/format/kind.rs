@@ -31,6 +31,11 @@ impl ContainerKind {
         }
     }
 
+    /// Whether a file of this kind may leave its one sequence number to the manifest.
+    pub fn takes_seq_from_manifest(self) -> bool {
+        matches!(self, ContainerKind::Rows | ContainerKind::IdTable)
+    }
+
     /// The kind with a number, if it is one of ours.
     pub fn from_number(number: u16) -> Option<Self> {
         [Self::Rows, Self::IdTable, Self::Tombstones, Self::Lists, Self::Model, Self::Sidecar]

@@ -304,6 +304,9 @@ fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
     if rows.clone().any(|facts| facts.rows == 0 || facts.rows > facts.last_row - facts.first_row + 1) {
         return Err("a row file counts more rows than it has numbers for");
     }
+    if rows.clone().chain(manifest.id_tables.iter().map(|e| &e.facts)).any(|facts| facts.min_seq == 0) {
+        return Err("a file of rows or ids has no sequence number");
+    }
     let all =
         rows.chain(manifest.id_tables.iter().map(|e| &e.facts)).chain(manifest.tombstones.iter().map(|e| &e.facts));
     if all.clone().any(|facts| facts.min_seq > facts.max_seq || facts.max_seq > manifest.covered_seq) {

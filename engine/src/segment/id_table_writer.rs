@@ -19,12 +19,25 @@ use crate::format::unit_encoder::UnitEncoder;
 use crate::id::IdKind;
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 
-/// Sorts `entries` and writes them into one id table, syncs it, opens it again and checks every byte. The name is durable only
-/// after a `sync_dir` by the caller.
+/// Where the entries of a new id table come from. Read twice; both times it must give the same.
+pub(crate) trait IdSource {
+    /// Hands out all entries, ascending by key, then by row.
+    ///
+    /// # Errors
+    /// Of the source, or of `take`.
+    fn for_each(&self, take: &mut dyn FnMut(IdEntry) -> Result<()>) -> Result<()>;
+}
+
+impl IdSource for &[IdEntry] {
+    fn for_each(&self, take: &mut dyn FnMut(IdEntry) -> Result<()>) -> Result<()> {
+        self.iter().try_for_each(|entry| take(*entry))
+    }
+}
+
+/// Sorts `entries` and writes them into one id table: see [`write_sorted_ids`].
 ///
 /// # Errors
-/// `InvalidArgument` if there are no entries, too many, equal ones, or rows of too many pages; otherwise what the storage says. A
-/// file that was begun is removed, as far as possible.
+/// As [`write_sorted_ids`].
 pub(crate) fn write_id_table(
     storage: &dyn Storage,
     id: FileId,
@@ -36,20 +49,38 @@ pub(crate) fn write_id_table(
     max_seq: u64,
 ) -> Result<FileFacts> {
     entries.sort_unstable();
-    let pages = pages_of(entries)?;
+    write_sorted_ids(storage, id, collection, origin, kind, &&*entries, min_seq, max_seq)
+}
+
+/// Writes entries into one id table, syncs it, opens it again and checks every byte. The name is durable only after a `sync_dir` by
+/// the caller. Memory: about half a mebibyte, and 8 bytes for each unit of entries and some 50 for each page of rows.
+///
+/// # Errors
+/// `InvalidArgument` if there are no entries, too many, equal or unsorted ones, or rows of too many pages; otherwise what the source
+/// or the storage says. A file that was begun is removed, as far as possible.
+pub(crate) fn write_sorted_ids(
+    storage: &dyn Storage,
+    id: FileId,
+    collection: u128,
+    origin: u128,
+    kind: IdKind,
+    entries: &dyn IdSource,
+    min_seq: u64,
+    max_seq: u64,
+) -> Result<FileFacts> {
+    let plan = Plan::count(entries)?;
     let name = FileName::File(FileKind::IdTable, id);
     let writer = FileWriter::create(storage, name, ContainerKind::IdTable, collection)?;
-    let rows = || entries.iter().map(|entry| entry.row);
     let footer = FooterFacts {
-        rows: entries.len() as u64,
-        first_row: rows().min().unwrap_or(0),
-        last_row: rows().max().unwrap_or(0),
+        rows: plan.entries,
+        first_row: plan.first_row,
+        last_row: plan.last_row,
         min_seq,
         max_seq,
         origin,
         parameters: parameters(kind),
     };
-    settle(storage, name, write(writer, entries, &pages, &footer), |facts| {
+    settle(storage, name, write(writer, entries, &plan, &footer), |facts| {
         let table = IdTable::open(storage, id, collection, origin, kind, facts)?;
         let mut first = None;
         table.verify(&mut |error| {
@@ -59,73 +90,98 @@ pub(crate) fn write_id_table(
     })
 }
 
-/// The pages of all rows, ascending: their order is the order of local pages, so entries of one key ascend by row.
-fn pages_of(entries: &[IdEntry]) -> Result<Vec<PageName>> {
-    if entries.is_empty() || entries.len() as u64 > MAX_ROWS {
-        return Err(Error::argument("entries", format!("are {}; an id table has 1..={MAX_ROWS}", entries.len())));
-    }
-    if entries.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-        return Err(Error::argument("entries", "name one row twice under one key"));
-    }
-    let mut pages = BTreeSet::new();
-    let mut last = None;
-    for entry in entries {
-        let page = entry.row >> PAGE_SHIFT;
-        if last.replace(page) != Some(page) {
-            pages.insert(page);
-        }
-    }
-    if pages.len() as u64 > MAX_PAGES {
-        return Err(Error::argument("entries", format!("have rows of {} pages; use at most {MAX_PAGES}", pages.len())));
-    }
-    let name = |page: u64| PageName { page: page.into(), origin_index: 0.into(), reserved: 0.into() };
-    Ok(pages.into_iter().map(name).collect())
+/// What the first pass finds out.
+struct Plan {
+    entries: u64,
+    first_row: u64,
+    last_row: u64,
+    /// First key of each unit.
+    fences: Vec<U64>,
+    /// The pages of all rows, ascending: their order is the order of local pages, so entries of one key ascend by row.
+    pages: Vec<PageName>,
 }
 
+impl Plan {
+    fn count(entries: &dyn IdSource) -> Result<Plan> {
+        let per_unit = UnitShape::fixed(size_of::<KeyEntry>(), 1).map_or(1, |shape| shape.per_unit());
+        let mut plan = Plan { entries: 0, first_row: u64::MAX, last_row: 0, fences: Vec::new(), pages: Vec::new() };
+        let mut pages = BTreeSet::new();
+        let (mut last, mut last_page) = (None, None);
+        entries.for_each(&mut |entry| {
+            if last.replace(entry).is_some_and(|last| last >= entry) {
+                return Err(Error::argument("entries", "name one row twice under one key, or are not sorted"));
+            }
+            if plan.entries.is_multiple_of(per_unit) {
+                plan.fences.push(entry.key.into());
+            }
+            plan.entries += 1;
+            (plan.first_row, plan.last_row) = (plan.first_row.min(entry.row), plan.last_row.max(entry.row));
+            let page = entry.row >> PAGE_SHIFT;
+            if last_page.replace(page) != Some(page) {
+                pages.insert(page);
+            }
+            Ok(())
+        })?;
+        if !(1..=MAX_ROWS).contains(&plan.entries) {
+            return Err(Error::argument("entries", format!("are {}; an id table has 1..={MAX_ROWS}", plan.entries)));
+        }
+        if pages.len() as u64 > MAX_PAGES {
+            let found = pages.len();
+            return Err(Error::argument("entries", format!("have rows of {found} pages; use at most {MAX_PAGES}")));
+        }
+        let name = |page: u64| PageName { page: page.into(), origin_index: 0.into(), reserved: 0.into() };
+        plan.pages = pages.into_iter().map(name).collect();
+        Ok(plan)
+    }
+
+    fn row_word(&self, row: u64) -> u32 {
+        let page = row >> PAGE_SHIFT;
+        let local = self.pages.partition_point(|name| name.page.get() < page) as u32;
+        local << PAGE_SHIFT | (row & (PAGE_ROWS - 1)) as u32
+    }
+}
+
+/// Filter and entries are filled side by side.
 fn write(
     mut file: FileWriter,
-    entries: &[IdEntry],
-    pages: &[PageName],
+    entries: &dyn IdSource,
+    plan: &Plan,
     footer: &FooterFacts,
 ) -> Result<(FileFacts, Arc<dyn StorageFile>)> {
-    let count = entries.len() as u64;
-    let per_unit = UnitShape::fixed(size_of::<KeyEntry>(), count).map_or(1, |shape| shape.per_unit() as usize);
-    let fences: Vec<U64> = entries.iter().step_by(per_unit).map(|entry| entry.key.into()).collect();
-    file.whole(SectionKind::ID_PAGES, size_of::<PageName>(), pages.as_bytes())?;
-    file.whole(SectionKind::ID_FENCES, 8, fences.as_bytes())?;
-    let filter = file.units(SectionKind::ID_FILTER, FILTER_BLOCK_BYTES, filter_blocks(count))?;
-    let body = file.units(SectionKind::ID_ENTRIES, size_of::<KeyEntry>(), count)?;
+    file.whole(SectionKind::ID_PAGES, size_of::<PageName>(), plan.pages.as_bytes())?;
+    file.whole(SectionKind::ID_FENCES, 8, plan.fences.as_bytes())?;
+    let filter = file.units(SectionKind::ID_FILTER, FILTER_BLOCK_BYTES, filter_blocks(plan.entries))?;
+    let body = file.units(SectionKind::ID_ENTRIES, size_of::<KeyEntry>(), plan.entries)?;
     file.extend()?;
-    write_filter(filter, file.file_seed(), entries)?;
-    write_entries(body, file.file_seed(), entries, pages)?;
+    let mut filter = Units::new(filter, file.file_seed(), FILTER_BLOCK_BYTES);
+    let mut body = Units::new(body, file.file_seed(), size_of::<KeyEntry>());
+    let mut bits = FilterEncoder::new(plan.entries);
+    entries.for_each(&mut |entry| {
+        bits.push(entry.key, |block| filter.push(block))?;
+        body.push(KeyEntry { key: entry.key.into(), row_word: plan.row_word(entry.row).into() }.as_bytes())
+    })?;
+    bits.finish(|block| filter.push(block))?;
+    filter.finish()?;
+    body.finish()?;
     file.finish(footer)
 }
 
-fn write_filter(mut section: SectionWriter, file_seed: u32, entries: &[IdEntry]) -> Result<()> {
-    let mut units = UnitEncoder::fixed(file_seed, section.offset(), FILTER_BLOCK_BYTES);
-    let mut filter = FilterEncoder::new(entries.len() as u64);
-    let mut put = |block: &[u8]| {
-        units.push(block, section.buffer());
-        section.spill()
-    };
-    for entry in entries {
-        filter.push(entry.key, &mut put)?;
-    }
-    filter.finish(&mut put)?;
-    units.finish(section.buffer());
-    section.finish()
-}
+/// A section that is a unit stream.
+struct Units(SectionWriter, UnitEncoder);
 
-fn write_entries(mut section: SectionWriter, file_seed: u32, entries: &[IdEntry], pages: &[PageName]) -> Result<()> {
-    let mut units = UnitEncoder::fixed(file_seed, section.offset(), size_of::<KeyEntry>());
-    for entry in entries {
-        let page = entry.row >> PAGE_SHIFT;
-        let local = pages.partition_point(|name| name.page.get() < page) as u32;
-        let row_word = local << PAGE_SHIFT | (entry.row & (PAGE_ROWS - 1)) as u32;
-        let on_disk = KeyEntry { key: entry.key.into(), row_word: row_word.into() };
-        units.push(on_disk.as_bytes(), section.buffer());
-        section.spill()?;
+impl Units {
+    fn new(section: SectionWriter, file_seed: u32, width: usize) -> Self {
+        let encoder = UnitEncoder::fixed(file_seed, section.offset(), width);
+        Units(section, encoder)
     }
-    units.finish(section.buffer());
-    section.finish()
+
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        self.1.push(bytes, self.0.buffer());
+        self.0.spill()
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.1.finish(self.0.buffer());
+        self.0.finish()
+    }
 }

@@ -54,7 +54,7 @@ impl MappedFile {
         let mapping = file.map().map_err(|source| Error::io("map", name, source))?;
         let text = name.to_string();
         let wanted = Identity { kind, file_id: id.to_u128(), collection, name: &text };
-        let container = Container::verify(mapping.bytes(), &wanted)?;
+        let mut container = Container::verify(mapping.bytes(), &wanted)?;
         container.check_facts(facts)?;
         container.check_known(known)?;
         if container.footer().origin != origin {
@@ -136,7 +136,7 @@ impl MappedFile {
         let bytes = self.mapping.bytes();
         let name = self.container.name();
         let wanted = Identity { kind: self.kind, file_id: self.file_id, collection: self.collection, name };
-        let again = match Container::verify(bytes, &wanted) {
+        let mut again = match Container::verify(bytes, &wanted) {
             Ok(container) => container,
             Err(error) => return report(error),
         };

@@ -27,7 +27,7 @@ mod tombstones;
 mod tests;
 
 pub(crate) use id_table::{IdEntry, IdTable};
-pub(crate) use id_table_writer::write_id_table;
+pub(crate) use id_table_writer::{IdSource, write_id_table, write_sorted_ids};
 pub(crate) use layout::RowLayout;
 pub(crate) use mapped_file::stated_facts;
 pub(crate) use row_file::RowFile;

@@ -130,8 +130,13 @@ impl Version {
 
     /// The newest row of an id by the files, live or dead. The row may be dead: the newest match decides.
     pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Result<Option<u64>> {
+        self.find_with(key, |row| self.row_has_id(row, id))
+    }
+
+    /// The newest row of a key that `is_it` accepts.
+    pub(crate) fn find_with(&self, key: u64, mut is_it: impl FnMut(u64) -> Result<bool>) -> Result<Option<u64>> {
         for table in &self.id_tables {
-            let found = table.lookup(key, |row| self.row_has_id(row, id))?;
+            let found = table.lookup(key, &mut is_it)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -140,7 +145,7 @@ impl Version {
     }
 
     /// Whether the row carries this id. Numbers need no look: their keys are a bijection.
-    fn row_has_id(&self, row: u64, id: IdRef<'_>) -> Result<bool> {
+    pub(crate) fn row_has_id(&self, row: u64, id: IdRef<'_>) -> Result<bool> {
         if matches!(id, IdRef::U64(_)) {
             return Ok(true);
         }

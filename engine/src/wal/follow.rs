@@ -8,6 +8,10 @@
 //! A group of batches is written so that its first bytes come last: until all of it is there, the chain does not reach it,
 //! and what is left of a group whose write failed is never taken for batches.
 //!
+//! A record that was taken stays, with two exceptions, after which the log must be read again from its beginning: a write
+//! that failed although all of it is there, which the writer cuts off; and bytes of a failed sync, which the page cache may
+//! drop. [`Tail::is_void`] tells.
+//!
 //! **Damage** is proven as in recovery. But the proof may have been written after the place it speaks of was read, so that
 //! place is read again when there is one: by then it must be whole.
 
@@ -73,6 +77,24 @@ impl Tail {
     /// The log that follows, once the record that names it was read.
     pub fn next_log(&self) -> Option<FileId> {
         self.next
+    }
+
+    /// Whether the log no longer holds what was read last.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn is_void(&self) -> Result<bool> {
+        let name = FileName::File(FileKind::Wal, self.id);
+        let mut found = [0; size_of::<u32>()];
+        let mut filled = 0;
+        while let Some(rest) = found.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let at = self.place.previous_at + filled as u64;
+            match self.file.read_at(rest, at).map_err(|error| Error::io("read", name, error))? {
+                0 => return Ok(true),
+                count => filled += count,
+            }
+        }
+        Ok(u32::from_le_bytes(found) != self.place.previous_crc)
     }
 
     /// Hands out the batches that have become whole since the last time.

@@ -18,6 +18,8 @@ pub use salvage::{begins, salvage};
 pub use writer::{WalHead, WalWriter};
 
 #[cfg(all(test, feature = "testing"))]
+mod follow_tests;
+#[cfg(all(test, feature = "testing"))]
 mod tail_tests;
 #[cfg(all(test, feature = "testing"))]
 mod tests;

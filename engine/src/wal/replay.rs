@@ -157,13 +157,19 @@ pub(super) struct Record {
 pub(super) struct Place {
     pub(super) at: u64,
     pub(super) next_seq: u64,
+    /// Where the checksum stands by which the record before it is told, or the header.
+    pub(super) previous_at: u64,
     pub(super) previous_crc: u32,
 }
 
 impl Place {
+    /// Where the checksum of a log's header stands.
+    pub(super) const HEADER_CRC_AT: u64 = LOG_HEADER_BYTES - size_of::<u32>() as u64;
+
     /// The place behind the header.
     pub(super) fn first(header: &LogHeader) -> Place {
-        Place { at: LOG_HEADER_BYTES, next_seq: header.first_seq.get(), previous_crc: header.crc.get() }
+        let (next_seq, previous_crc) = (header.first_seq.get(), header.crc.get());
+        Place { at: LOG_HEADER_BYTES, next_seq, previous_at: Self::HEADER_CRC_AT, previous_crc }
     }
 }
 
@@ -304,7 +310,7 @@ impl LogReader {
         }
         let given = u64::from(record.kind == RecordKind::Batch);
         let next_seq = seq.get().checked_add(given).ok_or_else(|| damaged(self.id, place.at, "ran out of numbers"))?;
-        let after = Place { at: record.end, next_seq, previous_crc: crc.get() };
+        let after = Place { at: record.end, next_seq, previous_at: place.at, previous_crc: crc.get() };
         Ok(Some((record, after)))
     }
 

@@ -116,7 +116,12 @@ fn read_one(
 /// The place of the first record of a log whose header is damaged, if it is the one that must come.
 fn first_record(log: &mut LogReader, next_seq: u64) -> Result<Option<Place>> {
     let record = log.record(LOG_HEADER_BYTES)?.filter(|record| record.header.seq.get() == next_seq);
-    Ok(record.map(|record| Place { at: LOG_HEADER_BYTES, next_seq, previous_crc: record.header.previous_crc.get() }))
+    Ok(record.map(|record| Place {
+        at: LOG_HEADER_BYTES,
+        next_seq,
+        previous_at: Place::HEADER_CRC_AT,
+        previous_crc: record.header.previous_crc.get(),
+    }))
 }
 
 /// Looks for batches that come after the last one read: in the logs of the chain once it was found broken, and in younger logs.

@@ -21,7 +21,7 @@ use super::checkpoint::{finish, refuse_occupied};
 use super::flush::remove_all;
 use super::open::take_lock;
 use super::verify::{Verify, verify};
-use crate::compaction::{Control, merge};
+use crate::compaction::{Control, Ids, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, Manifest};
 use crate::snapshot::Version;
@@ -157,7 +157,7 @@ fn write(
     let mut version = Version { install: 0, manifest: Arc::new(old.clone()), rows: Vec::new(), id_tables: Vec::new() };
     for file in &files.open {
         let live = slice::from_ref(&file.live);
-        let merged = merge(to, &schema, ids, live, &|| numbers.give(), &Control::default())?;
+        let merged = merge(to, &schema, ids, live, Ids::Rows, &|| numbers.give(), &Control::default())?;
         made.extend(merged.names());
         if let (Some((rows, live)), Some((ids, table))) = (merged.rows, merged.ids) {
             report.rows = report.rows.saturating_add(live.live());

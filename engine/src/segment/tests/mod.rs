@@ -10,4 +10,3 @@ mod reseal;
 mod rows;
 mod sample;
 mod spec;
-mod speed;

@@ -191,32 +191,3 @@ fn images_of_large_files_are_built_without_keeping_them_all() {
     assert!(set.variants.values().any(|variant| variant.bytes.is_none()), "128 MiB would be kept");
     assert!(set.iter().all(|image| image.build().image_hash() == image.hash()));
 }
-
-/// Prints how many images a second come out of a store of 40 KB: `cargo test -- --ignored --nocapture images_per`.
-#[test]
-#[ignore = "a measurement"]
-fn images_per_second() {
-    let dir = MemDir::new(1);
-    for number in 0..10 {
-        let file = dir.create(row(number)).unwrap();
-        file.write_at(&[number as u8; 3000], 0).unwrap();
-        file.sync().unwrap();
-    }
-    let file = dir.create(row(100)).unwrap();
-    file.write_at(&[1; 10_000], 0).unwrap();
-    file.sync().unwrap();
-    dir.sync_dir().unwrap();
-    file.write_at(&[2; 4 * 512], 1024).unwrap();
-    file.write_at(&[3; 1000], 10_000).unwrap();
-    dir.create(row(101)).unwrap().write_at(&[5; 600], 0).unwrap();
-    let start = std::time::Instant::now();
-    let (mut count, mut bytes) = (0, 0);
-    while start.elapsed().as_secs_f64() < 1.0 {
-        for image in dir.crash_images(&CrashOptions::default()) {
-            count += 1;
-            bytes += image.file_bytes(row(100)).map_or(0, |b| b.len());
-        }
-    }
-    let units = dir.pending_units();
-    println!("{units} units, {:.0} images/s ({bytes} bytes read)", count as f64 / start.elapsed().as_secs_f64());
-}

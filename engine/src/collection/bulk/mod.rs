@@ -1,0 +1,195 @@
+//! Bulk load: rows straight to files, any number of them, made visible by one manifest.
+
+mod install;
+mod item;
+mod overlap;
+mod parts;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use self::parts::Parts;
+use super::Collection;
+use super::shared::Shared;
+use crate::compaction::{Control, Progress};
+use crate::error::{Error, ErrorKind, Result};
+use crate::options::{Background, Compaction};
+
+pub use item::{BulkItem, IntoBulkItem};
+
+/// How often a callback hears of progress.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// What a bulk load did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BulkReport {
+    /// Its place in the commit order: all of its rows carry this one sequence number. Of an empty load: the place of the last
+    /// batch before it.
+    pub seq: u64,
+    /// Items taken.
+    pub items: u64,
+    /// Ids that were not there before.
+    pub inserted: u64,
+    /// Ids whose row was replaced.
+    pub replaced: u64,
+    /// Items whose id came again later in the same load.
+    pub repeated: u64,
+    /// Bytes written to files.
+    pub bytes_written: u64,
+}
+
+/// A bulk load at work. Dropping it lets the work go on; the collection stays open until it ends.
+#[must_use = "errors of the load are returned by `wait`"]
+pub struct BulkLoad {
+    control: Arc<Control>,
+    thread: JoinHandle<Result<BulkReport>>,
+}
+
+impl BulkLoad {
+    /// How far it is: items taken and rows merged, of what is known by now to come.
+    pub fn progress(&self) -> Progress {
+        self.control.progress()
+    }
+
+    /// Asks it to stop. Unless it is visible already, nothing of it ever is, and its files are removed.
+    pub fn cancel(&self) {
+        self.control.cancel();
+    }
+
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming the item that was refused; what the iterator gave as an error; `Cancelled`; `NoSpace`;
+    /// `Corrupt` if a file of the collection fails a checksum; `Io`; `Poisoned`; `Closed`. Unless [`Error::outcome`] says that it is
+    /// unknown, nothing of the load is in the collection.
+    pub fn wait(self) -> Result<BulkReport> {
+        self.thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the load ended unexpectedly")))
+    }
+
+    /// Waits for the end and tells the callback ten times a second how far it is.
+    ///
+    /// # Errors
+    /// As [`BulkLoad::wait`].
+    pub fn wait_with(self, mut on_progress: impl FnMut(Progress)) -> Result<BulkReport> {
+        while !self.thread.is_finished() {
+            on_progress(self.progress());
+            std::thread::sleep(BEAT);
+        }
+        on_progress(self.progress());
+        self.wait()
+    }
+}
+
+impl Collection {
+    /// Writes any number of rows straight to files, past the log, and makes them visible all at once: after a crash all of them
+    /// are there or none. Each replaces the row that has its id; of several items with one id the last counts. The load takes
+    /// its place in the commit order when it ends: it replaces what was committed while it ran, and whatever comes later
+    /// replaces or deletes its rows. Searches and commits go on; only for its last step, some milliseconds, commits wait.
+    ///
+    /// The iterator is driven by a thread of the load, one load at a time. It may yield [`BulkItem`]s, pairs of id and vector, or
+    /// `Result`s of either: an error ends the load and leaves nothing. Memory: about `flush_bytes`, whatever the number of
+    /// rows; disk: up to twice the rows until it ends.
+    ///
+    /// ```
+    /// use stratavec::{BulkItem, Collection, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("idx");
+    /// let c = Collection::create(&path, Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// let items = (0..10_000).map(|n| BulkItem::new(format!("row {n}"), [n as f32, 1.0]).payload(b"from a file"));
+    /// let report = c.bulk_load(items)?.wait()?;
+    /// assert_eq!((report.inserted, c.snapshot().count()), (10_000, 10_000));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Closed`, `Poisoned`; `NoSpace` if the disk will not hold the rows that the iterator announces; `Io` if no thread can be
+    /// started. What the load meets is returned by [`BulkLoad::wait`].
+    pub fn bulk_load<I>(&self, items: I) -> Result<BulkLoad>
+    where
+        I: IntoIterator,
+        I::Item: IntoBulkItem,
+        I::IntoIter: Send + 'static,
+    {
+        let shared = self.shared.clone();
+        shared.check_writable()?;
+        let items = items.into_iter();
+        let announced = items.size_hint().0 as u64;
+        let row_bytes = self.schema().vector_bytes() as u64 + 16;
+        shared.refuse_without_room("load", announced.saturating_mul(row_bytes).saturating_mul(2))?;
+        let control = Arc::new(Control::default());
+        control.expect(announced);
+        let (watched, name) = (control.clone(), shared.storage.describe());
+        #[cfg(any(test, feature = "testing"))]
+        let bugs = crate::planted::current();
+        let work = move || shared.bulk_load(items, &watched);
+        #[cfg(any(test, feature = "testing"))]
+        let work = move || crate::planted::carry(bugs, work);
+        let thread = std::thread::Builder::new()
+            .name("stratavec-load".into())
+            .spawn(work)
+            .map_err(|error| Error::io("start a thread for", name, error))?;
+        Ok(BulkLoad { control, thread })
+    }
+}
+
+impl Shared {
+    fn bulk_load<I>(&self, items: I, control: &Control) -> Result<BulkReport>
+    where
+        I: Iterator,
+        I::Item: IntoBulkItem,
+    {
+        let report = self.load(items, control)?;
+        if report.items > 0 && self.options.compaction != Compaction::Manual {
+            match self.options.background {
+                Background::Inline => self.compact_after_flush(),
+                Background::Thread => {
+                    self.pending.lock().merge_due = true;
+                    self.pending_changed.notify_all();
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    fn load<I>(&self, items: I, control: &Control) -> Result<BulkReport>
+    where
+        I: Iterator,
+        I::Item: IntoBulkItem,
+    {
+        let _one_at_a_time = self.loading.lock();
+        control.check()?;
+        let mut parts = Parts::new(self, control, install::first_row(self));
+        let mut taken = 0;
+        for item in items {
+            let refused =
+                |error: Error| error.clone().caused(error.kind(), format!("item {taken}: {}", error.message()));
+            let item = item.into_bulk_item().map_err(refused)?;
+            parts.push(&item).map_err(|error| match error.kind() {
+                ErrorKind::InvalidArgument => refused(error),
+                _ => error,
+            })?;
+            taken += 1;
+            control.step()?;
+        }
+        parts.finish()?;
+        if parts.done.is_empty() {
+            return Ok(BulkReport { seq: self.view.load().seq, ..BulkReport::default() });
+        }
+        let done = install::install(self, &mut parts, control)?;
+        Ok(BulkReport {
+            seq: done.seq,
+            items: taken,
+            inserted: done.rows - done.replaced,
+            replaced: done.replaced,
+            repeated: taken - done.rows,
+            bytes_written: parts.bytes,
+        })
+    }
+}

@@ -1,0 +1,263 @@
+//! Rows on their way into files that no manifest names yet.
+//!
+//! Rows gather in memory up to the size of a part; a part is written as a row file and an id table, as a flush would. Once
+//! parts fill a file of the largest size, they are merged into one. So memory is bounded by a part and by what a merge takes,
+//! the disk holds at most twice the rows, and a load of any size ends in few files.
+
+use std::sync::Arc;
+
+use super::overlap::forget_repeated;
+use crate::collection::compact::{MOST_BYTES, MOST_ROWS};
+use crate::collection::flush::remove_all;
+use crate::collection::shared::{Shared, count};
+use crate::compaction::{Control, Ids, merge};
+use crate::delta::{Block, BlockBuilder};
+use crate::error::{Error, Result};
+use crate::format::id_key;
+use crate::manifest::FileEntry;
+use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file};
+use crate::snapshot::LiveRows;
+use crate::storage::{FileKind, FileName};
+
+use super::item::BulkItem;
+
+/// Parts that are merged into one at the latest: each holds two files open.
+const MOST_PARTS: usize = 64;
+/// Memory of a row beside its bytes: norm, key and position, liveness.
+const ROW_OVERHEAD: usize = 64;
+
+/// A row file and its id table: written, synced, read back.
+pub(super) struct Part {
+    pub(super) rows: FileEntry,
+    pub(super) ids: FileEntry,
+    pub(super) live: LiveRows,
+    pub(super) table: Arc<IdTable>,
+}
+
+impl Part {
+    fn bytes(&self) -> u64 {
+        self.rows.facts.len + self.ids.facts.len
+    }
+
+    pub(super) fn names(&self) -> [FileName; 2] {
+        [FileName::File(FileKind::Row, self.rows.id), FileName::File(FileKind::IdTable, self.ids.id)]
+    }
+}
+
+/// The files of a load that is not committed. Dropping it removes them, as far as possible; what stays is removed by the next
+/// open.
+pub(super) struct Parts<'s> {
+    shared: &'s Shared,
+    control: &'s Control,
+    origin: u128,
+    next_row: u64,
+    rows: BlockBuilder,
+    part_bytes: usize,
+    part_rows: usize,
+    /// Rows per part that were needed last time.
+    expected: usize,
+    /// Parts that will be merged.
+    open: Vec<Part>,
+    /// Files of their final size, ascending by row.
+    pub(super) done: Vec<Part>,
+    /// Bytes written.
+    pub(super) bytes: u64,
+    kept: bool,
+}
+
+impl<'s> Parts<'s> {
+    /// Rows get numbers from `first_row` on.
+    pub(super) fn new(shared: &'s Shared, control: &'s Control, first_row: u64) -> Self {
+        let options = &shared.options;
+        Parts {
+            shared,
+            control,
+            origin: shared.view.load().version.manifest.own_origin(),
+            next_row: first_row,
+            rows: BlockBuilder::new(&shared.schema, shared.collection),
+            part_bytes: usize::try_from(options.flush_bytes).unwrap_or(usize::MAX),
+            part_rows: usize::try_from(options.flush_rows).unwrap_or(usize::MAX).min(MOST_ROWS as usize),
+            expected: 0,
+            open: Vec::new(),
+            done: Vec::new(),
+            bytes: 0,
+            kept: false,
+        }
+    }
+
+    /// One past the number of the last row.
+    pub(super) fn end_row(&self) -> u64 {
+        self.next_row
+    }
+
+    /// Takes a row.
+    pub(super) fn push(&mut self, item: &BulkItem) -> Result<()> {
+        item.push_to(&mut self.rows, &self.shared.schema)?;
+        let held = self.rows.data_bytes() + self.rows.len() * ROW_OVERHEAD;
+        match held >= self.part_bytes || self.rows.len() >= self.part_rows {
+            true => self.write_part(),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes what is left. After this `done` holds everything; an id is live in at most one row of each of its files.
+    pub(super) fn finish(&mut self) -> Result<()> {
+        self.write_part()?;
+        self.merge_open()
+    }
+
+    /// From here on the files stay: a manifest names them, or may.
+    pub(super) fn keep(&mut self) {
+        self.kept = true;
+    }
+
+    /// Writes the rows in memory. A crash or an error leaves orphans.
+    fn write_part(&mut self) -> Result<()> {
+        self.shared.check_writable()?;
+        let next = BlockBuilder::new(&self.shared.schema, self.shared.collection);
+        let rows = std::mem::replace(&mut self.rows, next);
+        self.expected = rows.len();
+        let Some(block) = rows.finish() else { return Ok(()) };
+        let block = block.number(self.next_row, 0);
+        self.next_row = block.end_row();
+        let source = NewestRows::new(&block, self.shared.collection);
+        self.shared.refuse_without_room("load", block.memory_bytes() as u64)?;
+        let part = self.write(&source)?;
+        self.bytes += part.bytes();
+        self.open.push(part);
+        self.rows.reserve(self.expected);
+        let (bytes, rows) = self.open.iter().fold((0, 0), |(b, r), part| (b + part.bytes(), r + part.live.live()));
+        // Another part like this one would make the file too large.
+        let full =
+            bytes + bytes / self.open.len() as u64 > MOST_BYTES || rows + rows / self.open.len() as u64 > MOST_ROWS;
+        match full || self.open.len() >= MOST_PARTS {
+            true => self.merge_open(),
+            false => Ok(()),
+        }
+    }
+
+    fn write(&self, source: &NewestRows<'_>) -> Result<Part> {
+        let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
+        let layout = RowLayout::from(&**schema);
+        let row_id = self.shared.new_file_id();
+        let facts = write_row_file(storage, row_id, collection, self.origin, &layout, source)?;
+        let undo = |error: Error| {
+            remove_all(storage, &[FileName::File(FileKind::Row, row_id)]);
+            error
+        };
+        let file = RowFile::open(storage, row_id, collection, self.origin, &layout, &facts).map_err(undo)?;
+        let (kind, table_id) = (schema.id_kind(), self.shared.new_file_id());
+        let mut entries = source.id_entries(collection);
+        let table_facts =
+            write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
+        let table = IdTable::open(storage, table_id, collection, self.origin, kind, &table_facts).map_err(undo)?;
+        Ok(Part {
+            rows: FileEntry { id: row_id, facts },
+            ids: FileEntry { id: table_id, facts: table_facts },
+            live: LiveRows::new(Arc::new(file)),
+            table: Arc::new(table),
+        })
+    }
+
+    /// Merges the open parts into one, without the rows that a later one of them replaces.
+    fn merge_open(&mut self) -> Result<()> {
+        if self.open.len() < 2 {
+            self.done.append(&mut self.open);
+            return Ok(());
+        }
+        self.control.check()?;
+        let most: u64 = self.open.iter().map(Part::bytes).sum();
+        self.shared.refuse_without_room("load", most)?;
+        let lives = forget_repeated(&self.open, self.shared.schema.id_kind())?;
+        let tables: Vec<Arc<IdTable>> = self.open.iter().map(|part| part.table.clone()).collect();
+        let ids = (self.shared.collection, self.origin);
+        let merged = merge(
+            &*self.shared.storage,
+            &self.shared.schema,
+            ids,
+            &lives,
+            Ids::Tables(&tables),
+            &|| self.shared.new_file_id(),
+            self.control,
+        )?;
+        self.bytes += merged.bytes;
+        let inputs = std::mem::take(&mut self.open);
+        if let (Some((rows, live)), Some((ids, table))) = (merged.rows, merged.ids) {
+            self.done.push(Part { rows, ids, live, table });
+        }
+        drop((lives, tables));
+        let names: Vec<FileName> = inputs.iter().flat_map(Part::names).collect();
+        drop(inputs);
+        count(&self.shared.counters.orphans_left, remove_all(&*self.shared.storage, &names));
+        Ok(())
+    }
+
+    /// The manifest's entries of the files, opened anew with the sequence number that it gives them.
+    pub(super) fn with_seq(&self, seq: u64) -> Result<Vec<Part>> {
+        let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
+        let layout = RowLayout::from(&**schema);
+        let open = |part: &Part| {
+            let (mut rows, mut ids) = (part.rows, part.ids);
+            for facts in [&mut rows.facts, &mut ids.facts] {
+                (facts.min_seq, facts.max_seq) = (seq, seq);
+            }
+            let file = RowFile::open(storage, rows.id, collection, self.origin, &layout, &rows.facts)?;
+            let table = IdTable::open(storage, ids.id, collection, self.origin, schema.id_kind(), &ids.facts)?;
+            Ok(Part { rows, ids, live: LiveRows::new(Arc::new(file)), table: Arc::new(table) })
+        };
+        self.done.iter().map(open).collect()
+    }
+}
+
+impl Drop for Parts<'_> {
+    fn drop(&mut self) {
+        // After a failed sync nothing is removed: the next open does.
+        if !self.kept && self.shared.poison_cause().is_none() {
+            let names: Vec<FileName> = self.open.iter().chain(&self.done).flat_map(Part::names).collect();
+            remove_all(&*self.shared.storage, &names);
+        }
+    }
+}
+
+/// The rows of a block, of each id the last.
+struct NewestRows<'b> {
+    block: &'b Block,
+    places: Vec<u32>,
+}
+
+impl<'b> NewestRows<'b> {
+    fn new(block: &'b Block, collection: u128) -> Self {
+        let newest = |i: &u32| {
+            let id = block.id(*i as usize);
+            block.find(id_key(id, collection), id) == Some(*i as usize)
+        };
+        NewestRows { block, places: (0..block.len() as u32).filter(newest).collect() }
+    }
+
+    fn id_entries(&self, collection: u128) -> Vec<IdEntry> {
+        let entry = |i: &u32| IdEntry {
+            key: id_key(self.block.id(*i as usize), collection),
+            row: self.block.first_row() + u64::from(*i),
+        };
+        self.places.iter().map(entry).collect()
+    }
+}
+
+impl RowSource for NewestRows<'_> {
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
+        let at = self.places[i] as usize;
+        take(RowInput {
+            row: self.block.first_row() + at as u64,
+            seq: self.block.seq(at),
+            id: self.block.id(at),
+            vector: self.block.vector(at),
+            norm: self.block.norm(at),
+            attributes: self.block.attributes(at),
+            payload: self.block.payload(at),
+        })
+    }
+}
