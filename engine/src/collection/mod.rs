@@ -11,6 +11,7 @@ mod job;
 mod open;
 mod prepare;
 mod roll;
+mod room;
 mod shared;
 mod stats;
 mod verify;
@@ -31,7 +32,7 @@ pub use batch::{Batch, Put, Receipt};
 pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
 pub use compact::{Compact, CompactReport};
 pub use job::Job;
-pub use stats::Stats;
+pub use stats::{MemoryStats, Stats};
 pub use verify::{Verify, VerifyReport};
 
 /// One directory of vectors under one metric: the handle of its only writer.
@@ -167,7 +168,7 @@ impl Collection {
 
     /// The newest committed state, pinned. Takes no lock; costs a few nanoseconds.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone())
+        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone()).within(&self.shared.budget)
     }
 
     /// Sequence number of the last committed batch; 0 before the first.
