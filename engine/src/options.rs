@@ -293,8 +293,8 @@ impl OpenOptions {
     /// fail with `OverBudget`; searches that find none fail at once. Not counted: mapped files, which the operating system
     /// takes back as it likes, the hits of a search, and some mebibytes for the program itself.
     ///
-    /// Under a budget the delta moves to files at a sixteenth of it if that is less than `flush_bytes`, and a batch may
-    /// have a sixteenth of it. Default: no limit; then memory follows from `flush_bytes` (some four times as much) and the batches.
+    /// Under a budget the delta moves to files at a tenth of it if that is less than `flush_bytes`, and a batch may have a
+    /// sixteenth of it. Default: no limit; then memory follows from `flush_bytes` (some four times as much) and the batches.
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
@@ -303,7 +303,7 @@ impl OpenOptions {
 
     /// Bytes of delta, in memory or in the log, at which it is moved to files; also the size of a part of a bulk load.
     pub(crate) fn delta_bytes(&self) -> u64 {
-        self.memory_budget.map_or(self.flush_bytes, |budget| self.flush_bytes.min(budget / 16))
+        self.memory_budget.map_or(self.flush_bytes, |budget| self.flush_bytes.min(budget / 10))
     }
 
     /// Most bytes of one encoded batch.
