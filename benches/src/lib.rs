@@ -35,6 +35,32 @@ impl Random {
     }
 }
 
+/// So many threads, started for each piece of work.
+pub struct Threads(pub usize);
+
+impl stratavec::kernel::cluster::Parallel for Threads {
+    fn threads(&self) -> usize {
+        self.0
+    }
+
+    fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let work = || {
+            loop {
+                let number = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if number >= tasks {
+                    return;
+                }
+                task(number);
+            }
+        };
+        std::thread::scope(|scope| {
+            (1..self.0.min(tasks)).for_each(|_| drop(scope.spawn(work)));
+            work();
+        });
+    }
+}
+
 /// The middle of some figures.
 pub fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
@@ -51,6 +77,13 @@ pub fn time<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let started = Instant::now();
     let result = work();
     (result, started.elapsed())
+}
+
+/// Seconds the calling thread has been running on a processor: on a busy machine, what its work costs.
+pub fn thread_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanoseconds = stat.split_whitespace().next().and_then(|field| field.parse::<f64>().ok());
+    nanoseconds.unwrap_or(f64::NAN) / 1e9
 }
 
 /// Bytes of this process that are in memory: anonymous, and mapped from files.

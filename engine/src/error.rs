@@ -23,6 +23,8 @@ pub enum ErrorKind {
     BatchTooLarge,
     /// Another handle, here or in another process, is the writer.
     Locked,
+    /// A writer replaced files faster than they could be opened for reading. Trying again may help.
+    Busy,
     /// Bytes on disk are not what was written there. The error names file, section and offset.
     Corrupt,
     /// The files were written by a newer format than this build reads.
@@ -51,6 +53,7 @@ impl ErrorKind {
             ErrorKind::SchemaMismatch => "schema_mismatch",
             ErrorKind::BatchTooLarge => "batch_too_large",
             ErrorKind::Locked => "locked",
+            ErrorKind::Busy => "busy",
             ErrorKind::Corrupt => "corrupt",
             ErrorKind::UnsupportedVersion => "unsupported_version",
             ErrorKind::NoSpace => "no_space",

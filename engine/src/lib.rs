@@ -32,8 +32,9 @@ mod value;
 mod wal;
 
 pub use collection::{
-    Batch, BulkItem, BulkLoad, BulkReport, Collection, Compact, CompactReport, IntoBulkItem, Job, MemoryStats, Put,
-    Receipt, Stats, Verify, VerifyReport,
+    Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify,
+    VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};

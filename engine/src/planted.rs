@@ -52,6 +52,10 @@ pub enum Bug {
     SkipManifestCopy,
     /// 25: a short write is taken for a complete one.
     IgnoreShortWrite,
+    /// 29: a reader in another process does not begin again when a file it opens was removed.
+    FollowerTriesOnce,
+    /// 31: a checkpoint does not sync what it copies.
+    SkipCopySync,
 }
 
 #[cfg(any(test, feature = "testing"))]

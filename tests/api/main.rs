@@ -8,6 +8,7 @@ mod bulk_load;
 mod compaction;
 mod durability;
 mod figures;
+mod followers;
 mod full_disk;
 mod handles;
 mod interleaving;

@@ -4,6 +4,7 @@
 mod commits;
 mod failures;
 mod files;
+mod followers;
 mod planted;
 mod reads;
 

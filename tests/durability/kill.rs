@@ -148,7 +148,7 @@ impl Lane {
     fn look(&mut self, path: &Path) -> Result<(), String> {
         let collection = Collection::open_or_create(path, self.errand.schema(), self.errand.options())
             .map_err(|error| format!("does not open: {error:?}"))?;
-        let progress = self.errand.check(&collection)?;
+        let progress = self.errand.check(&collection.snapshot())?;
         for (thread, (found, promised)) in progress.iter().zip(&self.acknowledged).enumerate() {
             // At most one batch of a thread is on its way when it is killed, and some kills are not looked at.
             if found < promised {

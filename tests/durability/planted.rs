@@ -8,6 +8,7 @@ use stratavec_tests::WORKLOADS;
 
 use crate::damage;
 use crate::explore::{Plan, explore};
+use crate::follow;
 use crate::guard::guarded;
 use crate::ordeal::Ordeal;
 use crate::order::observe;
@@ -25,9 +26,11 @@ enum Suite {
     Faults,
     /// Damaged and exchanged bytes.
     Damage,
+    /// Readers beside a writer.
+    Followers,
 }
 
-use Suite::{Damage, FailedSync, Faults, Order, PowerLoss};
+use Suite::{Damage, FailedSync, Faults, Followers, Order, PowerLoss};
 
 /// Each bug, and the suites that must find it.
 const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
@@ -49,6 +52,8 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (23, Bug::ApplyBeforeLog, &[Faults]),
     (24, Bug::SkipManifestCopy, &[Damage]),
     (25, Bug::IgnoreShortWrite, &[Faults]),
+    (29, Bug::FollowerTriesOnce, &[Followers]),
+    (31, Bug::SkipCopySync, &[PowerLoss]),
 ];
 
 impl Suite {
@@ -61,6 +66,7 @@ impl Suite {
             }),
             Order => WORKLOADS.iter().find_map(|workload| observe(workload, 1).1.into_iter().next()),
             FailedSync => first_ordeal(&[Fault::LyingSync]),
+            Followers => WORKLOADS.iter().find_map(|workload| follow::race(workload).err()),
             Faults => first_ordeal(&[Fault::ShortWrite, Fault::NoSpace, Fault::Io]),
             Damage => [
                 damage::a_broken_chain_is_refused,
@@ -116,7 +122,7 @@ fn every_planted_bug_is_found() {
 
 #[test]
 fn nothing_is_found_where_nothing_is_planted() {
-    for suite in [Order, Damage, Faults] {
+    for suite in [Order, Damage, Faults, Followers] {
         assert_eq!(suite.find(), None);
     }
 }

@@ -118,7 +118,7 @@ impl Moment {
         let options = options().background(Background::Inline);
         let collection = Collection::open_in(Arc::new(image.clone()), options)
             .map_err(|error| format!("does not open: {error:?}"))?;
-        let progress = Errand { seed }.check(&collection)?;
+        let progress = Errand { seed }.check(&collection.snapshot())?;
         let last = collection.last_seq();
         for (thread, (found, promised)) in progress.iter().zip(promised).enumerate() {
             if found < promised {

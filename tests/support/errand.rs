@@ -6,7 +6,7 @@
 //! and everything else must not.
 
 use stratavec::{
-    Attributes, Batch, Collection, Durability, Error, Id, IdKind, Metric, OpenOptions, Receipt, Schema, Value,
+    Attributes, Batch, Collection, Durability, Error, Id, IdKind, Metric, OpenOptions, Receipt, Schema, Snapshot, Value,
 };
 
 use crate::random::Random;
@@ -99,24 +99,24 @@ impl Errand {
     ///
     /// # Errors
     /// Of the engine.
-    pub fn progress(&self, collection: &Collection, thread: u64) -> Result<u64, Error> {
-        let head = collection.snapshot().get(Self::head(thread))?;
+    pub fn progress(&self, snapshot: &Snapshot, thread: u64) -> Result<u64, Error> {
+        let head = snapshot.get(Self::head(thread))?;
         Ok(match head.and_then(|item| item.attributes.get("n").cloned()) {
             Some(Value::I64(n)) => n as u64,
             _ => 0,
         })
     }
 
-    /// Proves that the collection holds whole batches and nothing else; the last batch of each thread.
+    /// Proves that a snapshot holds whole batches, all those of the commit order up to its own, and nothing else; the last
+    /// batch of each thread.
     ///
     /// # Errors
     /// The first difference.
-    pub fn check(&self, collection: &Collection) -> Result<Vec<u64>, String> {
-        let snapshot = collection.snapshot();
+    pub fn check(&self, snapshot: &Snapshot) -> Result<Vec<u64>, String> {
         let mut progress = Vec::new();
         let mut live = 0;
         for thread in 0..THREADS {
-            let last = self.progress(collection, thread).map_err(|error| format!("{error:?}"))?;
+            let last = self.progress(snapshot, thread).map_err(|error| format!("{error:?}"))?;
             progress.push(last);
             live += u64::from(last > 0);
             for n in (last + 1).saturating_sub(KEPT).max(1)..=last {
@@ -138,6 +138,10 @@ impl Errand {
                     return Err(format!("batch {n} of thread {thread} is there in part; {last} is the last"));
                 }
             }
+        }
+        // Each batch moves one head by one, so none before the last is missing.
+        if snapshot.seq() != progress.iter().sum::<u64>() {
+            return Err(format!("the threads are at {progress:?}, but the last batch is {}", snapshot.seq()));
         }
         match snapshot.count() == live {
             true => Ok(progress),

@@ -1,10 +1,11 @@
 //! Turning a generation into files and a manifest: what flush and recovery share.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::delta::{Block, Generation};
 use crate::error::Result;
-use crate::format::id_key;
+use crate::format::{FileFacts, id_key};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Schema;
 use crate::segment::{
@@ -198,22 +199,56 @@ pub(super) fn all_dead(rows: &[LiveRows]) -> Result<Vec<u64>> {
 
 /// Opens everything a manifest names.
 pub(super) fn open_version(storage: &dyn Storage, manifest: Manifest, install: u64) -> Result<Version> {
+    open_version_after(storage, manifest, install, None)
+}
+
+/// The same, with the files that are open in an older version and are still named. Of tombstone files nothing is kept.
+pub(super) fn open_version_after(
+    storage: &dyn Storage,
+    manifest: Manifest,
+    install: u64,
+    old: Option<&Version>,
+) -> Result<Version> {
     let layout = RowLayout::from(&manifest.schema);
     let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
+    let open = OpenFiles::of(old);
     let mut rows = Vec::with_capacity(manifest.row_files.len());
     for entry in &manifest.row_files {
-        let file = RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?;
-        rows.push(LiveRows::new(Arc::new(file)));
+        rows.push(match open.rows.get(&entry.id) {
+            Some((facts, rows)) if **facts == entry.facts => rows.without_dead(),
+            _ => LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?)),
+        });
     }
     let mut id_tables = Vec::with_capacity(manifest.id_tables.len());
     for entry in manifest.id_tables.iter().rev() {
-        id_tables.push(Arc::new(IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts)?));
+        id_tables.push(match open.id_tables.get(&entry.id) {
+            Some((facts, table)) if **facts == entry.facts => (*table).clone(),
+            _ => Arc::new(IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts)?),
+        });
     }
     for entry in &manifest.tombstones {
         let file = TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts)?;
         rows = with_dead_of(rows, &file)?;
     }
     Ok(Version { install, manifest: Arc::new(manifest), rows, id_tables })
+}
+
+/// Files of a version by their ids.
+#[derive(Default)]
+struct OpenFiles<'v> {
+    rows: HashMap<FileId, (&'v FileFacts, &'v LiveRows)>,
+    id_tables: HashMap<FileId, (&'v FileFacts, &'v Arc<IdTable>)>,
+}
+
+impl<'v> OpenFiles<'v> {
+    fn of(version: Option<&'v Version>) -> Self {
+        let Some(Version { manifest, rows, id_tables, .. }) = version else { return Self::default() };
+        let facts = |entry: &'v FileEntry| (entry.id, &entry.facts);
+        let rows = manifest.row_files.iter().map(facts).zip(rows).map(|((id, facts), rows)| (id, (facts, rows)));
+        // Newest first in a version, oldest first in a manifest.
+        let tables = manifest.id_tables.iter().rev().map(facts).zip(id_tables);
+        OpenFiles { rows: rows.collect(), id_tables: tables.map(|((id, facts), table)| (id, (facts, table))).collect() }
+    }
 }
 
 /// The rows of a generation that its own batches did not kill again, in row order.

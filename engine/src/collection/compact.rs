@@ -7,7 +7,7 @@ use super::build::all_dead;
 use super::flush::{mark_killed, older_manifests, publish, remove_all};
 use super::shared::{Shared, count};
 use crate::budget::Share;
-use crate::compaction::{Control, FileState, Merged, Policy, choose, choose_full, merge};
+use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_full, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Compaction;
@@ -135,7 +135,8 @@ impl Shared {
         let live: u64 = inputs.iter().map(LiveRows::live).sum();
         let _working = self.budget.reserve(Share::Compaction, merge_memory(live))?;
         let ids = (self.collection, pinned.manifest.own_origin());
-        let merged = merge(&*self.storage, &self.schema, ids, inputs, &tables, &|| self.new_file_id(), control)?;
+        let merged =
+            merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
         let made = merged.names();
         let written = merged.bytes;
         let rows = merged.rows.as_ref().map_or(0, |(entry, _)| entry.facts.rows);

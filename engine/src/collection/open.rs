@@ -5,22 +5,20 @@ use std::sync::Arc;
 
 use super::build::{Build, Built, open_version};
 use super::flush::{older_manifests, publish, remove_all};
+use super::record::apply_record;
 use super::room::{check_files, check_recovery};
 use super::shared::{Opened, Shared};
-use crate::delta::{BlockBuilder, Generation};
+use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
-use crate::format::attributes::check_attributes;
-use crate::format::batch::{BatchView, Op};
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
-use crate::segment::RowLayout;
 use crate::snapshot::{Version, View};
 use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
-fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
+pub(super) fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
     match storage.lock().map_err(|error| Error::io("lock", storage.describe(), error))? {
         LockOutcome::Held(guard) => Ok(guard),
         LockOutcome::Busy { holder_pid } => {
@@ -121,8 +119,15 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: OpenOptions) -> Result<Shared> {
     options.check()?;
     if !holds_collection(&*storage)? {
+        let unfinished = list(&*storage)?.iter().any(|entry| entry.name.is_some_and(|name| name != FileName::Lock));
+        let hint = match unfinished {
+            true => {
+                "there are files of one: a checkpoint or a create that was interrupted; remove the directory, make it anew"
+            }
+            false => "create one there first",
+        };
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe()))
-            .with_hint("create one there first"));
+            .with_hint(hint));
     }
     let lock = take_lock(&*storage)?;
     let loaded = manifest::load_newest(&*storage)?;
@@ -288,44 +293,7 @@ impl Log {
 
     /// Applies one record.
     fn take(&mut self, seq: u64, payload: &[u8], manifest: &Manifest, wal: FileId) -> Result<()> {
-        let file = FileName::File(FileKind::Wal, wal);
-        let batch = BatchView::decode(payload, &manifest.schema)
-            .map_err(|error| error.caused(ErrorKind::Corrupt, format!("log record {seq} of {file} is not a batch")))?;
-        let next_row = self.generation.end_row();
-        if batch.first_row() != next_row {
-            let found = batch.first_row();
-            return Err(Error::corrupt(
-                file,
-                "record",
-                0,
-                format!("record {seq} begins at row {found}, not {next_row}"),
-            ));
-        }
-        let damaged = |what: &str| Error::corrupt(file, "record", 0, format!("record {seq} {what}"));
-        let layout = RowLayout::from(&manifest.schema);
-        let mut rows = BlockBuilder::new(&manifest.schema, manifest.collection);
-        for op in batch.ops() {
-            if let Op::Put { id, vector, norm, attributes, payload, .. } = op {
-                // The checksum is right, so this is a forgery; files are not made of it.
-                if !layout.norm_is_valid(norm) || !layout.is_finite(vector) || check_attributes(attributes).is_err() {
-                    return Err(damaged("holds a row that no batch can hold"));
-                }
-                rows.push_stored(id, vector, norm);
-                rows.set_attributes(attributes);
-                rows.set_payload(payload);
-            }
-        }
-        if let Some(block) = rows.finish() {
-            self.generation.push(block.number(next_row, seq));
-        }
-        let mut killed: Vec<u64> = batch.kills().collect();
-        killed.sort_unstable();
-        let kills = self.generation.kills();
-        let twice = killed.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
-        if twice || killed.last().is_some_and(|row| *row >= next_row) || killed.iter().any(|row| kills.contains(*row)) {
-            return Err(damaged("kills rows that are dead or were never written"));
-        }
-        self.generation.kill(killed);
+        apply_record(&mut self.generation, manifest, wal, seq, payload)?;
         self.last_seq = seq;
         Ok(())
     }

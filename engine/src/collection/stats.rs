@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::build::total_bytes;
+use super::room::file_bytes;
 use super::shared::Shared;
 use crate::budget::{Budget, Share};
 use crate::error::Error;
 use crate::options::Schema;
-use crate::snapshot::Version;
+use crate::snapshot::{Version, View};
 
 /// The state of a collection and of this handle, at one moment.
 #[derive(Clone, Debug)]
@@ -122,7 +123,6 @@ impl From<&Budget> for MemoryStats {
 impl Shared {
     pub(super) fn stats(&self) -> Stats {
         let view = self.view.load_full();
-        let manifest = &view.version.manifest;
         let counters = &self.counters;
         let wal_bytes = self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len());
         let (flush_error, compaction_error) = {
@@ -131,20 +131,8 @@ impl Shared {
         };
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
-            schema: (*self.schema).clone(),
-            rows: view.count,
-            dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
-            delta_rows: view.generations().map(|g| g.rows()).sum(),
-            delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
             wal_bytes,
-            flush_bytes: self.options.flush_bytes,
-            file_bytes: total_bytes(manifest),
-            sections: section_bytes(&view.version),
-            row_files: manifest.row_files.len() as u64,
-            id_tables: manifest.id_tables.len() as u64,
-            tombstone_files: manifest.tombstones.len() as u64,
-            generation: manifest.generation,
-            last_seq: view.seq,
+            flush_bytes: self.options.delta_bytes(),
             durable_seq: self.durable_seq(),
             batches: get(&counters.batches),
             log_syncs: get(&counters.log_syncs),
@@ -159,6 +147,46 @@ impl Shared {
             compaction_error,
             memory: MemoryStats::from(&*self.budget),
             poisoned: self.poison_cause().cloned(),
+            ..Stats::of_view(&view, &self.schema)
+        }
+    }
+}
+
+impl Stats {
+    /// What a view tells; everything else is 0 or `None`.
+    pub(super) fn of_view(view: &View, schema: &Schema) -> Stats {
+        let manifest = &view.version.manifest;
+        let delta = view.generations().map(|g| g.memory_bytes() as u64).sum();
+        let files = file_bytes(&view.version);
+        Stats {
+            memory: MemoryStats { used: delta + files, peak: delta + files, delta, files, ..MemoryStats::default() },
+            schema: schema.clone(),
+            rows: view.count,
+            dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
+            delta_rows: view.generations().map(|g| g.rows()).sum(),
+            delta_bytes: delta,
+            wal_bytes: 0,
+            flush_bytes: 0,
+            file_bytes: total_bytes(manifest),
+            sections: section_bytes(&view.version),
+            row_files: manifest.row_files.len() as u64,
+            id_tables: manifest.id_tables.len() as u64,
+            tombstone_files: manifest.tombstones.len() as u64,
+            generation: manifest.generation,
+            last_seq: view.seq,
+            durable_seq: 0,
+            batches: 0,
+            log_syncs: 0,
+            log_bytes: 0,
+            flushes: 0,
+            flush_bytes_written: 0,
+            flush_error: None,
+            merges: 0,
+            merge_bytes_written: 0,
+            bulk_loads: 0,
+            bulk_load_bytes_written: 0,
+            compaction_error: None,
+            poisoned: None,
             at: SystemTime::now(),
         }
     }

@@ -10,6 +10,7 @@
 
 mod arch;
 mod bytes;
+pub mod cluster;
 pub mod code;
 mod dispatch;
 mod distance;

@@ -93,18 +93,38 @@ pub fn list_generations(storage: &dyn Storage) -> Result<Vec<u64>> {
 /// `NotFound` if there is none; `Corrupt` if both copies are damaged or its name is that of no regular file, with nothing changed; `UnsupportedVersion`; `Io`.
 pub fn load_newest(storage: &dyn Storage) -> Result<Loaded> {
     let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    load_listed(storage, &entries)
+}
+
+/// The newest manifest of a listing: its generation, and what its name is that of.
+pub fn newest_listed(entries: &[DirEntry]) -> Option<(u64, EntryKind)> {
     let generation_of = |entry: &DirEntry| match entry.name {
         Some(FileName::Manifest(generation)) => Some((generation, entry.entry)),
         _ => None,
     };
-    let newest = entries.iter().filter_map(generation_of).max_by_key(|(generation, _)| *generation);
-    let Some((generation, kind)) = newest else {
+    entries.iter().filter_map(generation_of).max_by_key(|(generation, _)| *generation)
+}
+
+/// [`load_newest`] by a listing that was made before.
+///
+/// # Errors
+/// As [`load_newest`]; `Io` too if the manifest was removed meanwhile.
+pub fn load_listed(storage: &dyn Storage, entries: &[DirEntry]) -> Result<Loaded> {
+    let Some((generation, kind)) = newest_listed(entries) else {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe())));
     };
     if kind != EntryKind::File {
         let name = FileName::Manifest(generation);
         return Err(Error::corrupt(name, "manifest", 0, "the newest manifest is not a regular file"));
     }
+    load(storage, generation)
+}
+
+/// Reads the manifest of a generation, whether or not it is the newest.
+///
+/// # Errors
+/// As [`load_newest`].
+pub fn load(storage: &dyn Storage, generation: u64) -> Result<Loaded> {
     let bytes = read(storage, generation)?;
     let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
     Ok(Loaded { manifest, second_copy_used })

@@ -44,6 +44,11 @@ impl LiveRows {
         }
     }
 
+    /// The same file as no tombstone file had touched it. What is perhaps killed stays so.
+    pub(crate) fn without_dead(&self) -> Self {
+        LiveRows { dead: Arc::new([]), dead_count: 0, ..self.clone() }
+    }
+
     /// The same file with more rows dead.
     pub(crate) fn with_dead(&self, rows: &[u64]) -> Result<Self> {
         let mut words = match self.dead.len() {
@@ -59,6 +64,14 @@ impl LiveRows {
         }
         let dead_count = words.iter().map(|w| u64::from(w.count_ones())).sum();
         Ok(LiveRows { dead: words.into(), dead_count, ..self.clone() })
+    }
+
+    /// The same file with the rows of these words dead too, one bit per ordinal.
+    pub(crate) fn with_dead_words(&self, more: &[u64]) -> Self {
+        let word = |at: usize| self.dead.get(at).copied().unwrap_or(0) | more.get(at).copied().unwrap_or(0);
+        let words: Vec<u64> = (0..self.file.len().div_ceil(64)).map(word).collect();
+        let dead_count = words.iter().map(|w| u64::from(w.count_ones())).sum();
+        LiveRows { dead: words.into(), dead_count, ..self.clone() }
     }
 
     /// Rows of the file that no tombstone file kills.

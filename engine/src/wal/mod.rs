@@ -6,13 +6,19 @@
 //! another names that other log.
 
 mod candidates;
+mod follow;
 mod replay;
+mod salvage;
 mod writer;
 
 pub use crate::format::batch::Frame;
+pub use follow::{Tail, refuse_later};
 pub use replay::{Replay, replay_chain};
+pub use salvage::salvage;
 pub use writer::{WalHead, WalWriter};
 
+#[cfg(all(test, feature = "testing"))]
+mod follow_tests;
 #[cfg(all(test, feature = "testing"))]
 mod tail_tests;
 #[cfg(all(test, feature = "testing"))]

@@ -21,7 +21,7 @@ use crate::format::checksum::file_seed;
 use crate::format::log::{LOG_HEADER_BYTES, LOG_VERSION, LogHeader, RECORD_HEADER_BYTES, RecordHeader, RecordKind};
 use crate::options::MAX_BATCH_BYTES;
 use crate::planted::{self, Bug};
-use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
+use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, Storage, StorageFile};
 use crate::wal::candidates::Candidates;
 
 /// Bytes read at a time.
@@ -99,56 +99,114 @@ pub fn replay_chain(
 fn refuse_later_records(storage: &dyn Storage, chain: &[Replay], next_seq: u64) -> Result<()> {
     let youngest = chain.iter().map(|replay| replay.id.number).max();
     let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    match later_batch(storage, &entries, youngest, next_seq)? {
+        None => Ok(()),
+        Some((id, seq)) => {
+            let end = chain.last().map_or(0, |replay| replay.bytes + LOG_HEADER_BYTES);
+            Err(lost_logs(chain.last().map_or(id, |replay| replay.id), end, next_seq, seq))
+        }
+    }
+}
+
+/// The third proof of damage, for the one who words it.
+pub(super) fn lost_logs(id: FileId, end: u64, next_seq: u64, seq: u64) -> Error {
+    damaged(id, end, format!("the logs end before batch {next_seq}, but another log holds batch {seq}"))
+}
+
+/// A log younger than `youngest` that holds a batch from `next_seq` on, and such a batch. A log that is gone by now
+/// is nobody's: only a writer removes one, and of these only the empty one of a failed roll.
+pub(super) fn later_batch(
+    storage: &dyn Storage,
+    entries: &[DirEntry],
+    youngest: Option<u64>,
+    next_seq: u64,
+) -> Result<Option<(FileId, u64)>> {
     for entry in entries.iter().filter(|entry| entry.entry == EntryKind::File) {
         let Some(FileName::File(FileKind::Wal, id)) = entry.name else { continue };
         if Some(id.number) <= youngest {
             continue;
         }
-        let mut log = LogReader::open(storage, id)?;
+        let Some(mut log) = LogReader::open_if_there(storage, id)? else { continue };
         if let Some(seq) = log.batch_anywhere(next_seq)? {
-            let end = chain.last().map_or(0, |replay| replay.bytes + LOG_HEADER_BYTES);
-            let id = chain.last().map_or(id, |replay| replay.id);
-            let what = format!("the logs end before batch {next_seq}, but another log holds batch {seq}");
-            return Err(damaged(id, end, what));
+            return Ok(Some((id, seq)));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
-fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error {
+/// The first proof of damage, in words.
+pub(super) fn damaged_at(id: FileId, end: u64, proof: u64) -> Error {
+    damaged(id, end, format!("the record here is damaged: the one at offset {proof} was written when this was durable"))
+}
+
+pub(super) fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error {
     Error::corrupt(FileName::File(FileKind::Wal, id), "log", offset, what)
         .with_hint("nothing was changed; acknowledged batches would be lost by going on")
 }
 
 /// A record that is whole.
-struct Record {
-    header: RecordHeader,
-    kind: RecordKind,
+pub(super) struct Record {
+    pub(super) header: RecordHeader,
+    pub(super) kind: RecordKind,
     /// Offset of the next record.
     end: u64,
 }
 
+/// A place between two records of a log, and what the next one must state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) at: u64,
+    pub(super) next_seq: u64,
+    /// Where the checksum stands by which the record before it is told, or the header.
+    pub(super) previous_at: u64,
+    pub(super) previous_crc: u32,
+}
+
+impl Place {
+    /// Where the checksum of a log's header stands.
+    pub(super) const HEADER_CRC_AT: u64 = LOG_HEADER_BYTES - size_of::<u32>() as u64;
+
+    /// The place behind the header.
+    pub(super) fn first(header: &LogHeader) -> Place {
+        let (next_seq, previous_crc) = (header.first_seq.get(), header.crc.get());
+        Place { at: LOG_HEADER_BYTES, next_seq, previous_at: Self::HEADER_CRC_AT, previous_crc }
+    }
+}
+
 /// Reads one log front to back through a buffer.
-struct LogReader {
+pub(super) struct LogReader {
     file: Arc<dyn StorageFile>,
     id: FileId,
-    len: u64,
+    pub(super) len: u64,
     seed: u32,
+    /// A writer may be at work on the log: it may become shorter, since what a failed write left is cut off.
+    live: bool,
     buffer: Vec<u8>,
     buffer_at: u64,
 }
 
 impl LogReader {
     fn open(storage: &dyn Storage, id: FileId) -> Result<LogReader> {
+        Self::open_if_there(storage, id)?.ok_or_else(|| damaged(id, 0, "the log is missing"))
+    }
+
+    pub(super) fn open_if_there(storage: &dyn Storage, id: FileId) -> Result<Option<LogReader>> {
         let name = FileName::File(FileKind::Wal, id);
-        let file = storage.open(name).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => damaged(id, 0, "the log is missing"),
-            std::io::ErrorKind::InvalidInput => damaged(id, 0, "the log is not a regular file"),
-            _ => Error::io("open", name, error),
-        })?;
-        let len = file.len().map_err(|error| Error::io("measure", name, error))?;
+        match storage.open(name) {
+            Ok(file) => Self::new(file, id, false).map(Some),
+            Err(error) => match error.kind() {
+                std::io::ErrorKind::NotFound => Ok(None),
+                std::io::ErrorKind::InvalidInput => Err(damaged(id, 0, "the log is not a regular file")),
+                _ => Err(Error::io("open", name, error)),
+            },
+        }
+    }
+
+    /// Reads a log as long as it is now.
+    pub(super) fn new(file: Arc<dyn StorageFile>, id: FileId, live: bool) -> Result<LogReader> {
+        let len = file.len().map_err(|error| Error::io("measure", FileName::File(FileKind::Wal, id), error))?;
         let seed = file_seed(id.to_u128());
-        Ok(LogReader { file, id, len, seed, buffer: Vec::new(), buffer_at: 0 })
+        Ok(LogReader { file, id, len, seed, live, buffer: Vec::new(), buffer_at: 0 })
     }
 
     /// `count` bytes at `at`; fewer at the end of the file.
@@ -177,14 +235,19 @@ impl LogReader {
             let name = FileName::File(FileKind::Wal, self.id);
             let read = self.file.read_at(rest, at + filled as u64).map_err(|error| Error::io("read", name, error))?;
             if read == 0 {
-                return Err(damaged(self.id, at + filled as u64, "the log became shorter while it was read"));
+                if !self.live {
+                    return Err(damaged(self.id, at + filled as u64, "the log became shorter while it was read"));
+                }
+                self.buffer.truncate(filled);
+                self.len = at + filled as u64;
+                return Ok(());
             }
             filled += read;
         }
         Ok(())
     }
 
-    fn header(&mut self, collection: u128) -> Result<LogHeader> {
+    pub(super) fn header(&mut self, collection: u128) -> Result<LogHeader> {
         let id = self.id;
         let bytes = self.bytes(0, LOG_HEADER_BYTES as usize)?;
         let header = LogHeader::verify(bytes, collection, id.to_u128()).map_err(|what| damaged(id, 0, what))?;
@@ -210,42 +273,53 @@ impl LogReader {
             sealed: false,
         };
         let id = self.id;
-        let (mut at, mut last_crc, mut named) = (LOG_HEADER_BYTES, header.crc.get(), None);
+        let (mut place, mut named) = (Place::first(&header), None);
         while named.is_none()
-            && let Some(record) = self.record(at)?
+            && let Some((record, after)) = self.next(place)?
         {
-            let RecordHeader { seq, previous_crc, crc, .. } = record.header;
-            if seq.get() != replay.next_seq || previous_crc.get() != last_crc {
-                break;
-            }
-            let payload = self.payload(at, &record)?;
+            let payload = self.payload(place.at, &record)?;
             match record.kind {
                 RecordKind::Batch => {
-                    visit(id, seq.get(), payload)?;
+                    visit(id, place.next_seq, payload)?;
                     replay.batches += 1;
-                    replay.next_seq = seq.get().checked_add(1).ok_or_else(|| damaged(id, at, "ran out of numbers"))?;
                 }
                 RecordKind::Seal => {}
                 RecordKind::Roll => named = FileId::read(payload),
             }
             replay.sealed = record.kind == RecordKind::Seal;
-            (at, last_crc) = (record.end, crc.get());
+            place = after;
         }
-        replay.last_crc = last_crc;
-        replay.bytes = at - LOG_HEADER_BYTES;
-        replay.dropped = self.len - at;
-        if replay.dropped > 0 {
-            self.refuse_damage(at, replay.next_seq)?;
+        replay.next_seq = place.next_seq;
+        replay.last_crc = place.previous_crc;
+        replay.bytes = place.at - LOG_HEADER_BYTES;
+        replay.dropped = self.len - place.at;
+        if replay.dropped > 0
+            && let Some(proof) = self.proof_of_damage(place)?
+        {
+            return Err(damaged_at(id, place.at, proof));
         }
         Ok((replay, named))
     }
 
-    fn payload(&mut self, at: u64, record: &Record) -> Result<&[u8]> {
+    /// The record at a place, if it is whole and continues the chain, and the place behind it.
+    pub(super) fn next(&mut self, place: Place) -> Result<Option<(Record, Place)>> {
+        let Some(record) = self.record(place.at)? else { return Ok(None) };
+        let RecordHeader { seq, previous_crc, crc, .. } = record.header;
+        if seq.get() != place.next_seq || previous_crc.get() != place.previous_crc {
+            return Ok(None);
+        }
+        let given = u64::from(record.kind == RecordKind::Batch);
+        let next_seq = seq.get().checked_add(given).ok_or_else(|| damaged(self.id, place.at, "ran out of numbers"))?;
+        let after = Place { at: record.end, next_seq, previous_at: place.at, previous_crc: crc.get() };
+        Ok(Some((record, after)))
+    }
+
+    pub(super) fn payload(&mut self, at: u64, record: &Record) -> Result<&[u8]> {
         self.bytes(at + RECORD_HEADER_BYTES as u64, record.header.payload_len.get() as usize)
     }
 
     /// The record at `at`, if it is whole: its length fits the file, its checksum is right.
-    fn record(&mut self, at: u64) -> Result<Option<Record>> {
+    pub(super) fn record(&mut self, at: u64) -> Result<Option<Record>> {
         let Some((header, kind)) = self.plausible(at)? else { return Ok(None) };
         let seed = self.seed;
         let payload_len = header.payload_len.get() as usize;
@@ -274,20 +348,13 @@ impl LogReader {
         Ok(kind.filter(|_| ok).map(|kind| (header, kind)))
     }
 
-    /// The first proof of damage: a whole record behind `end` that knew the log to be durable past `end`.
-    fn refuse_damage(&mut self, end: u64, next_seq: u64) -> Result<()> {
+    /// The first proof of damage: the offset of a whole record behind `end` that knew the log to be durable past `end`.
+    pub(super) fn proof_of_damage(&mut self, end: Place) -> Result<Option<u64>> {
         if planted::is(Bug::IgnoreSyncedTo) {
-            return Ok(());
+            return Ok(None);
         }
-        let found = self.scan(end, |header| header.synced_to.get() > end && header.seq.get() >= next_seq)?;
-        match found {
-            None => Ok(()),
-            Some((at, _)) => Err(damaged(
-                self.id,
-                end,
-                format!("the record here is damaged: the one at offset {at} was written when this was durable"),
-            )),
-        }
+        let proves = |header: &RecordHeader| header.synced_to.get() > end.at && header.seq.get() >= end.next_seq;
+        Ok(self.scan(end.at, proves)?.map(|(at, _)| at))
     }
 
     /// The sequence number of a batch at or past `next_seq` in a log that nothing names, whatever its header and chain say.
@@ -298,7 +365,7 @@ impl LogReader {
 
     /// Looks for whole records at every 8-byte step from `from`, but not inside whole records; the place and sequence number
     /// of the first that `wanted` accepts.
-    fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+    pub(super) fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
         let mut effort = self.len.saturating_mul(SCAN_EFFORT).saturating_add(MAX_BATCH_BYTES as u64);
         let mut at = from.next_multiple_of(8);
         while at + RECORD_HEADER_BYTES as u64 <= self.len {

@@ -8,7 +8,7 @@ use crate::storage::testing::{CrashOptions, MemDir};
 use crate::storage::{FileId, FileKind, FileName};
 use crate::{IdKind, Metric, Schema};
 
-const COLLECTION: u128 = 0xC0FFEE;
+pub(super) const COLLECTION: u128 = 0xC0FFEE;
 
 pub(super) fn id(number: u64) -> FileId {
     FileId { number, epoch: 5 }
@@ -27,7 +27,7 @@ pub(super) fn frame(seq: u64) -> (u64, Frame) {
     frame_with(seq, b"")
 }
 
-fn frame_with(seq: u64, payload: &[u8]) -> (u64, Frame) {
+pub(super) fn frame_with(seq: u64, payload: &[u8]) -> (u64, Frame) {
     let schema = Schema::new(2, Metric::L2).ids(IdKind::U64);
     let mut encoder = BatchEncoder::new(&schema, Vec::new(), 0);
     encoder.put(seq.into(), &(seq as f64).to_le_bytes(), 0.0, b"", payload).unwrap();

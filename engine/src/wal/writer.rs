@@ -166,11 +166,14 @@ impl WalWriter {
         }
         let mut buffer = std::mem::take(&mut self.buffer);
         let written = match frames {
-            [(_, one)] => self.write(&one.0),
+            [(_, one)] => self.write(&one.0, &[]),
             many => {
                 buffer.clear();
                 many.iter().for_each(|(_, frame)| buffer.extend_from_slice(&frame.0));
-                self.write(&buffer)
+                // Whoever reads the log meanwhile must not take the first records for batches while the last may still
+                // fail: until all is there, the first has no header.
+                let header: Vec<u8> = buffer.splice(..RECORD_HEADER_BYTES, [0; RECORD_HEADER_BYTES]).collect();
+                self.write(&buffer, &header)
             }
         };
         if buffer.capacity() <= LAST_RESERVE as usize {
@@ -199,10 +202,11 @@ impl WalWriter {
         crc
     }
 
-    /// Writes at the end of the log, or leaves it as it was.
-    fn write(&mut self, bytes: &[u8]) -> std::result::Result<(), AppendFailure> {
+    /// Writes at the end of the log, then over the beginning of that, or leaves the log as it was.
+    fn write(&mut self, bytes: &[u8], over: &[u8]) -> std::result::Result<(), AppendFailure> {
         self.reserve(bytes.len() as u64);
-        let Err(error) = write_all(&*self.file, bytes, self.len) else { return Ok(()) };
+        let written = write_all(&*self.file, bytes, self.len).and_then(|()| write_all(&*self.file, over, self.len));
+        let Err(error) = written else { return Ok(()) };
         let error = Error::io("append to", self.name(), error);
         self.reserved_to = self.len;
         let undone = self.file.truncate(self.len).and_then(|()| self.file.sync());
@@ -297,7 +301,7 @@ impl WalWriter {
         let mut record = vec![0; RECORD_HEADER_BYTES];
         record.extend_from_slice(payload);
         let crc = self.fill_header(&mut record, kind, self.next_seq, self.len, self.last_crc);
-        self.write(&record).map_err(|failure| failure.error)?;
+        self.write(&record, &[]).map_err(|failure| failure.error)?;
         (self.len, self.last_crc) = (self.len + record.len() as u64, crc);
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::budget::{Charge, Share};
 use crate::collection::compact::{MOST_BYTES, MOST_ROWS, merge_memory};
 use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
-use crate::compaction::{Control, merge};
+use crate::compaction::{Control, Ids, merge};
 use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, Result};
 use crate::format::id_key;
@@ -186,7 +186,7 @@ impl<'s> Parts<'s> {
             &self.shared.schema,
             ids,
             &lives,
-            &tables,
+            Ids::Tables(&tables),
             &|| self.shared.new_file_id(),
             self.control,
         )?;

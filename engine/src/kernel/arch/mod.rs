@@ -8,6 +8,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod cluster;
 mod kernels;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -1,6 +1,7 @@
 //! AVX2 with FMA and F16C.
 
 mod bytes;
+pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;

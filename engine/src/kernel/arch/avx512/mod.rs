@@ -1,6 +1,7 @@
 //! AVX-512 F, BW, DQ, VL, VBMI, VNNI, VPOPCNTDQ.
 
 mod bytes;
+pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;

@@ -1,6 +1,7 @@
 //! NEON: 128-bit vectors of 64-bit Arm.
 
 mod bytes;
+pub(super) mod cluster;
 mod code;
 mod distance;
 

@@ -1,6 +1,7 @@
 //! Plain Rust: the oracle, and the path of machines without vector instructions we know.
 
 mod bytes;
+pub(super) mod cluster;
 mod code;
 mod distance;
 
