@@ -15,6 +15,7 @@ mod prepare;
 mod record;
 mod repair;
 mod roll;
+mod scrub;
 mod shared;
 mod stats;
 mod upgrade;
@@ -39,6 +40,7 @@ pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
+pub use scrub::{ScrubJob, ScrubReport};
 pub use stats::Stats;
 pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
@@ -284,6 +286,17 @@ impl Collection {
     pub fn checkpoint_in(&self, target: &dyn Storage) -> Result<CheckpointReport> {
         self.shared.check_writable()?;
         self.shared.checkpoint(target)
+    }
+
+    /// Reads every byte of every file again and compares it with its checksum, in a thread of its own; reads and writes go on.
+    /// At the pace of [`OpenOptions::scrub`] if one was given, else as fast as the disk. Damage is in the report, in
+    /// [`Stats::scrub_findings`] and in the log of the program.
+    ///
+    /// # Errors
+    /// `Closed`; `Io` if no thread can be started.
+    pub fn scrub(&self) -> Result<ScrubJob> {
+        self.shared.check_open()?;
+        ScrubJob::start(self.shared.clone())
     }
 
     /// Figures of the collection and of this handle.
