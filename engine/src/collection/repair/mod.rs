@@ -54,10 +54,10 @@ pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Resu
     let _new = take_lock(to)?;
     refuse_occupied(to)?;
     let mut files = Files::read(from, &old, &mut report)?;
-    let logged = logs::read(from, &old, &mut report)?;
+    let mut logged = logs::read(from, &old, &mut report)?;
     files.bury(from, &old, &mut report)?;
     logged.bury(&mut files);
-    settle::settle(from, &old, &mut files, &mut report)?;
+    settle::settle(from, &old, &mut files, &mut logged, &mut report)?;
     files.leave_unproven(old.schema.id_kind(), &mut report);
     let mut made = Vec::new();
     let written = write(from, to, &old, &files, &logged, &mut made, &mut report);
