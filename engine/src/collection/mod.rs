@@ -15,6 +15,7 @@ mod prepare;
 mod record;
 mod repair;
 mod roll;
+mod room;
 mod scrub;
 mod shared;
 mod stats;
@@ -41,7 +42,7 @@ pub use follower::Follower;
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
 pub use scrub::{ScrubJob, ScrubReport};
-pub use stats::Stats;
+pub use stats::{MemoryStats, Stats};
 pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
 
@@ -178,7 +179,7 @@ impl Collection {
 
     /// The newest committed state, pinned. Takes no lock; costs a few nanoseconds.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone())
+        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone()).within(&self.shared.budget)
     }
 
     /// Sequence number of the last committed batch; 0 before the first.

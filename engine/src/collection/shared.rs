@@ -15,6 +15,7 @@ use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
 use super::scrub::Scrubbed;
+use crate::budget::{Budget, Charge, Share};
 use crate::compaction::Control;
 use crate::delta::{Generation, KnownIds};
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +63,9 @@ pub(super) struct Shared {
     pub(super) stop_merges: Control,
     pub(super) scrubbed: Scrubbed,
     pub(super) counters: Counters,
+    pub(super) budget: Arc<Budget>,
+    /// What is known of the rows of files.
+    pub(super) files_charge: Mutex<Charge>,
     pub(super) recovery: RecoveryReport,
     _lock: Box<dyn LockGuard>,
 }
@@ -74,6 +78,8 @@ pub(super) struct Writer {
     pub(super) logs: Vec<FileId>,
     /// Newest state of each id written in the active generation.
     pub(super) known: KnownIds,
+    /// Memory of `known` and of the generation's kills.
+    pub(super) known_charge: Charge,
     /// One per frozen generation of the view, oldest first.
     pub(super) frozen: VecDeque<Frozen>,
     pub(super) last_seq: u64,
@@ -86,6 +92,7 @@ pub(super) struct Writer {
 pub(super) struct Frozen {
     pub(super) generation: Arc<Generation>,
     pub(super) known: KnownIds,
+    pub(super) _known_charge: Charge,
     /// Its logs, to be removed once a manifest covers it.
     pub(super) logs: Vec<FileId>,
     /// The log that follows.
@@ -144,7 +151,9 @@ pub(super) struct Opened {
 impl Shared {
     pub(super) fn new(opened: Opened) -> Shared {
         let view = opened.view;
-        Shared {
+        let budget = Budget::new(opened.options.memory_budget);
+        let shared = Shared {
+            files_charge: Mutex::new(budget.charge(Share::Files, 0)),
             collection: view.version.manifest.collection,
             epoch: opened.epoch,
             queue: Mutex::new(Queue::default()),
@@ -152,6 +161,7 @@ impl Shared {
                 wal: opened.wal,
                 logs: opened.logs,
                 known: view.active.known_ids(opened.schema.id_kind()),
+                known_charge: budget.charge(Share::Delta, 0),
                 frozen: VecDeque::new(),
                 last_seq: view.seq,
                 next_row: view.active.end_row(),
@@ -178,7 +188,10 @@ impl Shared {
             storage: opened.storage,
             view: ArcSwap::from_pointee(view),
             _lock: opened.lock,
-        }
+            budget,
+        };
+        shared.account_files(&shared.view.load().version);
+        shared
     }
 
     /// A file id that was never used.
@@ -263,7 +276,8 @@ impl Shared {
         let mut spare = self.spare.lock();
         for (_, frame) in frames {
             let buffer = frame.into_buffer();
-            if spare.len() < SPARE_BUFFERS && (64 << 10..=SPARE_BYTES).contains(&buffer.capacity()) {
+            let most = SPARE_BYTES.min(self.options.batch_bytes() / 2);
+            if spare.len() < SPARE_BUFFERS && (64 << 10..=most).contains(&buffer.capacity()) {
                 spare.push(buffer);
             }
         }

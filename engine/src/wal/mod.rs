@@ -12,7 +12,7 @@ mod salvage;
 mod writer;
 
 pub use crate::format::batch::Frame;
-pub use follow::{Tail, refuse_later};
+pub use follow::{Tail, follow_chain, refuse_later};
 pub use replay::{Replay, replay_chain};
 pub use salvage::{begins, salvage};
 pub use writer::{WalHead, WalWriter};
