@@ -317,7 +317,7 @@ impl Collection {
     /// If the newest manifest is damaged in both copies, the one before it is used. Where tombstones are lost, deleted rows may be back:
     /// the report names the batches. A row that was replaced never comes back in place of a newer one.
     ///
-    /// Memory: a few bits for each row, 24 bytes for each row of the largest file, and what the logs hold.
+    /// Memory: a few bits for each row, 16 bytes for each row of the largest file, 50 MiB to settle ids, and what the logs hold.
     ///
     /// # Errors
     /// `InvalidArgument` naming `path` if something is in the new directory; `NotFound` or `Corrupt` if no manifest can be read;
