@@ -33,8 +33,8 @@ mod wal;
 
 pub use collection::{
     Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify,
-    VerifyReport,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, Stats,
+    UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
@@ -43,7 +43,7 @@ pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
     Background, Compaction, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES,
-    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema,
+    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub,
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};

@@ -1,5 +1,6 @@
 //! Proof of the durability contract: crashes, failing disks, killed processes, and whether these tests would notice.
 
+mod checkpoint;
 mod crash;
 mod damage;
 mod explore;
