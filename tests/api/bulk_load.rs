@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use stratavec::{
-    Attributes, Background, BulkItem, BulkOptions, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind, Metric,
-    OpenOptions, Repair, Schema, Value, Verify,
+    Attributes, Background, BulkItem, BulkOptions, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind,
+    Metric, OpenOptions, Repair, Schema, Value, Verify,
 };
 
 fn options() -> OpenOptions {
