@@ -32,7 +32,7 @@ mod value;
 mod wal;
 
 pub use collection::{
-    Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
+    Batch, BulkItem, BulkLoad, BulkOptions, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
     IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, Stats,
     UpgradeReport, Verify, VerifyReport,
 };

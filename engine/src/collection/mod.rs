@@ -35,7 +35,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
-pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
+pub use bulk::{BulkItem, BulkLoad, BulkOptions, BulkReport, IntoBulkItem};
 pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
