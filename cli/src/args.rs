@@ -1,11 +1,15 @@
 //! The command line, as clap reads it.
 
+mod upkeep;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
+
+pub use upkeep::{Checkpoint, Compact, Completions, Upgrade};
 
 /// What a bare `stratavec` shows.
 pub const EXAMPLES: &str = concat!(
@@ -75,6 +79,30 @@ pub enum Command {
   stratavec verify my.db --quick
   stratavec verify my.db --json | jq .findings")]
     Verify(Verify),
+    /// Merge files and drop dead rows now, instead of when the rules ask for it
+    #[command(after_help = "Examples:
+  stratavec compact my.db --dry-run
+  stratavec compact my.db
+  stratavec compact my.db --full --json")]
+    Compact(Compact),
+    /// Make a copy that opens as a collection; on one file system it takes no room of its own at first
+    #[command(after_help = "Examples:
+  stratavec checkpoint my.db backup/today
+  stratavec checkpoint my.db /mnt/usb/my.db
+  stratavec checkpoint my.db backup/today --json")]
+    Checkpoint(Checkpoint),
+    /// Bring the files to the format of this release
+    #[command(after_help = "Examples:
+  stratavec upgrade my.db
+  stratavec upgrade my.db --json
+  stratavec checkpoint my.db before && stratavec upgrade my.db")]
+    Upgrade(Upgrade),
+    /// Print what a shell needs to complete command lines
+    #[command(after_help = "Examples:
+  stratavec completions bash > ~/.local/share/bash-completion/completions/stratavec
+  stratavec completions zsh > ~/.zfunc/_stratavec
+  stratavec completions fish > ~/.config/fish/completions/stratavec.fish")]
+    Completions(Completions),
     /// Run the whole engine on 5,000 WordNet entries, kill -9 included, and leave the collection to play with
     #[command(after_help = "Examples:
   stratavec demo

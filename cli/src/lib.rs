@@ -47,6 +47,10 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Delete(args) => command::delete(&args, screen),
         Command::Stats(args) => command::stats(&args, screen),
         Command::Verify(args) => command::verify(&args, screen),
+        Command::Compact(args) => command::compact(&args, screen),
+        Command::Checkpoint(args) => command::checkpoint(&args, screen),
+        Command::Upgrade(args) => command::upgrade(&args, screen),
+        Command::Completions(args) => command::completions(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),
         Command::DemoWriter(args) => demo::write(&args),
     }

@@ -31,8 +31,8 @@ mod value;
 mod wal;
 
 pub use collection::{
-    Batch, BulkItem, BulkLoad, BulkReport, Collection, Compact, CompactReport, Follower, IntoBulkItem, Job, Put,
-    Receipt, Stats, Verify, VerifyReport,
+    Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
+    IntoBulkItem, Job, Loss, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};

@@ -54,6 +54,8 @@ pub enum Bug {
     IgnoreShortWrite,
     /// 29: a reader in another process does not begin again when a file it opens was removed.
     FollowerTriesOnce,
+    /// 31: a checkpoint does not sync what it copies.
+    SkipCopySync,
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -269,7 +269,9 @@ fn followers_refresh_and_search_from_many_threads_while_the_writer_writes() {
         }
         for version in 1..=BATCHES {
             let mut batch = writer.batch();
-            (0..5u64).for_each(|id| drop(batch.upsert(id, &[version as f32, 0.0])));
+            (0..5u64).for_each(|id| {
+                batch.upsert(id, &[version as f32, 0.0]);
+            });
             batch.commit_with(Durability::Os).unwrap();
         }
     });

@@ -66,7 +66,9 @@ pub fn a_follower_shows_no_refused_batch_and_goes_on_after_a_crash() {
     let follower = follow(&disk);
     disk.set_free_bytes(Some(0));
     let mut large = c.batch();
-    (0..40_000u64).for_each(|id| drop(large.upsert(id, &[9.0, 9.0])));
+    (0..40_000u64).for_each(|id| {
+        large.upsert(id, &[9.0, 9.0]);
+    });
     let (watching, other) = (follow(&disk), disk.clone());
     disk.on_call(move |_| {
         assert_eq!(watching.refresh().expect("refresh"), 1);

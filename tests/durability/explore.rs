@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stratavec::storage::FileKind;
 use stratavec::storage::testing::{
     CrashOptions, CrashPoint, CrashSet, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat, TraceDir, UnitMask,
 };
+use stratavec::storage::{FileKind, Storage};
 use stratavec::{Collection, Durability, ErrorKind, Verify};
-use stratavec_tests::{Crash, Driver, History, Work, Workload, inline_options};
+use stratavec_tests::{Crash, Driver, History, Work, Workload, check_copy, inline_options};
 
 use crate::follow::follow_at_rest;
 use crate::guard::guarded;
@@ -105,6 +105,8 @@ struct Explorer {
     seen: HashMap<u128, Found>,
     /// The same for states left by recoveries.
     seen_inner: HashMap<u128, Found>,
+    /// The same for directories of checkpoints: `None` if it was reported.
+    seen_copies: HashMap<u128, Option<bool>>,
     /// What was promised when the last point was looked at.
     last_bounds: Option<(bool, u64, u64)>,
     tally: Tally,
@@ -117,6 +119,7 @@ pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
     let traced = Arc::new(TraceDir::new(faults.clone()).checking_names());
     let mut driver = Driver::new(workload, traced.clone(), seed);
     driver.on_stall(move |stalled| stall(&faults, stalled));
+    let copies = Arc::new(Mutex::new(Vec::new()));
     let explorer = Arc::new(Mutex::new(Explorer {
         workload,
         seed,
@@ -124,15 +127,19 @@ pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
         history: driver.shared_history(),
         seen: HashMap::new(),
         seen_inner: HashMap::new(),
+        seen_copies: HashMap::new(),
         last_bounds: None,
         tally: Tally::default(),
     }));
+    driver.on_checkpoint(copy_place(seed, &explorer, &copies));
     let lock = || explorer.lock().unwrap_or_else(PoisonError::into_inner);
     let hooked = explorer.clone();
     disk.on_call(move |point| hooked.lock().unwrap_or_else(PoisonError::into_inner).point(point));
     let run = catch_unwind(AssertUnwindSafe(|| driver.run()));
     disk.clear_hook();
     lock().look(disk.calls() + 1, Phase::Before, disk.crash_set(&plan.images));
+    let copies = std::mem::take(&mut *copies.lock().unwrap_or_else(PoisonError::into_inner));
+    copies.iter().for_each(|(copy, _)| copy.clear_hook());
     let mut explorer = lock();
     let whole = format!("R1 workload={} seed={seed}", workload.name);
     match run {
@@ -140,10 +147,32 @@ pub fn explore(workload: &'static Workload, seed: u64, plan: &Plan) -> Tally {
         Ok(Err(what)) => explorer.tally.failures.push(format!("{whole}: without any crash: {what}")),
         Err(_) => explorer.tally.failures.push(format!("{whole}: the run panicked")),
     }
-    for violation in traced.violations().iter().filter(|_| !plan.ignore_order) {
+    let beside = copies.iter().flat_map(|(_, traced)| traced.violations());
+    for violation in traced.violations().into_iter().chain(beside).filter(|_| !plan.ignore_order) {
         explorer.tally.failures.push(format!("R21 workload={} seed={seed}: {violation:?}", workload.name));
     }
     std::mem::take(&mut explorer.tally)
+}
+
+/// Directories that checkpoints were made in.
+type Copies = Arc<Mutex<Vec<(MemDir, Traced)>>>;
+
+/// Gives places for checkpoints, in which every crash is looked at. Every other one can only be copied into.
+fn copy_place(seed: u64, explorer: &Arc<Mutex<Explorer>>, copies: &Copies) -> impl Fn() -> Arc<dyn Storage> + use<> {
+    let (explorer, copies) = (explorer.clone(), copies.clone());
+    move || {
+        let mut copies = copies.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = copies.len() as u64;
+        let disk = MemDir::new(seed ^ (number + 1) << 32);
+        if (seed + number).is_multiple_of(2) {
+            disk.refuse_links();
+        }
+        let hooked = explorer.clone();
+        disk.on_call(move |point| hooked.lock().unwrap_or_else(PoisonError::into_inner).copy_point(number, point));
+        let traced = Arc::new(TraceDir::new(disk.clone()).checking_names());
+        copies.push((disk, traced.clone()));
+        traced
+    }
 }
 
 /// Makes files of rows impossible, or possible again.
@@ -177,6 +206,42 @@ impl Explorer {
         if self.plan.only.as_ref().is_none_or(wanted) {
             self.look(point.index, point.phase, point.dir.crash_set(&self.plan.images));
         }
+    }
+
+    /// A crash of the machine on whose disk a checkpoint is.
+    fn copy_point(&mut self, number: u64, point: &CrashPoint) {
+        if self.stopped() || self.plan.only.is_some() {
+            return;
+        }
+        let history = self.history.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let set = point.dir.crash_set(&self.plan.images);
+        self.tally.points += 1;
+        self.tally.most_units = self.tally.most_units.max(set.units());
+        for image in set.iter() {
+            let whole = match self.seen_copies.get(&image.hash()) {
+                Some(whole) => *whole,
+                None => {
+                    self.tally.images += 1;
+                    let found = guarded(|| check_copy(&image.build(), self.workload, &history, history.copied));
+                    if let Err(what) = &found {
+                        self.copy_failure(number, point, image.mask(), what);
+                    }
+                    self.seen_copies.insert(image.hash(), found.clone().ok());
+                    found.ok()
+                }
+            };
+            if whole == Some(false) && history.copied.is_some() {
+                self.copy_failure(number, point, image.mask(), "it was acknowledged and is not there");
+            }
+        }
+    }
+
+    fn copy_failure(&mut self, number: u64, point: &CrashPoint, mask: &UnitMask, what: &str) {
+        let (name, seed, call) = (self.workload.name, self.seed, point.index);
+        let phase = point.phase;
+        self.tally.failures.push(format!(
+            "R1 workload={name} seed={seed}: checkpoint {number}, its call {call} {phase:?}, units {mask}: {what}"
+        ));
     }
 
     fn bounds(&self) -> (bool, u64, u64) {

@@ -14,5 +14,6 @@ mod order;
 mod planted;
 mod readers;
 mod regressions;
+mod repair;
 mod snapshots;
 mod threads;

@@ -1,12 +1,12 @@
 //! Runs a workload on a disk that fails at one call, or from one call on, and proves that nothing promised is lost and
 //! nothing refused appears.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stratavec::storage::Storage;
 use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Repeat, TraceDir};
 use stratavec::{Collection, Durability, Error, ErrorKind, Outcome};
-use stratavec_tests::{Crash, Driver, Failure, History, Random, Step, Work, Workload, inline_options};
+use stratavec_tests::{Crash, Driver, Failure, History, Random, Step, Work, Workload, check_copy, inline_options};
 
 /// One run with one fault.
 #[derive(Clone, Copy, Debug)]
@@ -59,16 +59,21 @@ struct Run {
     disk: MemDir,
     faults: Arc<FaultDir<MemDir>>,
     traced: Traced,
+    copies: Copies,
     driver: Driver,
     count: Count,
 }
+
+/// Directories that checkpoints were made in. Their calls fail with those of the collection's.
+type Copies = Arc<Mutex<Vec<(MemDir, Arc<TraceDir<FaultDir<MemDir>>>)>>>;
 
 impl Ordeal {
     /// How many calls of an undisturbed run can fail in this way, and how many calls it has in all.
     pub fn calls(&self) -> Result<(u64, u64), String> {
         let mut run = Run::new(Ordeal { after: u64::MAX >> 1, ..*self });
         run.driver.run()?;
-        Ok((run.faults.matched(), run.traced.total()))
+        let beside: u64 = run.copies().iter().map(|(_, traced)| traced.total()).sum();
+        Ok((run.faults.matched(), run.traced.total() + beside))
     }
 
     /// Runs and proves. Fails if the call was never reached.
@@ -84,7 +89,9 @@ impl Ordeal {
         run.driver.abandon();
         run.after_process_crash()?;
         run.after_power_loss()?;
-        match run.traced.violations().first() {
+        run.checkpoints()?;
+        let beside: Vec<_> = run.copies().iter().flat_map(|(_, traced)| traced.violations()).collect();
+        match run.traced.violations().iter().chain(&beside).next() {
             Some(violation) => Err(format!("calls out of order: {violation:?}")),
             None => Ok(run.count),
         }
@@ -97,8 +104,40 @@ impl Run {
         let faults = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
         faults.arm(FaultPlan::new(ordeal.fault, ordeal.after, ordeal.repeat));
         let traced = Arc::new(TraceDir::new(faults.clone()).checking_names());
-        let driver = Driver::new(ordeal.workload, traced.clone(), ordeal.seed);
-        Run { ordeal, disk, faults, traced, driver, count: Count { runs: 1, ..Count::default() } }
+        let mut driver = Driver::new(ordeal.workload, traced.clone(), ordeal.seed);
+        let copies = Copies::default();
+        let (made, beside) = (copies.clone(), faults.clone());
+        driver.on_checkpoint(move || {
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            let disk = MemDir::new(ordeal.seed ^ (made.len() as u64 + 1) << 32);
+            if made.len().is_multiple_of(2) {
+                disk.refuse_links();
+            }
+            let traced = Arc::new(TraceDir::new(beside.beside(disk.clone(), &disk)).checking_names());
+            made.push((disk, traced.clone()));
+            traced
+        });
+        Run { ordeal, disk, faults, traced, copies, driver, count: Count { runs: 1, ..Count::default() } }
+    }
+
+    fn copies(&self) -> MutexGuard<'_, Vec<(MemDir, Arc<TraceDir<FaultDir<MemDir>>>)>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A checkpoint that failed left nothing that opens, or all of it; one that did not fail is there.
+    fn checkpoints(&mut self) -> Result<(), String> {
+        let history = self.driver.history().clone();
+        let copies = std::mem::take(&mut *self.copies());
+        let last = copies.len();
+        for (number, (disk, _)) in copies.iter().enumerate() {
+            let done = history.copied.filter(|_| number + 1 == last);
+            for image in some_images(disk, self.ordeal.seed).into_iter().chain([disk.process_crash()]) {
+                self.count.states += 1;
+                check_copy(&image, self.ordeal.workload, &history, done).map_err(in_state("a checkpoint"))?;
+            }
+        }
+        *self.copies() = copies;
+        Ok(())
     }
 
     /// Does the steps, whatever fails. Errors are allowed, broken promises are not.

@@ -53,6 +53,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (24, Bug::SkipManifestCopy, &[Damage]),
     (25, Bug::IgnoreShortWrite, &[Faults]),
     (29, Bug::FollowerTriesOnce, &[Followers]),
+    (31, Bug::SkipCopySync, &[PowerLoss]),
 ];
 
 impl Suite {

@@ -169,7 +169,9 @@ fn loaded(disk: &MemDir) {
     let schema = Schema::new(4, Metric::L2).ids(IdKind::U64);
     let c = Collection::create_in(Arc::new(disk.clone()), schema, options().flush_rows(16)).expect("create");
     c.batch_of(|b| {
-        (0..10u64).for_each(|id| drop(b.upsert(id, &vector(id, 4))));
+        (0..10u64).for_each(|id| {
+            b.upsert(id, &vector(id, 4));
+        });
     });
     // More rows than one part has, and an id that comes twice.
     let ids = [3].into_iter().chain(0..40u64).filter(|id| id % 2 == 1);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use stratavec::storage::Storage;
+use stratavec::storage::testing::MemDir;
 use stratavec::{
     Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
 };
@@ -60,7 +61,11 @@ pub struct Driver {
     collection: Option<Collection>,
     lenient: bool,
     stall: Option<Stall>,
+    copies: Option<Copies>,
 }
+
+/// Gives an empty directory for a checkpoint.
+type Copies = Box<dyn Fn() -> Arc<dyn Storage>>;
 
 /// Makes the disk refuse new files for rows, or take them again.
 type Stall = Box<dyn Fn(bool)>;
@@ -69,7 +74,16 @@ impl Driver {
     /// Before `create`.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
-        Driver { workload, storage, random: Random::new(seed), history, collection: None, lenient: false, stall: None }
+        Driver {
+            workload,
+            storage,
+            random: Random::new(seed),
+            history,
+            collection: None,
+            lenient: false,
+            stall: None,
+            copies: None,
+        }
     }
 
     /// Goes on with a collection that was opened after a crash.
@@ -89,6 +103,7 @@ impl Driver {
             collection: Some(collection),
             lenient: false,
             stall: None,
+            copies: None,
         }
     }
 
@@ -96,6 +111,11 @@ impl Driver {
     /// nothing.
     pub fn on_stall(&mut self, stall: impl Fn(bool) + 'static) {
         self.stall = Some(Box::new(stall));
+    }
+
+    /// Says where checkpoints go. Without it each goes into a directory of its own that nobody looks into but the driver.
+    pub fn on_checkpoint(&mut self, empty: impl Fn() -> Arc<dyn Storage> + 'static) {
+        self.copies = Some(Box::new(empty));
     }
 
     /// From now on a close may leave files behind that it could not remove.
@@ -153,6 +173,7 @@ impl Driver {
             Step::Sync => self.sync(),
             Step::WaitDurable => self.wait_durable(),
             Step::Flush => self.flush(),
+            Step::Checkpoint => self.checkpoint(),
             Step::Close => self.close().and_then(|()| self.open(true)),
             Step::Drop => {
                 self.collection = None;
@@ -301,6 +322,27 @@ impl Driver {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.opened()?.flush()?;
         self.all_durable("flush()")
+    }
+
+    /// `checkpoint()` into an empty directory. The copy must hold everything acknowledged and open without recovery.
+    ///
+    /// # Errors
+    /// Of the engine, or a broken promise.
+    pub fn checkpoint(&mut self) -> Result<(), Failure> {
+        let target = self.copies.as_ref().map_or_else(|| Arc::new(MemDir::new(9)) as Arc<dyn Storage>, |make| make());
+        self.history().copied = None;
+        let report = self.opened()?.checkpoint_in(&*target)?;
+        let acknowledged = self.history().acknowledged();
+        if report.seq != acknowledged {
+            return broken(format!("a checkpoint ends with batch {}, not {acknowledged}", report.seq));
+        }
+        self.history().copied = Some(report.seq);
+        self.all_durable("checkpoint()")?;
+        let copy = Collection::open_in(target, inline_options(self.workload))?;
+        if !copy.recovery().is_clean() {
+            return broken(format!("a checkpoint has something to recover: {:?}", copy.recovery()));
+        }
+        self.history().matches_state(&copy, acknowledged).map_err(Failure::Promise)
     }
 
     /// `close()`.

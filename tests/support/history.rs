@@ -29,6 +29,8 @@ pub struct History {
     ids: BTreeSet<Id>,
     acknowledged: u64,
     durable: u64,
+    /// The last batch of the checkpoint that was made last; `None` while it is being made.
+    pub copied: Option<u64>,
 }
 
 impl History {
@@ -41,6 +43,7 @@ impl History {
             ids: BTreeSet::new(),
             acknowledged: 0,
             durable: 0,
+            copied: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! What the suites share: oracles, seeded data, workloads.
 
 mod compare;
+mod copy;
 mod driver;
 mod errand;
 mod forge;
@@ -12,6 +13,7 @@ mod skip;
 mod workload;
 
 pub use compare::{Contents, compare};
+pub use copy::check_copy;
 pub use driver::{Driver, Failure, inline_options};
 pub use errand::{Errand, THREADS};
 pub use forge::{reseal_manifest, unit_crc};

@@ -42,6 +42,8 @@ pub enum Step {
     WaitDurable,
     /// `flush()`.
     Flush,
+    /// `checkpoint()` into an empty directory.
+    Checkpoint,
     /// `close()` and open.
     Close,
     /// Drop without close, and open.
@@ -98,6 +100,17 @@ pub const WORKLOADS: &[Workload] = &[
             Step::Commit(Group, Work::Insert(3)),
             Step::Commit(Group, Work::Insert(1)),
             Step::Commit(Sync, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "checkpoint",
+        extras: true,
+        steps: &[
+            Step::Commit(Group, Work::Insert(3)),
+            Step::Checkpoint,
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Checkpoint,
         ],
         ..PLAIN
     },
@@ -352,6 +365,23 @@ pub const WORKLOADS: &[Workload] = &[
             Step::Flush,
             Step::Commit(Os, Work::Delete(1)),
             Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "checkpoint-between",
+        ids: IdKind::Bytes,
+        fanout: 2,
+        steps: &[
+            Step::Checkpoint,
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Flush,
+            Step::Commit(Group, Work::Delete(1)),
+            Step::Close,
+            Step::Checkpoint,
+            Step::Commit(Os, Work::Mixed(2)),
+            Step::Drop,
+            Step::Checkpoint,
         ],
         ..PLAIN
     },

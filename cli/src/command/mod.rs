@@ -1,11 +1,15 @@
 //! One module per command: arguments -> engine call -> text or JSON.
 
+mod checkpoint;
+mod compact;
+mod completions;
 mod create;
 mod delete;
 mod get;
 mod import;
 mod search;
 mod stats;
+mod upgrade;
 mod usage;
 mod verify;
 
@@ -13,12 +17,16 @@ use std::path::Path;
 
 use stratavec::{Collection, Id, OpenOptions};
 
+pub use checkpoint::checkpoint;
+pub use compact::compact;
+pub use completions::completions;
 pub use create::create;
 pub use delete::delete;
 pub use get::get;
 pub use import::{Imported, Job, import};
 pub use search::search;
 pub use stats::{show as show_stats, stats};
+pub use upgrade::upgrade;
 pub use usage::{greet, usage_failure};
 pub use verify::verify;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::build::all_dead;
 use super::flush::{mark_killed, older_manifests, publish, remove_all};
 use super::shared::{Shared, count};
-use crate::compaction::{Control, FileState, Merged, Policy, choose, choose_full, merge};
+use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_full, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Compaction;
@@ -132,7 +132,8 @@ impl Shared {
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
         self.refuse_without_room("merge", bytes)?;
         let ids = (self.collection, pinned.manifest.own_origin());
-        let merged = merge(&*self.storage, &self.schema, ids, inputs, &tables, &|| self.new_file_id(), control)?;
+        let merged =
+            merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
         let made = merged.names();
         let written = merged.bytes;
         let rows = merged.rows.as_ref().map_or(0, |(entry, _)| entry.facts.rows);

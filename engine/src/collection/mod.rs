@@ -4,6 +4,7 @@ mod background;
 mod batch;
 mod build;
 mod bulk;
+mod checkpoint;
 mod commit;
 mod compact;
 mod flush;
@@ -12,9 +13,11 @@ mod job;
 mod open;
 mod prepare;
 mod record;
+mod repair;
 mod roll;
 mod shared;
 mod stats;
+mod upgrade;
 mod verify;
 
 use std::fmt;
@@ -31,10 +34,13 @@ use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
 pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
+pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
+pub use repair::{Loss, Repair, RepairReport};
 pub use stats::Stats;
+pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
 
 /// One directory of vectors under one metric: the handle of its only writer.
@@ -245,6 +251,41 @@ impl Collection {
         self.shared.plan(what)
     }
 
+    /// Makes a copy in a directory that does not exist or is empty. The copy opens as a collection, with nothing to recover; it
+    /// holds everything acknowledged before the call and a prefix of what is committed meanwhile.
+    ///
+    /// Files are shared with the copy by hard links, so on one file system this takes as long as a flush, whatever the size of the
+    /// collection; onto another file system they are copied and checked. Reads and writes go on.
+    ///
+    /// ```
+    /// # use stratavec::{Collection, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let c = Collection::create(dir.path().join("idx"), Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// c.upsert("a", &[0.0, 1.0])?;
+    /// c.checkpoint(dir.path().join("today"))?;
+    /// c.delete("a")?;
+    /// let copy = Collection::open(dir.path().join("today"), OpenOptions::default())?;
+    /// assert!(copy.snapshot().contains("a")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `path` if something is there; those of [`Collection::flush`]; `Corrupt` if a file fails a check
+    /// while it is copied; `NoSpace`, `Io`. After an error the directory holds no collection; only if a sync failed is that unknown.
+    pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<CheckpointReport> {
+        self.shared.check_writable()?;
+        self.checkpoint_in(&*real_dir(path.as_ref(), true)?)
+    }
+
+    /// [`Collection::checkpoint`] into any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::checkpoint`].
+    pub fn checkpoint_in(&self, target: &dyn Storage) -> Result<CheckpointReport> {
+        self.shared.check_writable()?;
+        self.shared.checkpoint(target)
+    }
+
     /// Figures of the collection and of this handle.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -253,6 +294,48 @@ impl Collection {
     /// What opening found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.shared.recovery
+    }
+
+    /// Makes a new collection, in a directory that does not exist or is empty, of what a damaged one can prove: every live row whose
+    /// checksums hold, and every batch of the logs that chains to the ones before. The report lists what could not be kept. The old
+    /// directory is only read; no writer may have it open.
+    ///
+    /// If the newest manifest is damaged in both copies, the one before it is used. Where tombstones are lost, deleted rows may be back:
+    /// the report names the batches. A row that was replaced never comes back in place of a newer one.
+    ///
+    /// Memory: a few bits for each row, 24 bytes for each row of the largest file, and what the logs hold.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `path` if something is in the new directory; `NotFound` or `Corrupt` if no manifest can be read;
+    /// `Locked`; `UnsupportedVersion`; `NoSpace`; `Io`.
+    pub fn repair(from: impl AsRef<Path>, to: impl AsRef<Path>, mode: Repair) -> Result<RepairReport> {
+        let from = real_dir(from.as_ref(), false)?;
+        Self::repair_in(&*from, &*real_dir(to.as_ref(), true)?, mode)
+    }
+
+    /// [`Collection::repair`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::repair`].
+    pub fn repair_in(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Result<RepairReport> {
+        repair::repair(from, to, mode)
+    }
+
+    /// Brings a collection to the format version that this release writes. Today there is one version, so a collection that opens
+    /// is at it already, and nothing is changed.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion` for files of a newer release, which are not touched; `NotFound`; `Corrupt`; `Io`.
+    pub fn upgrade(path: impl AsRef<Path>) -> Result<UpgradeReport> {
+        Self::upgrade_in(&*real_dir(path.as_ref(), false)?)
+    }
+
+    /// [`Collection::upgrade`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::upgrade`].
+    pub fn upgrade_in(storage: &dyn Storage) -> Result<UpgradeReport> {
+        upgrade::upgrade(storage)
     }
 
     /// Checks a collection without changing anything: see [`Verify`] for how much.

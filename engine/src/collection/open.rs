@@ -17,7 +17,7 @@ use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard,
 use crate::wal::{self, Replay, WalHead, WalWriter};
 
 /// Takes the writer's lock or says who holds it.
-fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
+pub(super) fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
     match storage.lock().map_err(|error| Error::io("lock", storage.describe(), error))? {
         LockOutcome::Held(guard) => Ok(guard),
         LockOutcome::Busy { holder_pid } => {
@@ -118,8 +118,15 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: OpenOptions) -> Result<Shared> {
     options.check()?;
     if !holds_collection(&*storage)? {
+        let unfinished = list(&*storage)?.iter().any(|entry| entry.name.is_some_and(|name| name != FileName::Lock));
+        let hint = match unfinished {
+            true => {
+                "there are files of one: a checkpoint or a create that was interrupted; remove the directory, make it anew"
+            }
+            false => "create one there first",
+        };
         return Err(Error::new(ErrorKind::NotFound, format!("there is no collection in {}", storage.describe()))
-            .with_hint("create one there first"));
+            .with_hint(hint));
     }
     let lock = take_lock(&*storage)?;
     let loaded = manifest::load_newest(&*storage)?;

@@ -131,6 +131,8 @@ impl Stats {
             flush_error: None,
             merges: 0,
             merge_bytes_written: 0,
+            bulk_loads: 0,
+            bulk_load_bytes_written: 0,
             compaction_error: None,
             poisoned: None,
             at: SystemTime::now(),

@@ -11,7 +11,7 @@ use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
 use crate::id::{Id, IdKind};
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, FileEntry, Manifest};
 use crate::options::RecoveryReport;
 use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::Version;
@@ -179,34 +179,50 @@ fn note_log(generation: &Generation, log: &RecoveryReport, report: &mut VerifyRe
 
 /// Every file the manifest names: opened, and in a full check read to the last byte.
 fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report: &mut VerifyReport) {
+    let VerifyReport { findings, files, .. } = report;
+    for (name, _) in manifest.files() {
+        *files += 1;
+        check_file(storage, manifest, name, mode == Verify::Full, &mut |error| find(findings, error));
+    }
+}
+
+/// One file that the manifest names.
+pub(super) fn check_file(
+    storage: &dyn Storage,
+    manifest: &Manifest,
+    name: FileName,
+    full: bool,
+    finding: &mut dyn FnMut(Error),
+) {
     let layout = RowLayout::from(&manifest.schema);
     let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
-    let full = mode == Verify::Full;
-    let VerifyReport { findings, files, .. } = report;
-    let mut finding = |error: Error| find(findings, error);
-    for entry in &manifest.row_files {
-        *files += 1;
-        match RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts) {
-            Ok(file) if full => file.verify(&mut finding),
-            Ok(_) => {}
-            Err(error) => finding(error),
-        }
-    }
-    for entry in &manifest.id_tables {
-        *files += 1;
-        match IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts) {
-            Ok(table) if full => table.verify(&mut finding),
-            Ok(_) => {}
-            Err(error) => finding(error),
-        }
-    }
-    for entry in &manifest.tombstones {
-        *files += 1;
-        match TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts) {
-            Ok(file) if full => file.verify(&mut finding),
-            Ok(_) => {}
-            Err(error) => finding(error),
-        }
+    let entry_of = |table: &[FileEntry]| table.iter().find(|entry| entry.id == name.file_id()).copied();
+    let outcome = match name.kind() {
+        Some(FileKind::Row) => entry_of(&manifest.row_files).map(|entry| {
+            let file = RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?;
+            if full {
+                file.verify(finding);
+            }
+            Ok(())
+        }),
+        Some(FileKind::IdTable) => entry_of(&manifest.id_tables).map(|entry| {
+            let table = IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts)?;
+            if full {
+                table.verify(finding);
+            }
+            Ok(())
+        }),
+        Some(FileKind::Tombstone) => entry_of(&manifest.tombstones).map(|entry| {
+            let file = TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts)?;
+            if full {
+                file.verify(finding);
+            }
+            Ok(())
+        }),
+        _ => None,
+    };
+    if let Some(Err(error)) = outcome {
+        finding(error);
     }
 }
 

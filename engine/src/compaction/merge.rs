@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 use super::control::Control;
 use crate::error::{Error, Result};
+use crate::format::id_key;
 use crate::manifest::FileEntry;
 use crate::options::Schema;
 use crate::segment::{
-    IdEntry, IdSource, IdTable, RowFile, RowInput, RowLayout, RowSource, write_row_file, write_sorted_ids,
+    IdEntry, IdSource, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file,
+    write_sorted_ids,
 };
 use crate::snapshot::{LiveRows, Source};
 use crate::storage::{FileId, FileKind, FileName, Storage};
@@ -34,7 +36,17 @@ impl Merged {
     }
 }
 
-/// Merges neighbouring row files and their id tables, one for each. Memory: about three mebibytes, whatever the number of rows.
+/// Where a merge finds the ids of its rows.
+#[derive(Clone, Copy)]
+pub(crate) enum Ids<'a> {
+    /// In the id tables of the inputs.
+    Tables(&'a [Arc<IdTable>]),
+    /// In the rows themselves, which takes 16 bytes of memory for each.
+    Rows,
+}
+
+/// Merges neighbouring row files and their id tables, one for each. Memory: about three mebibytes with id tables, whatever the
+/// number of rows.
 ///
 /// # Errors
 /// `Cancelled`; `Corrupt` if an input fails a checksum, or a row is not in its id table; `NoSpace`; `Io`. What was made is removed,
@@ -44,7 +56,7 @@ pub(crate) fn merge(
     schema: &Schema,
     (collection, origin): (u128, u128),
     inputs: &[LiveRows],
-    tables: &[Arc<IdTable>],
+    known: Ids<'_>,
     new_id: &dyn Fn() -> FileId,
     control: &Control,
 ) -> Result<Merged> {
@@ -63,9 +75,17 @@ pub(crate) fn merge(
     };
     let file = RowFile::open(storage, row_id, collection, origin, &layout, &facts).map_err(undo)?;
     let (kind, ids_id) = (schema.id_kind(), new_id());
-    let ids = LiveIdsOf { rows: &live, tables };
-    let id_facts = write_sorted_ids(storage, ids_id, collection, origin, kind, &ids, facts.min_seq, facts.max_seq)
-        .map_err(undo)?;
+    let (min_seq, max_seq) = (facts.min_seq, facts.max_seq);
+    let id_facts = match known {
+        Ids::Tables(tables) => {
+            let ids = LiveIdsOf { rows: &live, tables };
+            write_sorted_ids(storage, ids_id, collection, origin, kind, &ids, min_seq, max_seq)
+        }
+        Ids::Rows => live.ids(collection).and_then(|mut entries| {
+            write_id_table(storage, ids_id, collection, origin, kind, &mut entries, min_seq, max_seq)
+        }),
+    }
+    .map_err(undo)?;
     let table = IdTable::open(storage, ids_id, collection, origin, kind, &id_facts).map_err(undo)?;
     Ok(Merged {
         rows: Some((FileEntry { id: row_id, facts }, LiveRows::new(Arc::new(file)))),
@@ -121,6 +141,18 @@ impl<'m> LiveRowsOf<'m> {
                 (cursor.input, cursor.ordinal) = (cursor.input + 1, 0);
             }
         }
+    }
+
+    /// The ids of all rows.
+    fn ids(&self, collection: u128) -> Result<Vec<IdEntry>> {
+        let mut entries = Vec::with_capacity(self.live);
+        for i in 0..self.live {
+            self.visit(i, &mut |row| {
+                entries.push(IdEntry { key: id_key(row.id, collection), row: row.row });
+                Ok(())
+            })?;
+        }
+        Ok(entries)
     }
 
     /// Whether a row is in an input and live.

@@ -10,5 +10,5 @@ mod policy;
 
 pub(crate) use control::Control;
 pub use control::Progress;
-pub(crate) use merge::{Merged, merge};
+pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, choose, choose_full};

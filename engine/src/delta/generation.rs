@@ -44,6 +44,17 @@ impl Generation {
         self.kills.push(rows);
     }
 
+    /// The same rows; of the kills only those of its own rows.
+    pub(crate) fn without_older_kills(&self) -> Self {
+        let mut own = self.kills.to_sorted();
+        own.retain(|row| *row >= self.first_row);
+        let mut alone = Generation { blocks: self.blocks.clone(), kills: Kills::default(), first_row: self.first_row };
+        if !own.is_empty() {
+            alone.kill(own);
+        }
+        alone
+    }
+
     /// Start of a suffix with [`FANOUT`] blocks of one size class and none of a higher one, none of them sealed.
     fn mergeable_suffix(&self) -> Option<usize> {
         let class = |block: &Arc<Block>| SIZE_CLASSES.iter().position(|rows| block.len() < *rows);

@@ -32,3 +32,24 @@ pub const fn mix64(value: u64) -> u64 {
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
 }
+
+/// The reverse of [`mix64`].
+pub const fn unmix64(value: u64) -> u64 {
+    let mut z = value;
+    z = (z ^ (z >> 31) ^ (z >> 62)).wrapping_mul(0x3196_42B2_D24D_8EC3);
+    z = (z ^ (z >> 27) ^ (z >> 54)).wrapping_mul(0x96DE_1B17_3F11_9089);
+    z = z ^ (z >> 30) ^ (z >> 60);
+    z.wrapping_sub(0x9E37_79B9_7F4A_7C15)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixing_is_undone() {
+        for value in (0..64).map(|bit| 1u64 << bit).chain(0..1000).chain([u64::MAX, 0x1234_5678_9ABC_DEF0]) {
+            assert_eq!(unmix64(mix64(value)), value);
+        }
+    }
+}

@@ -117,6 +117,14 @@ pub fn load_listed(storage: &dyn Storage, entries: &[DirEntry]) -> Result<Loaded
         let name = FileName::Manifest(generation);
         return Err(Error::corrupt(name, "manifest", 0, "the newest manifest is not a regular file"));
     }
+    load(storage, generation)
+}
+
+/// Reads the manifest of a generation, whether or not it is the newest.
+///
+/// # Errors
+/// As [`load_newest`].
+pub fn load(storage: &dyn Storage, generation: u64) -> Result<Loaded> {
     let bytes = read(storage, generation)?;
     let (manifest, second_copy_used) = codec::decode(&bytes, generation)?;
     Ok(Loaded { manifest, second_copy_used })

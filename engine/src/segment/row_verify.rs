@@ -1,7 +1,7 @@
 //! Reading a row file to its last byte.
 
 use super::row_file::RowFile;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::format::attributes::decode_attributes;
 
 impl RowFile {
@@ -27,6 +27,24 @@ impl RowFile {
             self.verify_row(ordinal, report);
         }
         self.verify_seqs(report);
+    }
+
+    /// Proves everything that belongs to one row: its number, vector, id, sequence number, attributes and payload.
+    ///
+    /// # Errors
+    /// `Corrupt` for the first part that fails.
+    pub(crate) fn prove_row(&self, ordinal: usize) -> Result<()> {
+        self.row_number(ordinal)?;
+        self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+        let mut first = None;
+        self.verify_row(ordinal, &mut |error| {
+            first.get_or_insert(error);
+        });
+        if let Some(error) = first {
+            return Err(error);
+        }
+        self.seq(ordinal)?;
+        self.payload(ordinal).map(drop)
     }
 
     fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {

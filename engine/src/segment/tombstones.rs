@@ -123,24 +123,35 @@ impl TombstoneFile {
     /// # Errors
     /// `Corrupt`; rows visited before stand.
     pub(crate) fn for_each(&self, mut visit: impl FnMut(u64)) -> Result<()> {
-        for entry in self.entries() {
-            let base = entry.page.get() << PAGE_SHIFT;
-            let count = u64::from(entry.dead_count.get());
-            if count >= BITMAP_FROM {
-                for (word, i) in self.bitmap(entry)?.chunks_exact(8).map(read_u64).zip(0u64..) {
-                    let mut left = word;
-                    while left != 0 {
-                        visit(base | (i * 64 + u64::from(left.trailing_zeros())));
-                        left &= left - 1;
-                    }
+        self.entries().iter().try_for_each(|entry| self.for_each_of(entry, &mut visit))
+    }
+
+    fn for_each_of(&self, entry: &DeadPage, visit: &mut impl FnMut(u64)) -> Result<()> {
+        let base = entry.page.get() << PAGE_SHIFT;
+        let count = u64::from(entry.dead_count.get());
+        if count >= BITMAP_FROM {
+            for (word, i) in self.bitmap(entry)?.chunks_exact(8).map(read_u64).zip(0u64..) {
+                let mut left = word;
+                while left != 0 {
+                    visit(base | (i * 64 + u64::from(left.trailing_zeros())));
+                    left &= left - 1;
                 }
-                continue;
             }
-            for i in 0..count {
-                visit(base | self.position(entry, i)?);
-            }
+            return Ok(());
+        }
+        for i in 0..count {
+            visit(base | self.position(entry, i)?);
         }
         Ok(())
+    }
+
+    /// Visits every dead row that can be read, ascending, and hands out what is wrong with the pages of the others.
+    pub(crate) fn for_each_readable(&self, mut visit: impl FnMut(u64), report: &mut dyn FnMut(Error)) {
+        for entry in self.entries() {
+            if let Err(error) = self.for_each_of(entry, &mut visit) {
+                report(error);
+            }
+        }
     }
 
     fn entries(&self) -> &[DeadPage] {

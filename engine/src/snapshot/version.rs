@@ -66,6 +66,14 @@ impl LiveRows {
         Ok(LiveRows { dead: words.into(), dead_count, ..self.clone() })
     }
 
+    /// The same file with the rows of these words dead too, one bit per ordinal.
+    pub(crate) fn with_dead_words(&self, more: &[u64]) -> Self {
+        let word = |at: usize| self.dead.get(at).copied().unwrap_or(0) | more.get(at).copied().unwrap_or(0);
+        let words: Vec<u64> = (0..self.file.len().div_ceil(64)).map(word).collect();
+        let dead_count = words.iter().map(|w| u64::from(w.count_ones())).sum();
+        LiveRows { dead: words.into(), dead_count, ..self.clone() }
+    }
+
     /// Rows of the file that no tombstone file kills.
     pub(crate) fn live(&self) -> u64 {
         self.file.len() as u64 - self.dead_count

@@ -17,6 +17,7 @@ mod real;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -60,6 +61,19 @@ pub trait Storage: Send + Sync {
 
     /// A number that no other call on this directory has returned: the random part of a writer epoch.
     fn nonce(&self) -> io::Result<u64>;
+
+    /// Gives the file `name` of the directory `source` the same name here as well: one file under two names. Only for
+    /// synced files that never change again. Fails with `AlreadyExists` if the name exists here, with `Unsupported` where
+    /// no file can have names in both directories and has to be copied. Durable only after `sync_dir` of this directory.
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        let _ = (source, name);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The directory below all that watches its calls or disturbs them: how `link_from` knows what its source is.
+    fn innermost(&self) -> Option<&dyn Any> {
+        None
+    }
 
     /// The directory, for messages.
     fn describe(&self) -> String;

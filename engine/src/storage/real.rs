@@ -5,6 +5,7 @@
 //! directory that carries one of our names is refused before it is opened. Interrupted calls are repeated here, so
 //! `Interrupted` never leaves this file.
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -190,6 +191,22 @@ impl Storage for RealDir {
         }
     }
 
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        let source = source.innermost().and_then(|dir| dir.downcast_ref::<RealDir>());
+        let source = source.ok_or(io::ErrorKind::Unsupported)?;
+        // Only for its check that the name is a regular file's.
+        source.open_regular(name, OFlags::RDONLY)?;
+        let text = name.to_string();
+        match retry(|| rustix::fs::linkat(&source.dir, text.as_str(), &self.dir, text.as_str(), AtFlags::empty())) {
+            Err(e) if lacks_link(&e) => Err(io::Error::new(io::ErrorKind::Unsupported, e)),
+            other => other,
+        }
+    }
+
+    fn innermost(&self) -> Option<&dyn Any> {
+        Some(self)
+    }
+
     fn describe(&self) -> String {
         self.path.display().to_string()
     }
@@ -283,6 +300,12 @@ fn raw(errno: Errno) -> Option<i32> {
 
 fn lacks_no_replace(error: &io::Error) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP].iter().any(|e| raw(*e) == error.raw_os_error())
+}
+
+/// Another file system, one without links, one name too many, or a file of somebody else where the system forbids that.
+fn lacks_link(error: &io::Error) -> bool {
+    let refusals = [Errno::XDEV, Errno::MLINK, Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
+    refusals.iter().any(|e| raw(*e) == error.raw_os_error())
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {

@@ -8,11 +8,13 @@
 mod candidates;
 mod follow;
 mod replay;
+mod salvage;
 mod writer;
 
 pub use crate::format::batch::Frame;
 pub use follow::{Tail, refuse_later};
 pub use replay::{Replay, replay_chain};
+pub use salvage::salvage;
 pub use writer::{WalHead, WalWriter};
 
 #[cfg(all(test, feature = "testing"))]

@@ -146,7 +146,7 @@ pub(super) fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error
 
 /// A record that is whole.
 pub(super) struct Record {
-    header: RecordHeader,
+    pub(super) header: RecordHeader,
     pub(super) kind: RecordKind,
     /// Offset of the next record.
     end: u64,
@@ -163,10 +163,13 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Where the checksum of a log's header stands.
+    pub(super) const HEADER_CRC_AT: u64 = LOG_HEADER_BYTES - size_of::<u32>() as u64;
+
     /// The place behind the header.
     pub(super) fn first(header: &LogHeader) -> Place {
-        let previous_at = LOG_HEADER_BYTES - size_of::<u32>() as u64;
-        Place { at: LOG_HEADER_BYTES, next_seq: header.first_seq.get(), previous_at, previous_crc: header.crc.get() }
+        let (next_seq, previous_crc) = (header.first_seq.get(), header.crc.get());
+        Place { at: LOG_HEADER_BYTES, next_seq, previous_at: Self::HEADER_CRC_AT, previous_crc }
     }
 }
 
@@ -187,7 +190,7 @@ impl LogReader {
         Self::open_if_there(storage, id)?.ok_or_else(|| damaged(id, 0, "the log is missing"))
     }
 
-    fn open_if_there(storage: &dyn Storage, id: FileId) -> Result<Option<LogReader>> {
+    pub(super) fn open_if_there(storage: &dyn Storage, id: FileId) -> Result<Option<LogReader>> {
         let name = FileName::File(FileKind::Wal, id);
         match storage.open(name) {
             Ok(file) => Self::new(file, id, false).map(Some),
@@ -316,7 +319,7 @@ impl LogReader {
     }
 
     /// The record at `at`, if it is whole: its length fits the file, its checksum is right.
-    fn record(&mut self, at: u64) -> Result<Option<Record>> {
+    pub(super) fn record(&mut self, at: u64) -> Result<Option<Record>> {
         let Some((header, kind)) = self.plausible(at)? else { return Ok(None) };
         let seed = self.seed;
         let payload_len = header.payload_len.get() as usize;
@@ -362,7 +365,7 @@ impl LogReader {
 
     /// Looks for whole records at every 8-byte step from `from`, but not inside whole records; the place and sequence number
     /// of the first that `wanted` accepts.
-    fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
+    pub(super) fn scan(&mut self, from: u64, wanted: impl Fn(&RecordHeader) -> bool) -> Result<Option<(u64, u64)>> {
         let mut effort = self.len.saturating_mul(SCAN_EFFORT).saturating_add(MAX_BATCH_BYTES as u64);
         let mut at = from.next_multiple_of(8);
         while at + RECORD_HEADER_BYTES as u64 <= self.len {

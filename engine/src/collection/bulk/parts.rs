@@ -10,7 +10,7 @@ use super::overlap::forget_repeated;
 use crate::collection::compact::{MOST_BYTES, MOST_ROWS};
 use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
-use crate::compaction::{Control, merge};
+use crate::compaction::{Control, Ids, merge};
 use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, Result};
 use crate::format::id_key;
@@ -176,7 +176,7 @@ impl<'s> Parts<'s> {
             &self.shared.schema,
             ids,
             &lives,
-            &tables,
+            Ids::Tables(&tables),
             &|| self.shared.new_file_id(),
             self.control,
         )?;

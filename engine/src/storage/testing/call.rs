@@ -11,6 +11,7 @@ pub enum Op {
     Create,
     Open,
     Publish,
+    LinkFrom,
     Remove,
     List,
     SyncDir,
@@ -29,10 +30,11 @@ pub enum Op {
 
 impl Op {
     /// Every method, in the order of the traits.
-    pub const ALL: [Op; 17] = [
+    pub const ALL: [Op; 18] = [
         Op::Create,
         Op::Open,
         Op::Publish,
+        Op::LinkFrom,
         Op::Remove,
         Op::List,
         Op::SyncDir,

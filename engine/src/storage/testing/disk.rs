@@ -131,6 +131,8 @@ pub(super) struct Disk {
     /// Threads whose next sync fails and lies.
     pub(super) lies: Vec<ThreadId>,
     pub(super) locked: bool,
+    /// No file can have a second name in another directory.
+    pub(super) no_links: bool,
 }
 
 pub(super) fn errno(errno: Errno) -> io::Error {
@@ -171,6 +173,23 @@ impl Disk {
         let unit = self.unit(NameChange::Link(name, number));
         self.pending.push(unit);
         Ok(number)
+    }
+
+    /// Gives a file of another disk a name here. What was not synced there can get lost here by itself.
+    pub(super) fn link(&mut self, name: FileName, mut file: Inode) -> io::Result<()> {
+        if self.live.contains_key(&name) {
+            return Err(errno(Errno::EXIST));
+        }
+        let pending = std::mem::take(&mut file.pending);
+        file.pending = pending.into_iter().map(|unit| self.unit(unit.change)).collect();
+        file.handles = Arc::new(());
+        let number = self.next_inode;
+        self.next_inode += 1;
+        self.inodes.insert(number, file);
+        self.live.insert(name, number);
+        let unit = self.unit(NameChange::Link(name, number));
+        self.pending.push(unit);
+        Ok(())
     }
 
     pub(super) fn publish(&mut self, from: FileName, to: FileName) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! `FaultDir`: makes the n-th matching call fail, once or from then on, and counts calls so that a suite can prove it
 //! has failed every one of them.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -53,17 +54,22 @@ impl Fault {
     /// Whether this call can fail in this way. Calls that cannot are not counted.
     pub fn applies_to(self, call: &Call) -> bool {
         use Op::{
-            Create, List, Lock, Map, Open, Publish, ReadAt, Remove, Reserve, Seal, Sync, SyncDir, Truncate, WriteAt,
+            Create, LinkFrom, List, Lock, Map, Open, Publish, ReadAt, Remove, Reserve, Seal, Sync, SyncDir, Truncate,
+            WriteAt,
         };
         match self {
             Fault::Io | Fault::Interrupted => true,
-            Fault::IoAfter => matches!(call.op, Create | Publish | Remove | SyncDir | WriteAt | Truncate | Sync | Seal),
+            Fault::IoAfter => {
+                matches!(call.op, Create | Publish | LinkFrom | Remove | SyncDir | WriteAt | Truncate | Sync | Seal)
+            }
             Fault::NoSpace => {
-                matches!(call.op, Create | Publish | SyncDir | Lock | WriteAt | Reserve | Truncate | Sync)
+                matches!(call.op, Create | Publish | LinkFrom | SyncDir | Lock | WriteAt | Reserve | Truncate | Sync)
             }
             Fault::NoSpaceMidWrite | Fault::ShortWrite => call.op == WriteAt && call.len >= 2,
             Fault::ShortRead => call.op == ReadAt && call.len >= 2,
-            Fault::AccessDenied => matches!(call.op, Create | Open | Publish | Remove | List | Lock | Seal | Map),
+            Fault::AccessDenied => {
+                matches!(call.op, Create | Open | Publish | LinkFrom | Remove | List | Lock | Seal | Map)
+            }
             Fault::LyingSync => matches!(call.op, Sync | SyncDir),
         }
     }
@@ -133,7 +139,8 @@ struct State {
 
 #[derive(Default)]
 struct Switch {
-    state: Mutex<State>,
+    /// Shared by directories that fail by one plan.
+    state: Arc<Mutex<State>>,
     disk: Option<MemDir>,
 }
 
@@ -189,7 +196,12 @@ impl<S: Storage> FaultDir<S> {
 
     /// Names the simulated disk below `inner`, which [`Fault::LyingSync`] needs.
     pub fn with_disk(inner: S, disk: &MemDir) -> FaultDir<S> {
-        FaultDir { inner, switch: Arc::new(Switch { state: Mutex::default(), disk: Some(disk.clone()) }) }
+        FaultDir { inner, switch: Arc::new(Switch { state: Arc::default(), disk: Some(disk.clone()) }) }
+    }
+
+    /// Another directory whose calls are counted and fail together with this one's.
+    pub fn beside<T: Storage>(&self, inner: T, disk: &MemDir) -> FaultDir<T> {
+        FaultDir { inner, switch: Arc::new(Switch { state: self.switch.state.clone(), disk: Some(disk.clone()) }) }
     }
 
     /// Starts a plan and counts matching calls from zero.
@@ -273,6 +285,14 @@ impl<S: Storage> Storage for FaultDir<S> {
 
     fn nonce(&self) -> io::Result<u64> {
         self.switch.whole(Call::dir(Op::Nonce), || self.inner.nonce())
+    }
+
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        self.switch.whole(Call::file(Op::LinkFrom, name), || self.inner.link_from(source, name))
+    }
+
+    fn innermost(&self) -> Option<&dyn Any> {
+        self.inner.innermost()
     }
 
     fn describe(&self) -> String {

@@ -1,5 +1,6 @@
 //! `MemDir`: a directory in memory that forgets what was not synced.
 
+use std::any::Any;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -142,6 +143,11 @@ impl MemDir {
         disk.capacity = Some(u64::MAX);
         let used = u64::MAX - disk.room().unwrap_or(u64::MAX);
         disk.capacity = bytes.map(|bytes| used.saturating_add(bytes));
+    }
+
+    /// No file can have a second name in another directory, as between two file systems.
+    pub fn refuse_links(&self) {
+        self.disk().no_links = true;
     }
 
     /// No read returns more than `bytes` at once.
@@ -387,6 +393,24 @@ impl Storage for MemDir {
 
     fn nonce(&self) -> io::Result<u64> {
         Ok(self.disk().nonce())
+    }
+
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        let source = source.innermost().and_then(|dir| dir.downcast_ref::<MemDir>());
+        let source = source.filter(|_| !self.disk().no_links).ok_or(io::ErrorKind::Unsupported)?;
+        let file = {
+            let mut disk = source.disk();
+            let number = disk.lookup(name)?;
+            disk.inode(number)?.clone()
+        };
+        if file.special {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name} is not a regular file")));
+        }
+        self.change(Call::file(Op::LinkFrom, name), |disk| disk.link(name, file))
+    }
+
+    fn innermost(&self) -> Option<&dyn Any> {
+        Some(self)
     }
 
     fn describe(&self) -> String {

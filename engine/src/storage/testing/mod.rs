@@ -18,6 +18,7 @@ mod order;
 mod trace;
 mod unit_mask;
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -67,6 +68,14 @@ impl<S: Storage + ?Sized> Storage for Arc<S> {
 
     fn nonce(&self) -> io::Result<u64> {
         (**self).nonce()
+    }
+
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        (**self).link_from(source, name)
+    }
+
+    fn innermost(&self) -> Option<&dyn Any> {
+        (**self).innermost()
     }
 
     fn describe(&self) -> String {

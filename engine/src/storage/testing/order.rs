@@ -98,6 +98,7 @@ impl OrderRules {
         match call.op {
             Op::Create if ok => self.created(call),
             Op::Open if ok => self.opened(call),
+            Op::LinkFrom if ok => self.linked(call),
             Op::Publish => self.published(call, ok),
             Op::Remove => self.removed(call, ok),
             Op::SyncDir => self.dir_synced(call, ok),
@@ -168,6 +169,13 @@ impl OrderRules {
         self.publish_pending |= call.name.is_some_and(|name| self.inherited.contains(&name));
         let Some(name) = call.name.filter(|name| !self.names.contains_key(name)) else { return };
         self.add(name, FileState { finished: true, name_durable: true, ..FileState::default() });
+    }
+
+    /// The bytes of a linked file are durable, its name here is not.
+    fn linked(&mut self, call: Call) {
+        if let Some(name) = call.name {
+            self.add(name, FileState { finished: true, unneeded: true, ..FileState::default() });
+        }
     }
 
     fn published(&mut self, call: Call, ok: bool) {

@@ -1,6 +1,7 @@
 //! `TraceDir`: records calls, holds the rules about their order, and hashes the whole history, so that two runs can be
 //! compared.
 
+use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
@@ -162,6 +163,14 @@ impl<S: Storage> Storage for TraceDir<S> {
 
     fn nonce(&self) -> io::Result<u64> {
         self.dir_call(Call::dir(Op::Nonce), || self.inner.nonce(), |nonce| *nonce)
+    }
+
+    fn link_from(&self, source: &dyn Storage, name: FileName) -> io::Result<()> {
+        self.dir_call(Call::file(Op::LinkFrom, name), || self.inner.link_from(source, name), |()| 0)
+    }
+
+    fn innermost(&self) -> Option<&dyn Any> {
+        self.inner.innermost()
     }
 
     fn describe(&self) -> String {

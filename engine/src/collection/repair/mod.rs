@@ -1,0 +1,187 @@
+//! Repair: a new collection from what a damaged one can prove.
+//!
+//! The old directory is only read. Everything that reaches the new one has passed its checksums: rows one by one, log records as far
+//! as they chain. What did not is listed, with what is known of it.
+
+mod logs;
+mod report;
+mod rows;
+mod settle;
+
+use std::cell::Cell;
+use std::slice;
+use std::sync::Arc;
+
+use self::logs::Logged;
+pub use self::report::{Loss, RepairReport};
+use self::rows::Files;
+use super::build::{Build, Built};
+use super::checkpoint::{finish, refuse_occupied};
+use super::flush::remove_all;
+use super::open::take_lock;
+use super::verify::{Verify, verify};
+use crate::compaction::{Control, Ids, merge};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{self, Manifest};
+use crate::snapshot::Version;
+use crate::storage::{FileId, FileName, LockGuard, Storage};
+
+/// What a repair may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Repair {
+    /// Keep every row that its checksums prove, and list the others.
+    #[default]
+    KeepProven,
+}
+
+/// Repairs into an empty directory:
+///
+/// 1. Lock both. Choose the newest manifest of which a copy is whole.
+/// 2. Open its row files; prove each row by itself. Read the logs as far as they chain.
+/// 3. Bury: what tombstones and logs kill. Settle: of the rows of an id the newest stays, if it is alive and proven.
+/// 4. Write a row file and an id table for each old row file, and one for the logs. Each is synced and read back.
+/// 5. Create an empty log, publish a manifest. A crash before: a directory that holds no collection.
+/// 6. Check the new collection to the last byte.
+pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Result<RepairReport> {
+    let Repair::KeepProven = mode;
+    refuse_occupied(to)?;
+    let mut report = RepairReport::default();
+    let _old = lock_old(from, &mut report)?;
+    let old = choose_manifest(from, &mut report)?;
+    let _new = take_lock(to)?;
+    refuse_occupied(to)?;
+    let mut files = Files::read(from, &old, &mut report)?;
+    let logged = logs::read(from, &old, &mut report)?;
+    files.bury(from, &old, &mut report)?;
+    logged.bury(&mut files);
+    settle::settle(from, &old, &mut files, &mut report)?;
+    files.leave_unproven(old.schema.id_kind(), &mut report);
+    let mut made = Vec::new();
+    let written = write(from, to, &old, &files, &logged, &mut made, &mut report);
+    if let Err(error) = &written
+        && !error.is_sync_failure()
+    {
+        remove_all(to, &made);
+    }
+    written?;
+    check(to, report)
+}
+
+/// No writer may be at work on what is repaired. A collection that nobody can lock, nobody writes to.
+fn lock_old(from: &dyn Storage, report: &mut RepairReport) -> Result<Option<Box<dyn LockGuard>>> {
+    let entries = from.list().map_err(|error| Error::io("list", from.describe(), error))?;
+    if entries.iter().all(|entry| entry.name != Some(FileName::Lock)) {
+        return Ok(None);
+    }
+    match take_lock(from) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(error) if error.kind() == ErrorKind::Locked => Err(error),
+        Err(error) => {
+            report.notes.push(format!("the old directory was read without its lock: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+/// The newest manifest that can be read.
+fn choose_manifest(from: &dyn Storage, report: &mut RepairReport) -> Result<Manifest> {
+    let generations = manifest::list_generations(from)?;
+    if generations.is_empty() {
+        return Err(Error::new(ErrorKind::NotFound, format!("there is no manifest in {}", from.describe()))
+            .with_hint("nothing says what belongs to the collection: restore a checkpoint"));
+    }
+    let mut last = None;
+    for generation in generations.into_iter().rev() {
+        match manifest::load(from, generation) {
+            Ok(loaded) => {
+                if loaded.second_copy_used {
+                    report.notes.push(format!("manifest {generation} was read from its second copy"));
+                }
+                report.generation = generation;
+                return Ok(loaded.manifest);
+            }
+            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
+            Err(error) => {
+                report.lose(Loss::Manifest { generation, error: error.clone() });
+                last = Some(error);
+            }
+        }
+    }
+    let none = Error::new(ErrorKind::Corrupt, "no manifest is whole");
+    Err(last.unwrap_or(none).with_hint("nothing says what belongs to the collection: restore a checkpoint"))
+}
+
+/// Gives file numbers above every one in the old directory.
+struct Numbers {
+    next: Cell<u64>,
+    epoch: u64,
+}
+
+impl Numbers {
+    fn new(from: &dyn Storage, to: &dyn Storage, old: &Manifest) -> Result<Numbers> {
+        let entries = from.list().map_err(|error| Error::io("list", from.describe(), error))?;
+        let used = entries.iter().filter_map(|entry| match entry.name {
+            Some(FileName::File(_, id)) => Some(id.number),
+            _ => None,
+        });
+        // A name that no writer gives says nothing about what they gave.
+        let used = used.filter(|number| *number < crate::format::manifest::COUNTER_END - (1 << 32));
+        let next = used.max().map_or(0, |number| number.saturating_add(1)).max(old.next_file_number);
+        let epoch = to.nonce().map_err(|error| Error::io("draw a number for", to.describe(), error))?;
+        Ok(Numbers { next: Cell::new(next), epoch })
+    }
+
+    fn give(&self) -> FileId {
+        let number = self.next.get();
+        self.next.set(number.saturating_add(1));
+        FileId { number, epoch: self.epoch }
+    }
+}
+
+/// Steps 4 and 5.
+fn write(
+    from: &dyn Storage,
+    to: &dyn Storage,
+    old: &Manifest,
+    files: &Files,
+    logged: &Logged,
+    made: &mut Vec<FileName>,
+    report: &mut RepairReport,
+) -> Result<()> {
+    let numbers = Numbers::new(from, to, old)?;
+    let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
+    let mut new = Manifest { row_files: Vec::new(), id_tables: Vec::new(), tombstones: Vec::new(), ..old.clone() };
+    let mut version = Version { install: 0, manifest: Arc::new(old.clone()), rows: Vec::new(), id_tables: Vec::new() };
+    for file in &files.open {
+        let live = slice::from_ref(&file.live);
+        let merged = merge(to, &schema, ids, live, Ids::Rows, &|| numbers.give(), &Control::default())?;
+        made.extend(merged.names());
+        if let (Some((rows, live)), Some((ids, table))) = (merged.rows, merged.ids) {
+            report.rows = report.rows.saturating_add(live.live());
+            new.row_files.push(rows);
+            new.id_tables.push(ids);
+            version.rows.push(live);
+            version.id_tables.insert(0, table);
+        }
+    }
+    new.epoch = numbers.epoch;
+    version.manifest = Arc::new(new);
+    let build = Build { storage: to, schema: &schema, new_id: &|| numbers.give() };
+    let Built { mut manifest, new_rows, .. } = build.generation(&version, &logged.alone(), logged.last_seq)?;
+    report.rows = report.rows.saturating_add(new_rows.map_or(0, |rows| rows.live()));
+    report.last_seq = logged.last_seq;
+    let newest = manifest::list_generations(from)?.pop().unwrap_or(0).max(manifest.generation);
+    (manifest.generation, manifest.parent) = (newest.saturating_add(1), newest);
+    let (wal, temp) = (numbers.give(), numbers.give());
+    manifest.next_file_number = numbers.next.get();
+    finish(to, manifest, wal, temp, made)
+}
+
+/// Step 6.
+fn check(to: &dyn Storage, report: RepairReport) -> Result<RepairReport> {
+    match verify(to, Verify::Full)?.findings.into_iter().next() {
+        None => Ok(report),
+        Some(finding) => Err(finding.caused(ErrorKind::Corrupt, "what was written does not read back as it should")),
+    }
+}

@@ -1,0 +1,197 @@
+//! Row files: which open, and which of their rows prove themselves.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use super::report::{Loss, RepairReport};
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{Id, IdKind};
+use crate::manifest::Manifest;
+use crate::segment::{RowFile, RowLayout, TombstoneFile};
+use crate::snapshot::LiveRows;
+use crate::storage::Storage;
+
+/// A row file that opens.
+pub(super) struct Salvage {
+    /// Dead: by tombstones and logs, unproven, or older than another row of the id.
+    pub(super) live: LiveRows,
+    /// One bit per ordinal: the row did not prove itself.
+    pub(super) unproven: Vec<u64>,
+}
+
+impl Salvage {
+    pub(super) fn is_unproven(&self, ordinal: usize) -> bool {
+        self.unproven.get(ordinal / 64).is_some_and(|word| word >> (ordinal % 64) & 1 == 1)
+    }
+
+    pub(super) fn is_dead(&self, ordinal: usize) -> bool {
+        self.live.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 0
+    }
+
+    /// The id of a row whose id can be read.
+    pub(super) fn id(&self, ordinal: usize, kind: IdKind) -> Result<Id> {
+        match kind {
+            IdKind::U64 => {
+                self.live.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+                Ok(Id::U64(self.live.file.record_id_u64(ordinal)))
+            }
+            IdKind::Bytes => self.live.file.id(ordinal),
+        }
+    }
+}
+
+/// All row files of a manifest: those that open, and the row numbers of those that do not.
+pub(super) struct Files {
+    /// Ascending by row number.
+    pub(super) open: Vec<Salvage>,
+    pub(super) lost: Vec<RangeInclusive<u64>>,
+}
+
+impl Files {
+    /// Opens the row files and proves each row by itself.
+    pub(super) fn read(from: &dyn Storage, manifest: &Manifest, report: &mut RepairReport) -> Result<Files> {
+        let layout = RowLayout::from(&manifest.schema);
+        let mut files = Files { open: Vec::new(), lost: Vec::new() };
+        for entry in &manifest.row_files {
+            let facts = entry.facts;
+            match RowFile::open(from, entry.id, manifest.collection, manifest.own_origin(), &layout, &facts) {
+                Ok(file) => files.open.push(prove(LiveRows::new(Arc::new(file)))),
+                Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
+                Err(error) => {
+                    files.lost.push(facts.first_row..=facts.last_row);
+                    report.rows_lost = report.rows_lost.saturating_add(facts.rows);
+                    report.lose(Loss::File {
+                        rows: facts.rows,
+                        first_row: facts.first_row,
+                        last_row: facts.last_row,
+                        first_seq: facts.min_seq,
+                        last_seq: facts.max_seq,
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// The file and ordinal of a row, as far as the page directories can be read.
+    pub(super) fn locate(&self, row: u64) -> Option<(usize, usize)> {
+        let index = self.open.partition_point(|file| file.live.file.last_row() < row);
+        let ordinal = self.open.get(index)?.live.file.ordinal(row).ok().flatten()?;
+        Some((index, ordinal))
+    }
+
+    /// Whether the row at a place is dead.
+    pub(super) fn is_dead(&self, (index, ordinal): (usize, usize)) -> bool {
+        self.open.get(index).is_some_and(|file| file.is_dead(ordinal))
+    }
+
+    /// Whether the row is in a file that does not open, or did not prove itself.
+    pub(super) fn is_lost(&self, row: u64) -> bool {
+        match self.locate(row) {
+            Some((index, ordinal)) => self.open.get(index).is_some_and(|file| file.is_unproven(ordinal)),
+            None => self.lost.iter().any(|range| range.contains(&row)),
+        }
+    }
+
+    /// Marks a row dead.
+    pub(super) fn kill(&self, dead: &mut [Vec<u64>], row: u64) {
+        if let Some((index, ordinal)) = self.locate(row)
+            && let Some(word) = dead.get_mut(index).and_then(|words| words.get_mut(ordinal / 64))
+        {
+            *word |= 1 << (ordinal % 64);
+        }
+    }
+
+    /// A bit for each row of each file.
+    pub(super) fn bits(&self) -> Vec<Vec<u64>> {
+        self.open.iter().map(|file| vec![0; file.live.file.len().div_ceil(64)]).collect()
+    }
+
+    pub(super) fn add_dead(&mut self, dead: &[Vec<u64>]) {
+        for (file, dead) in self.open.iter_mut().zip(dead) {
+            file.live = file.live.with_dead_words(dead);
+        }
+    }
+
+    /// Applies the tombstone files. Of one that cannot be read as a whole, what can.
+    pub(super) fn bury(&mut self, from: &dyn Storage, manifest: &Manifest, report: &mut RepairReport) -> Result<()> {
+        let mut dead = self.bits();
+        for entry in &manifest.tombstones {
+            let (after, up_to) = (entry.facts.min_seq, entry.facts.max_seq);
+            let file = TombstoneFile::open(from, entry.id, manifest.collection, manifest.own_origin(), &entry.facts);
+            let mut first = None;
+            match file {
+                Ok(file) => file.for_each_readable(|row| self.kill(&mut dead, row), &mut |error| {
+                    first.get_or_insert(error);
+                }),
+                Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
+                Err(error) => first = Some(error),
+            }
+            if let Some(error) = first {
+                report.lose(Loss::Deletes { after, up_to, error });
+            }
+        }
+        self.add_dead(&dead);
+        Ok(())
+    }
+
+    /// Counts the rows that are lost and were live, as runs, and takes them out.
+    pub(super) fn leave_unproven(&mut self, kind: IdKind, report: &mut RepairReport) {
+        for file in &mut self.open {
+            let mut run: Option<Run> = None;
+            for ordinal in 0..file.live.file.len() {
+                if !file.is_unproven(ordinal) || file.is_dead(ordinal) {
+                    run.take().into_iter().for_each(|run| run.end(file, report));
+                    continue;
+                }
+                if let Ok(id) = file.id(ordinal, kind) {
+                    report.lose_id(id);
+                }
+                match &mut run {
+                    Some(run) => run.last = ordinal,
+                    None => run = Some(Run { first: ordinal, last: ordinal }),
+                }
+            }
+            run.take().into_iter().for_each(|run| run.end(file, report));
+            file.live = file.live.with_dead_words(&file.unproven);
+        }
+    }
+}
+
+/// Ordinals of neighbouring lost rows.
+struct Run {
+    first: usize,
+    last: usize,
+}
+
+impl Run {
+    fn end(self, file: &Salvage, report: &mut RepairReport) {
+        let rows = (self.last - self.first) as u64 + 1;
+        let rows_file = &file.live.file;
+        let error = rows_file
+            .prove_row(self.first)
+            .err()
+            .unwrap_or_else(|| Error::corrupt(rows_file.name(), "rows", 0, format!("row {} failed once", self.first)));
+        report.rows_lost = report.rows_lost.saturating_add(rows);
+        report.lose(Loss::Rows {
+            rows,
+            first_row: rows_file.row_number(self.first).unwrap_or(rows_file.first_row()),
+            last_row: rows_file.row_number(self.last).unwrap_or(rows_file.last_row()),
+            error,
+        });
+    }
+}
+
+/// Proves each row by itself.
+fn prove(live: LiveRows) -> Salvage {
+    let mut unproven = vec![0u64; live.file.len().div_ceil(64)];
+    for ordinal in 0..live.file.len() {
+        if live.file.prove_row(ordinal).is_err()
+            && let Some(word) = unproven.get_mut(ordinal / 64)
+        {
+            *word |= 1 << (ordinal % 64);
+        }
+    }
+    Salvage { live, unproven }
+}

@@ -1,0 +1,244 @@
+//! Repairs: everything that proves itself is kept, nothing else is, and what is missing is listed.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use stratavec::storage::testing::{CrashOptions, MemDir};
+use stratavec::storage::{FileKind, FileName};
+use stratavec::{Collection, Durability, ErrorKind, Id, IdKind, Loss, Metric, Repair, RepairReport, RowFormat};
+use stratavec_tests::{Driver, History, Model, Row, Step, WORKLOADS, Work, Workload, check_copy, inline_options};
+
+use crate::guard::guarded;
+
+const STEPS: &[Step] = &[
+    Step::Commit(Durability::Group, Work::Insert(14)),
+    Step::Flush,
+    Step::Commit(Durability::Group, Work::Upsert(4)),
+    Step::Commit(Durability::Group, Work::Delete(2)),
+    Step::Flush,
+    Step::Commit(Durability::Os, Work::Mixed(5)),
+    Step::Flush,
+    Step::Commit(Durability::Group, Work::Mixed(4)),
+    Step::Commit(Durability::Group, Work::Insert(1)),
+    Step::Commit(Durability::Group, Work::Delete(1)),
+];
+
+const fn subject(ids: IdKind) -> Workload {
+    Workload {
+        name: "repair",
+        dim: 4,
+        metric: Metric::L2,
+        ids,
+        rows: RowFormat::F32,
+        extras: true,
+        flush_rows: u64::MAX,
+        flush_bytes: 64 << 20,
+        fanout: 0,
+        steps: STEPS,
+    }
+}
+
+static OF_NUMBERS: Workload = subject(IdKind::U64);
+static OF_TEXTS: Workload = subject(IdKind::Bytes);
+
+/// A collection with every kind of file, and its history.
+struct Subject {
+    workload: &'static Workload,
+    disk: MemDir,
+    history: History,
+}
+
+static SUBJECTS: LazyLock<Vec<Subject>> =
+    LazyLock::new(|| [&OF_NUMBERS, &OF_TEXTS].map(|workload| make(workload, 3)).into());
+
+fn make(workload: &'static Workload, seed: u64) -> Subject {
+    let disk = MemDir::new(seed);
+    let mut driver = Driver::new(workload, Arc::new(disk.clone()), seed);
+    driver.run().unwrap();
+    driver.abandon();
+    let history = driver.history().clone();
+    Subject { workload, disk, history }
+}
+
+/// Repairs a directory, which must not change, and opens what came of it.
+fn repaired(subject: &Subject, from: &MemDir) -> Result<(RepairReport, MemDir, BTreeMap<Id, Row>), String> {
+    let (to, before) = (MemDir::new(77), from.image_hash());
+    let report = Collection::repair_in(from, &to, Repair::KeepProven).map_err(|error| format!("repair: {error:?}"))?;
+    if from.image_hash() != before {
+        return Err("the old directory has changed".to_owned());
+    }
+    // The new collection survives a power loss right away.
+    let least =
+        to.crash_set(&CrashOptions { exhaustive_units: 0, random_subsets: 0, ..CrashOptions::default() }).build(0);
+    let options = inline_options(subject.workload);
+    let opened = Collection::open_in(Arc::new(least), options).map_err(|error| format!("open: {error:?}"))?;
+    if !opened.recovery().is_clean() {
+        return Err(format!("there is something to recover: {:?}", opened.recovery()));
+    }
+    let mut rows = BTreeMap::new();
+    for item in opened.snapshot().iter() {
+        let item = item.map_err(|error| format!("read: {error:?}"))?;
+        let payload = item.payload.unwrap_or_default();
+        let row = Row { vector: item.vector, attributes: item.attributes, payload, seq: item.seq };
+        if rows.insert(item.id.clone(), row).is_some() {
+            return Err(format!("{:?} is there twice", item.id));
+        }
+    }
+    if report.rows != rows.len() as u64 {
+        return Err(format!("the report counts {} rows, {} are there", report.rows, rows.len()));
+    }
+    // It takes writes, under sequence numbers of its own.
+    let vector = vec![1.0; subject.workload.dim];
+    let receipt = opened.upsert(subject.workload.id(5000).as_ref(), &vector).map_err(|error| format!("{error:?}"))?;
+    match receipt.seq > report.last_seq {
+        true => Ok((report, to, rows)),
+        false => Err(format!("batch {} was given again", receipt.seq)),
+    }
+}
+
+/// What a repair may have kept, going by what it says is lost.
+fn judge(subject: &Subject, from: &MemDir) -> Result<RepairReport, String> {
+    let (report, _, rows) = repaired(subject, from)?;
+    let history = &subject.history;
+    let batches = report.losses.iter().find_map(|loss| match loss {
+        Loss::Batches { first_seq, .. } => Some(first_seq - 1),
+        _ => None,
+    });
+    let wanted: &Model = history.state(batches.unwrap_or(history.acknowledged())).ok_or("no such state")?;
+    let rows_may_miss = report.losses.iter().any(|loss| matches!(loss, Loss::Rows { .. } | Loss::File { .. }));
+    let dead_may_live = report.losses.iter().any(|loss| matches!(loss, Loss::Deletes { .. }));
+    let mut missing = 0;
+    for (id, row) in wanted.rows() {
+        match rows.get(id) {
+            Some(kept) if *kept == **row => {}
+            Some(kept) => return Err(format!("{id:?} is kept as of batch {}, not {}", kept.seq, row.seq)),
+            None if rows_may_miss => missing += 1,
+            None => return Err(format!("{id:?} is missing; {:?}", report.losses)),
+        }
+    }
+    if missing > report.rows_lost {
+        return Err(format!("{missing} rows are missing, {} are said to be", report.rows_lost));
+    }
+    match rows.keys().find(|id| !wanted.rows().contains_key(id)) {
+        Some(id) if !dead_may_live => Err(format!("{id:?} is back from the dead; {:?}", report.losses)),
+        _ => Ok(report),
+    }
+}
+
+/// [C9] A collection that is sound is copied whole, whatever its last writer left.
+#[test]
+fn a_repair_of_a_sound_collection_loses_nothing() {
+    for workload in WORKLOADS {
+        let subject = make(workload, 4);
+        let (report, to, _) =
+            repaired(&subject, &subject.disk).unwrap_or_else(|what| panic!("{}: {what}", workload.name));
+        assert!(report.is_complete() && report.stale_rows == 0, "{}: {report:?}", workload.name);
+        let k = subject.history.acknowledged();
+        check_copy(&to, workload, &subject.history, Some(k)).unwrap_or_else(|what| panic!("{}: {what}", workload.name));
+    }
+}
+
+/// [C8] [C14] One flipped bit: all is there, or what is missing is what the report says. No row is wrong, none old, none back
+/// from the dead unless the report says which deletes are lost.
+#[test]
+fn a_flipped_bit_costs_what_it_hits() {
+    let (mut flips, mut complete, mut lost) = (0, 0, 0);
+    for subject in SUBJECTS.iter() {
+        for name in subject.disk.names().into_iter().filter(|name| *name != FileName::Lock) {
+            let len = subject.disk.file_bytes(name).map_or(0, |bytes| bytes.len());
+            // Zeros between sections hold nothing; a few of them will do.
+            for at in 0..len {
+                if at % 3 != 0 || (is_zeros(&subject.disk, name, at) && at % 509 != 0) {
+                    continue;
+                }
+                let damaged = subject.disk.fork();
+                damaged.flip_bit(name, at as u64 * 8 + (at as u64 / 3) % 8);
+                let report = guarded(|| judge(subject, &damaged));
+                let report =
+                    report.unwrap_or_else(|what| panic!("{} byte {at} of {name}: {what}", subject.workload.name));
+                flips += 1;
+                complete += u64::from(report.is_complete());
+                lost += report.rows_lost;
+            }
+        }
+    }
+    println!("{flips} flips: {complete} cost nothing, the others {lost} rows");
+    assert!(flips > 1000 && complete > flips / 3);
+}
+
+fn is_zeros(disk: &MemDir, name: FileName, at: usize) -> bool {
+    let bytes = disk.file_bytes(name).unwrap_or_default();
+    bytes[at.saturating_sub(16)..(at + 16).min(bytes.len())].iter().all(|byte| *byte == 0)
+}
+
+/// A lost file costs what was in it, and is named.
+#[test]
+fn a_lost_file_costs_what_it_held() {
+    for subject in SUBJECTS.iter() {
+        for name in subject.disk.names() {
+            let damaged = subject.disk.fork();
+            damaged.remove_raw(name);
+            if name == FileName::Manifest(newest(&damaged) + 1) {
+                continue;
+            }
+            let report = judge(subject, &damaged)
+                .unwrap_or_else(|what| panic!("{}: without {name}: {what}", subject.workload.name));
+            let has = |wanted: fn(&Loss) -> bool| report.losses.len() == 1 && report.losses.iter().all(wanted);
+            match name.kind() {
+                Some(FileKind::Row) => assert!(has(|loss| matches!(loss, Loss::File { .. })), "{name}: {report:?}"),
+                Some(FileKind::Tombstone) => {
+                    assert!(has(|loss| matches!(loss, Loss::Deletes { .. })), "{name}: {report:?}");
+                }
+                Some(FileKind::Wal) => {
+                    assert!(has(|loss| matches!(loss, Loss::Batches { .. })), "{name}: {report:?}");
+                }
+                Some(FileKind::IdTable) => {
+                    assert!(report.is_complete() && report.notes.iter().any(|note| note.contains("id table")));
+                }
+                _ => assert!(report.is_complete(), "{name}: {report:?}"),
+            }
+        }
+    }
+}
+
+fn newest(disk: &MemDir) -> u64 {
+    let generation = |name: FileName| match name {
+        FileName::Manifest(generation) => generation,
+        _ => 0,
+    };
+    disk.names().into_iter().map(generation).max().unwrap_or(0)
+}
+
+/// [C8] A row that was replaced does not come back when the tombstones are lost that say so, nor when its successor is lost too.
+#[test]
+fn a_replaced_row_stays_replaced_without_tombstones() {
+    for (seed, workload) in (1..20).flat_map(|seed| [&OF_NUMBERS, &OF_TEXTS].map(|workload| (seed, workload))) {
+        let subject = make(workload, seed);
+        let damaged = subject.disk.fork();
+        let of = |kind| damaged.names().into_iter().filter(move |name| name.kind() == Some(kind));
+        for name in of(FileKind::Tombstone) {
+            damaged.remove_raw(name);
+        }
+        judge(&subject, &damaged).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+        for name in of(FileKind::Row).skip(1) {
+            let damaged = damaged.fork();
+            damaged.remove_raw(name);
+            judge(&subject, &damaged).unwrap_or_else(|what| panic!("seed {seed}, without {name}: {what}"));
+        }
+    }
+}
+
+#[test]
+fn a_repair_goes_only_where_nothing_is_and_not_beside_a_writer() {
+    let subject = &SUBJECTS[0];
+    let occupied = subject.disk.fork();
+    let error = Collection::repair_in(&subject.disk.fork(), &occupied, Repair::KeepProven).unwrap_err();
+    assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("path")));
+    let disk = subject.disk.fork();
+    let writer = Collection::open_in(Arc::new(disk.clone()), inline_options(subject.workload)).unwrap();
+    let error = Collection::repair_in(&disk, &MemDir::new(1), Repair::KeepProven).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked);
+    drop(writer);
+    let empty = Collection::repair_in(&MemDir::new(1), &MemDir::new(2), Repair::KeepProven).unwrap_err();
+    assert_eq!(empty.kind(), ErrorKind::NotFound);
+}
