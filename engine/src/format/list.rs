@@ -209,7 +209,9 @@ mod tests {
 
     #[test]
     fn chunks_cover_pieces_without_gaps_and_records_do_not_straddle() {
-        for code in [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(1544), ListCode::Raw(1 << 20)] {
+        for code in
+            [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(1544), ListCode::Raw(1 << 20)]
+        {
             let shape = ListShape::new(384, code).unwrap();
             for count in [0, 1, 31, 32, 33, 425, 426, 3_000, 70_001] {
                 let parts = shape.parts(count);
@@ -234,7 +236,15 @@ mod tests {
     fn footers_state_shapes_and_refuse_what_is_none() {
         let shape = ListShape::new(384, ListCode::Bits(4)).unwrap();
         assert_eq!(ListShape::from_parameters(shape.parameters(7)), Some((shape, 7)));
-        for wrong in [[7, 0, 1, 4], [7, 65, 1, 4], [7, 64, 1, 9], [7, 64, 1, 0], [7, 64, 3, 4], [7, 64, 2, 12], [7, u64::MAX, 1, 4]] {
+        for wrong in [
+            [7, 0, 1, 4],
+            [7, 65, 1, 4],
+            [7, 64, 1, 9],
+            [7, 64, 1, 0],
+            [7, 64, 3, 4],
+            [7, 64, 2, 12],
+            [7, u64::MAX, 1, 4],
+        ] {
             assert_eq!(ListShape::from_parameters(wrong), None, "{wrong:?}");
         }
     }

@@ -77,7 +77,9 @@ impl ListFile {
             return Err(file.container().corrupt_footer(what));
         };
         if file.container().frame_hash() != model || !(1..=MAX_ROWS).contains(&footer.rows) {
-            return Err(file.container().corrupt_footer("it was made with another model, or it has no rows or too many"));
+            return Err(file
+                .container()
+                .corrupt_footer("it was made with another model, or it has no rows or too many"));
         }
         let headers = file.require(SectionKind::LIST_HEADERS, Scheme::Whole, size_of::<ListHeader>(), lists)?;
         file.whole(&headers)?;
@@ -87,7 +89,8 @@ impl ListFile {
             .ok_or_else(|| file.container().missing(SectionKind::LIST_PAGES))?;
         file.whole(&pages)?;
         check_pages(&file, &pages)?;
-        let scan = file.require(SectionKind::LIST_SCAN, Scheme::Pieces, PIECE_ALIGN, totals.scan / PIECE_ALIGN as u64)?;
+        let scan =
+            file.require(SectionKind::LIST_SCAN, Scheme::Pieces, PIECE_ALIGN, totals.scan / PIECE_ALIGN as u64)?;
         let records = open_records(&file, &shape, totals.records)?;
         let checks = file.require(SectionKind::LIST_CHECKS, Scheme::Whole, 4, totals.checks)?;
         file.whole(&checks)?;
@@ -111,11 +114,6 @@ impl ListFile {
     /// Number of lists, at least one.
     pub(crate) fn lists(&self) -> usize {
         self.headers.entries as usize
-    }
-
-    /// Name and bytes of each section.
-    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }
 
     fn header(&self, list: usize) -> Option<&ListHeader> {
@@ -251,7 +249,8 @@ impl ListFile {
             let first = header.first_check.get() as usize;
             let pieces = [
                 Some((self.scan, header.scan_offset.get(), self.scan_piece(list), 0)),
-                self.records.map(|r| (r, header.record_offset.get(), self.record_piece(header, &parts), parts.scan_checks())),
+                self.records
+                    .map(|r| (r, header.record_offset.get(), self.record_piece(header, &parts), parts.scan_checks())),
             ];
             for (section, offset, piece, before) in pieces.into_iter().flatten() {
                 let chunks = if before == 0 && section.kind == SectionKind::LIST_SCAN {

@@ -127,7 +127,10 @@ fn plan(head: &ListFileHead, source: &dyn ListSource) -> Result<Plan> {
         })?;
         let (primary, total) = numbers;
         if primary > total || total > MAX_ENTRIES as usize || plan.checks > u64::from(u32::MAX) {
-            return Err(Error::argument("lists", format!("cannot have a list of {total} entries, {primary} of them first")));
+            return Err(Error::argument(
+                "lists",
+                format!("cannot have a list of {total} entries, {primary} of them first"),
+            ));
         }
         let parts = head.shape.parts(total as u32);
         plan.headers.push(ListHeader {
@@ -144,7 +147,11 @@ fn plan(head: &ListFileHead, source: &dyn ListSource) -> Result<Plan> {
         plan.checks += parts.checks() as u64;
     }
     if !(1..=MAX_ROWS).contains(&plan.rows) || pages.len() as u64 > MAX_PAGES {
-        let what = format!("have {} rows in {} pages; a list segment has 1..={MAX_ROWS} in {MAX_PAGES}", plan.rows, pages.len());
+        let what = format!(
+            "have {} rows in {} pages; a list segment has 1..={MAX_ROWS} in {MAX_PAGES}",
+            plan.rows,
+            pages.len()
+        );
         return Err(Error::argument("lists", what));
     }
     let name = |page: u64| PageName { page: page.into(), origin_index: 0.into(), reserved: 0.into() };

@@ -11,7 +11,8 @@ use crate::format::code::Code;
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::model::{
-    BLOCK_ENTRIES, COMPONENT_STEP, CentroidTail, FrameHead, ROTATION_ROUNDS, centroid_stride, code_block_bytes, is_scale,
+    BLOCK_ENTRIES, COMPONENT_STEP, CentroidTail, FrameHead, ROTATION_ROUNDS, centroid_stride, code_block_bytes,
+    is_scale,
 };
 use crate::format::section::{Scheme, Section};
 use crate::format::sha256::Sha256;
@@ -56,8 +57,12 @@ impl ModelFile {
         let (head, metric, mean) = read_frame(&file, &frame)?;
         let padded = head.padded.get() as usize;
         let lists = file.container().footer().rows;
-        if !(1..=MAX_LISTS).contains(&lists) || file.container().footer().parameters != parameters(lists, padded, metric) {
-            return Err(file.container().corrupt_footer("its number of lists or its parameters are not those of a model"));
+        if !(1..=MAX_LISTS).contains(&lists)
+            || file.container().footer().parameters != parameters(lists, padded, metric)
+        {
+            return Err(file
+                .container()
+                .corrupt_footer("its number of lists or its parameters are not those of a model"));
         }
         let stride = centroid_stride(padded);
         let centroids = file.require(SectionKind::MODEL_CENTROIDS, Scheme::Whole, stride, lists)?;
@@ -172,7 +177,8 @@ pub(super) fn parameters(lists: u64, padded: usize, metric: Metric) -> [u64; 4] 
 
 fn read_frame(file: &MappedFile, section: &Section) -> Result<(FrameHead, Metric, Vec<f32>)> {
     let corrupt = |what: &str| file.container().corrupt_section(section, what);
-    let (head, mean) = FrameHead::read_from_prefix(file.section_bytes(section)).map_err(|_| corrupt("it is too short"))?;
+    let (head, mean) =
+        FrameHead::read_from_prefix(file.section_bytes(section)).map_err(|_| corrupt("it is too short"))?;
     let (dim, padded) = (head.dim.get() as usize, head.padded.get() as usize);
     if !(1..=MAX_DIM).contains(&dim) || padded != dim.next_multiple_of(COMPONENT_STEP) || mean.len() != 4 * dim {
         return Err(corrupt("its dimension, padding and mean do not fit"));

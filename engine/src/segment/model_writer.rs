@@ -54,7 +54,10 @@ pub(crate) fn write_model(
         && is_scale(content.scale)
         && !content.mean.is_empty();
     if !fits {
-        return Err(Error::argument("model", "has parts that do not fit each other, or a scale that is no power of two"));
+        return Err(Error::argument(
+            "model",
+            "has parts that do not fit each other, or a scale that is no power of two",
+        ));
     }
     let name = FileName::File(FileKind::Model, id);
     let writer = FileWriter::create(storage, name, ContainerKind::Model, collection)?;

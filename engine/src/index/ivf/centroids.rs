@@ -135,7 +135,8 @@ impl CentroidSet<'_> {
             let rank = match op {
                 Op::L2 => *distance,
                 Op::Dot => {
-                    let (norm, _) = self.record(list as usize).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
+                    let (norm, _) =
+                        self.record(list as usize).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
                     0.5 * (*distance - square - norm)
                 }
             };

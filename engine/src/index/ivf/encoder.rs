@@ -5,7 +5,9 @@ use super::frame::Frame;
 use crate::kernel::Kernels;
 use crate::kernel::code::extra::append_record;
 use crate::kernel::code::residual::{Coded, Coding, SignFactors};
-use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, put_factors, put_signs, take_factors, take_signs};
+use crate::kernel::code::sign_block::{
+    BLOCK, FACTOR_BYTES, block_bytes, put_factors, put_signs, take_factors, take_signs,
+};
 
 /// The entries of one list, laid out as a segment keeps them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -15,11 +15,9 @@ mod centroids;
 mod encoder;
 mod frame;
 mod search;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
-pub(crate) use encoder::{EncodedList, EntryEncoder};
+pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
 pub(crate) use frame::Frame;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Rows, Scratch};
 

@@ -228,7 +228,13 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     }
 
     /// Gathers the entries of some probed lists whose bound is below that of the `k`-th candidate.
-    fn scan(&self, query: &QueryState, wave: std::ops::Range<usize>, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
+    fn scan(
+        &self,
+        query: &QueryState,
+        wave: std::ops::Range<usize>,
+        probe: &Probe,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         scratch.survivors.clear();
         scratch.spans.clear();
         let threshold = scratch.candidates.kth();
@@ -334,7 +340,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         }
         for (score, position) in scratch.scores.iter().zip(positions) {
             if *score < scratch.candidates.bound() {
-                let word = pieces.rows.as_chunks::<4>().0.get(*position as usize).map_or(u32::MAX, |w| u32::from_le_bytes(*w));
+                let word =
+                    pieces.rows.as_chunks::<4>().0.get(*position as usize).map_or(u32::MAX, |w| u32::from_le_bytes(*w));
                 let row = lists.row(word)?;
                 if self.rows.live(row)? {
                     scratch.candidates.push(*score, row);
