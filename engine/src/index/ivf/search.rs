@@ -281,23 +281,31 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
 
     /// Leaves the survivors with such bounds in three columns, and asks for what will be read of them.
     fn gather(&self, above: f32, up_to: f32, scratch: &mut Scratch) -> Result<()> {
+        let most = scratch.survivors.len();
         scratch.kept.clear();
-        scratch.bounds.clear();
-        scratch.positions.clear();
-        scratch.sums.clear();
+        scratch.bounds.resize(most, 0.0);
+        scratch.positions.resize(most, 0);
+        scratch.sums.resize(most, 0);
+        let all = above == f32::NEG_INFINITY;
+        let mut end = 0;
         for span in &scratch.spans {
             let bounds = scratch.survivors.bounds().get(span.start..span.end).unwrap_or_default();
             let positions = scratch.survivors.positions().get(span.start..span.end).unwrap_or_default();
             let sums = scratch.survivors.sums().get(span.start..span.end).unwrap_or_default();
-            let start = scratch.bounds.len();
+            let start = end;
+            // Every entry is written and only those that pass move the end: no branch to guess wrong.
+            let columns =
+                (scratch.bounds.get_mut(start..), scratch.positions.get_mut(start..), scratch.sums.get_mut(start..));
+            let (Some(to_bounds), Some(to_positions), Some(to_sums)) = columns else { break };
+            let mut kept = 0;
             for ((bound, position), sum) in bounds.iter().zip(positions).zip(sums) {
-                if (*bound > above || above == f32::NEG_INFINITY) && *bound <= up_to {
-                    scratch.bounds.push(*bound);
-                    scratch.positions.push(*position);
-                    scratch.sums.push(*sum);
+                let places = (to_bounds.get_mut(kept), to_positions.get_mut(kept), to_sums.get_mut(kept));
+                if let (Some(to_bound), Some(to_position), Some(to_sum)) = places {
+                    (*to_bound, *to_position, *to_sum) = (*bound, *position, *sum);
                 }
+                kept += usize::from((*bound > above || all) & (*bound <= up_to));
             }
-            let end = scratch.bounds.len();
+            end = start + kept;
             if start == end {
                 continue;
             }

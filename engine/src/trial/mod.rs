@@ -197,6 +197,29 @@ impl Trial {
         self.rows.iter().any(|rows| rows.live_word((row / 64) as usize) >> (row % 64) & 1 == 0)
     }
 
+    /// Every entry of every segment, sorted: its list, row, whether it is the first copy, signs, factors and record.
+    #[cfg(test)]
+    fn entries(&self) -> Vec<(usize, u64, bool, Vec<u8>, [u16; 2], Vec<u8>)> {
+        let mut entries = Vec::new();
+        for segment in &self.segments {
+            let (padded, stride) = (segment.shape().padded(), segment.shape().stride());
+            for list in 0..segment.lists() {
+                let bytes = segment.list(list).unwrap();
+                for at in 0..bytes.count as usize {
+                    let word = u32::from_le_bytes(bytes.rows[4 * at..4 * at + 4].try_into().unwrap());
+                    let mut signs = Vec::new();
+                    let factors = crate::index::ivf::take_entry(padded, bytes.signs, bytes.factors, at, &mut signs);
+                    let factors = factors.map(|f| [f.add, f.rescale]).unwrap();
+                    let record = bytes.records[at * stride..(at + 1) * stride].to_vec();
+                    let first = at < bytes.primary as usize;
+                    entries.push((list, segment.row(word).unwrap(), first, signs, factors, record));
+                }
+            }
+        }
+        entries.sort();
+        entries
+    }
+
     /// Marks rows as dead.
     ///
     /// # Errors
@@ -345,3 +368,6 @@ fn write_rows(storage: &dyn Storage, schema: &Schema, values: &[f32], next: &mut
     let facts = write_row_file(storage, id, COLLECTION, COLLECTION, &layout, &rows)?;
     Ok(LiveRows::new(Arc::new(RowFile::open(storage, id, COLLECTION, COLLECTION, &layout, &facts)?)))
 }
+
+#[cfg(test)]
+mod tests;
