@@ -170,7 +170,12 @@ impl ListFile {
     pub(crate) fn prove_record(&self, list: usize, position: u32) -> Result<()> {
         let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
         let parts = self.shape.parts(header.n_total.get());
-        let chunk = if parts.record_checks() == 1 { 0 } else { position as usize / parts.records_per_check() };
+        let chunk = match parts.record_checks() {
+            _ if position >= header.n_total.get() => return Err(self.no_list(list)),
+            0 => return Err(self.no_list(list)),
+            1 => 0,
+            _ => position as usize / parts.records_per_check(),
+        };
         let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
         match self.proven.has(check) {
             true => Ok(()),

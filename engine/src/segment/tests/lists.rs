@@ -269,7 +269,7 @@ fn lists_that_no_segment_can_have_are_refused_and_leave_no_file() {
     let mut short = good.0.clone();
     short[0].records.truncate(64);
     let mut orphan = good.0.clone();
-    *orphan[1].rows.last_mut().unwrap() = orphan[0].rows[0] + 1;
+    *orphan[1].rows.last_mut().unwrap() = 1 << 40;
     let mut greedy = good.0.clone();
     greedy[0].primary = 99;
     for (what, lists) in
