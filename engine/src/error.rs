@@ -39,6 +39,8 @@ pub enum ErrorKind {
     Closed,
     /// Work was cancelled or its deadline passed.
     Cancelled,
+    /// The work needs more memory than `memory_budget` leaves. Nothing changed.
+    OverBudget,
 }
 
 impl ErrorKind {
@@ -59,6 +61,7 @@ impl ErrorKind {
             ErrorKind::Poisoned => "poisoned",
             ErrorKind::Closed => "closed",
             ErrorKind::Cancelled => "cancelled",
+            ErrorKind::OverBudget => "over_budget",
         }
     }
 }

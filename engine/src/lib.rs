@@ -4,6 +4,7 @@
 #[cfg(not(all(target_pointer_width = "64", target_endian = "little")))]
 compile_error!("stratavec needs a 64-bit little-endian platform: its files are mapped as they are");
 
+mod budget;
 mod collection;
 mod compaction;
 mod delta;
@@ -34,7 +35,8 @@ mod wal;
 
 pub use collection::{
     Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify, VerifyReport,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify,
+    VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
@@ -43,7 +45,7 @@ pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
     Background, Compaction, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES,
-    OpenOptions, RecoveryCallback, RecoveryReport, Schema,
+    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema,
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};

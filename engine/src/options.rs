@@ -18,6 +18,12 @@ pub const MAX_ATTRIBUTE_BYTES: usize = 64 << 10;
 /// Most bytes of one encoded batch: the size of the largest log record.
 pub const MAX_BATCH_BYTES: usize = 64 << 20;
 
+/// Least memory that a handle can be held to.
+pub const MIN_MEMORY_BUDGET: u64 = 32 << 20;
+
+/// Most memory that a handle can be held to: more than any machine has.
+const MAX_MEMORY_BUDGET: u64 = 1 << 46;
+
 /// How vectors are searched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -222,6 +228,7 @@ pub struct OpenOptions {
     pub(crate) flush_bytes: u64,
     pub(crate) flush_rows: u64,
     pub(crate) compaction: Compaction,
+    pub(crate) memory_budget: Option<u64>,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
 
@@ -233,6 +240,7 @@ impl Default for OpenOptions {
             flush_bytes: 64 << 20,
             flush_rows: u64::MAX,
             compaction: Compaction::default(),
+            memory_budget: None,
             on_recovery: None,
         }
     }
@@ -280,6 +288,30 @@ impl OpenOptions {
         self
     }
 
+    /// Bytes of memory ([`MIN_MEMORY_BUDGET`]..=2^46) that rows not yet in files, batches, what is known of the rows of files,
+    /// flushes, merges, bulk loads and searches may take together. Writes that find no room wait for flushes to make some, then
+    /// fail with `OverBudget`; searches that find none fail at once. Not counted: mapped files, which the operating system
+    /// takes back as it likes, the hits of a search, and some mebibytes for the program itself.
+    ///
+    /// Under a budget the delta moves to files at a tenth of it if that is less than `flush_bytes`, and a batch may have a
+    /// sixteenth of it. Default: no limit; then memory follows from `flush_bytes` (some four times as much) and the batches.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// Bytes of delta, in memory or in the log, at which it is moved to files; also the size of a part of a bulk load.
+    pub(crate) fn delta_bytes(&self) -> u64 {
+        self.memory_budget.map_or(self.flush_bytes, |budget| self.flush_bytes.min(budget / 10))
+    }
+
+    /// Most bytes of one encoded batch.
+    pub(crate) fn batch_bytes(&self) -> usize {
+        let most = self.memory_budget.map_or(u64::MAX, |budget| budget / 16);
+        usize::try_from(most).unwrap_or(usize::MAX).min(MAX_BATCH_BYTES)
+    }
+
     /// Called before `open` returns if there was anything to recover or to clean up.
     #[must_use]
     pub fn on_recovery(mut self, callback: impl Fn(&RecoveryReport) + Send + Sync + 'static) -> Self {
@@ -297,6 +329,12 @@ impl OpenOptions {
         }
         if self.flush_rows == 0 {
             return Err(Error::argument("flush_rows", "is 0; use 1 or more"));
+        }
+        if let Some(bytes) = self.memory_budget
+            && !(MIN_MEMORY_BUDGET..=MAX_MEMORY_BUDGET).contains(&bytes)
+        {
+            let range = format!("is {bytes}; use {MIN_MEMORY_BUDGET}..={MAX_MEMORY_BUDGET}");
+            return Err(Error::argument("memory_budget", range));
         }
         if let Compaction::Auto { dead_ratio, fanout } = self.compaction {
             if !(0.01..=1.0).contains(&dead_ratio) {

@@ -13,6 +13,7 @@ mod full_disk;
 mod handles;
 mod interleaving;
 mod invariants;
+mod memory_budget;
 mod places;
 mod questions;
 mod recovery;

@@ -1,6 +1,6 @@
 //! `stratavec import`
 
-mod progress;
+pub(super) mod progress;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::prepare::{Change, Prepared};
 use super::shared::Shared;
+use crate::budget::{Charge, Share};
 use crate::delta::BlockBuilder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::attributes::encode_attributes;
@@ -13,6 +14,11 @@ use crate::kernel::{encode_row, kernels};
 use crate::metric::{Metric, RowFormat};
 use crate::options::{Durability, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_PAYLOAD_BYTES, Schema};
 use crate::value::Attributes;
+
+/// Memory of a change beside its bytes: its place in the map of ids and in the columns.
+const CHANGE_BYTES: usize = 128;
+/// Memory of a batch is counted in steps of this much.
+const COVER_STEP: u64 = 16 << 10;
 
 /// What a committed batch did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,7 @@ pub struct Batch<'c> {
     rows: BlockBuilder,
     newest: HashMap<Id, Wanted>,
     error: Option<Error>,
+    charge: Charge,
 }
 
 /// What the batch as a whole wants of one id.
@@ -63,7 +70,7 @@ impl<'c> Batch<'c> {
     pub(super) fn new(shared: &'c Shared) -> Self {
         let newest = HashMap::new();
         let rows = BlockBuilder::new(&shared.schema, shared.collection);
-        let mut batch = Batch { shared, rows, newest, error: None };
+        let mut batch = Batch { shared, rows, newest, error: None, charge: shared.budget.charge(Share::Batches, 0) };
         batch.reserve(shared.expected_rows());
         batch
     }
@@ -71,7 +78,7 @@ impl<'c> Batch<'c> {
     /// Makes room for this many more rows (at most 4 MiB of vectors at a time). Not needed, saves some copying; a batch
     /// begins with room for as many rows as the one before it had.
     pub fn reserve(&mut self, rows: usize) {
-        let most = (4 << 20) / self.shared.schema.vector_bytes().max(1);
+        let most = (4 << 20).min(self.shared.options.batch_bytes()) / self.shared.schema.vector_bytes().max(1);
         let rows = rows.min(most);
         if rows > 1 {
             self.rows.reserve(rows);
@@ -97,6 +104,9 @@ impl<'c> Batch<'c> {
             return self;
         }
         self.newest.entry(id.to_owned()).or_insert(Wanted { must_be_absent: false, row: None }).row = None;
+        if let Err(error) = self.cover() {
+            self.refuse(error);
+        }
         self
     }
 
@@ -168,7 +178,23 @@ impl<'c> Batch<'c> {
         let row = self.rows.len();
         self.rows.push(id, |stored| store_vector(vector, schema, stored))?;
         entry.or_insert(Wanted { must_be_absent: insert, row: None }).row = Some(row);
-        Ok(())
+        self.cover()
+    }
+
+    /// Has the memory of the batch counted, in steps; waits for room.
+    fn cover(&mut self) -> Result<()> {
+        let limited = self.shared.options.memory_budget.is_some();
+        let bytes = (self.rows.data_bytes() * 3 / 2 + self.newest.len() * CHANGE_BYTES) as u64;
+        if bytes <= self.charge.bytes() {
+            return Ok(());
+        }
+        let most = self.shared.options.batch_bytes();
+        if limited && self.rows.data_bytes() > most {
+            return Err(too_large(self.rows.data_bytes(), most));
+        }
+        let step = COVER_STEP.max(bytes / 8);
+        let more = bytes - self.charge.bytes() + step;
+        self.shared.reserve(&mut self.charge, more)
     }
 
     fn refuse(&mut self, error: Error) {
@@ -198,10 +224,11 @@ impl<'c> Batch<'c> {
         let rows = self.rows.retain(&keep, &self.shared.schema);
         // Of what stays: rows that the batch itself replaced do not count.
         let bytes = encoded_bytes(&rows, rows.len() + deletes.len());
-        if bytes > MAX_BATCH_BYTES {
-            return Err(too_large(bytes));
+        let most = self.shared.options.batch_bytes();
+        if bytes > most {
+            return Err(too_large(bytes, most));
         }
-        Prepared::new(self.shared, rows, inserts, deletes).map(Some)
+        Prepared::new(self.shared, rows, inserts, deletes, self.charge).map(Some)
     }
 }
 
@@ -265,10 +292,8 @@ pub(super) fn already_exists(id: IdRef<'_>, why: &str) -> Error {
         .with_hint("use upsert to replace it; nothing of the batch was applied")
 }
 
-pub(super) fn too_large(bytes: usize) -> Error {
-    Error::new(
-        ErrorKind::BatchTooLarge,
-        format!("the batch takes {bytes} bytes; one batch takes at most {MAX_BATCH_BYTES}"),
-    )
-    .with_hint("commit it in parts, or give the rows to bulk_load, which takes any number at once")
+pub(super) fn too_large(bytes: usize, most: usize) -> Error {
+    let why = if most < MAX_BATCH_BYTES { ", a sixteenth of memory_budget" } else { "" };
+    Error::new(ErrorKind::BatchTooLarge, format!("the batch takes {bytes} bytes; one batch takes at most {most}{why}"))
+        .with_hint("commit it in parts, or give the rows to bulk_load, which takes any number at once")
 }

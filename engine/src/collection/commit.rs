@@ -88,6 +88,8 @@ struct Staging {
     known: Option<KnownIds>,
     staged: Vec<Staged>,
     frames: Vec<(u64, Frame)>,
+    /// Conflicts. What an insert met may be a batch of this very group: it is told only once that is visible.
+    refused: Vec<(Arc<Ticket>, Box<Prepared>, Error)>,
 }
 
 impl Shared {
@@ -164,10 +166,15 @@ impl Shared {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
             return false;
         }
-        let staging = self.stage(&writer, group);
+        let mut staging = self.stage(&writer, group);
+        let refused = mem::take(&mut staging.refused);
         let outcome = self.log_and_apply(&mut writer, staging);
+        let failed = outcome.iter().any(|(_, result)| result.is_err());
         for (ticket, result) in outcome {
             ticket.set(State::Done(result));
+        }
+        for (ticket, prepared, error) in refused {
+            ticket.set(if failed { State::Stale(prepared) } else { State::Done(Err(error)) });
         }
         self.roll_if_full(&mut writer)
     }
@@ -180,6 +187,7 @@ impl Shared {
             known: (group.len() > 1).then(|| KnownIds::new(self.schema.id_kind())),
             staged: Vec::with_capacity(group.len()),
             frames: Vec::with_capacity(group.len()),
+            refused: Vec::new(),
         };
         let install = self.view.load().version.install;
         for ticket in group {
@@ -267,7 +275,7 @@ impl Shared {
             count += batch.prepared.rows() as u64;
             writer.next_row = batch.first_row + batch.prepared.rows() as u64;
             if let Some(block) = batch.prepared.block {
-                active.push(block.number(batch.first_row, batch.seq));
+                active.push(block.number(batch.first_row, batch.seq).charged(&self.budget));
             }
             let killed: Vec<Replaced> = batch.replaced.into_iter().flatten().collect();
             count -= killed.len() as u64;
@@ -277,6 +285,7 @@ impl Shared {
             acknowledged.push((batch.ticket, Ok(receipt)));
         }
         writer.last_seq = seq;
+        writer.known_charge.set((writer.known.memory_bytes() + active.kills().memory_bytes()) as u64);
         self.view.store(Arc::new(View {
             version: old.version.clone(),
             frozen: old.frozen.clone(),
@@ -299,7 +308,9 @@ impl Staging {
     ) -> Result<()> {
         let replaced: Vec<Option<Replaced>> = (0..prepared.len()).map(|i| self.newest(writer, &prepared, i)).collect();
         if let Some(i) = (0..prepared.len()).find(|i| replaced[*i].is_some() && prepared.must_be_absent(*i)) {
-            return Err(prepared.conflict(i));
+            let error = prepared.conflict(i);
+            self.refused.push((ticket.clone(), prepared, error));
+            return Ok(());
         }
         let kills: Vec<u64> = replaced.iter().flatten().map(|dead| dead.row).collect();
         let killed = kills.len() as u64;

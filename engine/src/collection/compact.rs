@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build::all_dead;
 use super::flush::{mark_killed, older_manifests, publish, remove_all};
 use super::shared::{Shared, count};
+use crate::budget::Share;
 use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_full, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
@@ -131,6 +132,8 @@ impl Shared {
         let tables: Vec<Arc<IdTable>> = pinned.id_tables.iter().filter(of_inputs).cloned().collect();
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
         self.refuse_without_room("merge", bytes)?;
+        let live: u64 = inputs.iter().map(LiveRows::live).sum();
+        let _working = self.budget.reserve(Share::Compaction, merge_memory(live))?;
         let ids = (self.collection, pinned.manifest.own_origin());
         let merged =
             merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
@@ -158,7 +161,7 @@ impl Shared {
     pub(super) fn refuse_without_room(&self, what: &str, bytes: u64) -> Result<()> {
         let free =
             self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
-        let keep = self.options.flush_bytes.saturating_mul(KEEP_FREE_DELTAS);
+        let keep = self.options.delta_bytes().saturating_mul(KEEP_FREE_DELTAS);
         if free >= bytes.saturating_add(keep) {
             return Ok(());
         }
@@ -228,6 +231,7 @@ impl Shared {
             old.generations().for_each(|generation| mark_killed(rows, generation));
         }
         let version = Arc::new(version(old.version.install + 1));
+        self.account_files(&version);
         self.view.store(Arc::new(View { version, ..(*old).clone() }));
     }
 
@@ -271,6 +275,12 @@ impl Shared {
             }
         }
     }
+}
+
+/// Memory of a merge: the buffers of a row file's sections, what is known of the rows of its output, fence keys and pages.
+pub(super) fn merge_memory(live: u64) -> u64 {
+    const BUFFERS: u64 = 3 << 20;
+    BUFFERS + live / 2
 }
 
 fn states(version: &Version) -> Vec<FileState> {

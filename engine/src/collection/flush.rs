@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::build::{Build, Built};
 use super::shared::{Shared, count};
+use crate::budget::Share;
 use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::manifest;
@@ -47,7 +48,7 @@ impl Shared {
         self.flush_all_frozen()
     }
 
-    fn roll_if_any(&self) -> Result<()> {
+    pub(super) fn roll_if_any(&self) -> Result<()> {
         let mut writer = self.writer.lock();
         self.check_writable()?;
         // A batch may have no effect and still be in the log.
@@ -112,6 +113,7 @@ impl Shared {
     /// 5. Remove the log and whatever else only older manifests name. A crash: orphans.
     fn flush_one(&self, job: Job) -> Result<()> {
         let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &|| self.new_file_id() };
+        let _working = self.budget.charge(Share::Flush, flush_memory(&job.generation));
         let mut built = build.generation(&job.version, &job.generation, job.last_seq)?;
         built.manifest.epoch = self.epoch;
         built.manifest.first_wal = job.next_wal;
@@ -139,13 +141,15 @@ impl Shared {
             frozen.iter().map(|g| &**g).chain([&old.active]).for_each(|later| mark_killed(rows, later));
         }
         writer.frozen.retain(|f| !Arc::ptr_eq(&f.generation, &job.generation));
+        let version = Version {
+            install: old.version.install + 1,
+            manifest: Arc::new(built.manifest),
+            rows: built.rows,
+            id_tables: built.id_tables,
+        };
+        self.account_files(&version);
         self.view.store(Arc::new(View {
-            version: Arc::new(Version {
-                install: old.version.install + 1,
-                manifest: Arc::new(built.manifest),
-                rows: built.rows,
-                id_tables: built.id_tables,
-            }),
+            version: Arc::new(version),
             frozen,
             active: old.active.clone(),
             seq: old.seq,
@@ -153,6 +157,12 @@ impl Shared {
         }));
         self.pending.lock().frozen = writer.frozen.len();
     }
+}
+
+/// Memory of a flush: places and ids of its rows, and the buffers of a row file's sections.
+fn flush_memory(generation: &Generation) -> u64 {
+    const BUFFERS: u64 = 2 << 20;
+    BUFFERS + generation.rows() * 32 + generation.kills().len() as u64 * 16
 }
 
 /// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.

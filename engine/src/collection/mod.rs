@@ -15,6 +15,7 @@ mod prepare;
 mod record;
 mod repair;
 mod roll;
+mod room;
 mod shared;
 mod stats;
 mod upgrade;
@@ -39,7 +40,7 @@ pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
-pub use stats::Stats;
+pub use stats::{MemoryStats, Stats};
 pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
 
@@ -176,7 +177,7 @@ impl Collection {
 
     /// The newest committed state, pinned. Takes no lock; costs a few nanoseconds.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone())
+        Snapshot::new(self.shared.view.load_full(), self.shared.schema.clone()).within(&self.shared.budget)
     }
 
     /// Sequence number of the last committed batch; 0 before the first.

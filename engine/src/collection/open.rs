@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::build::{Build, Built, open_version};
 use super::flush::{older_manifests, publish, remove_all};
 use super::record::apply_record;
+use super::room::{check_files, check_recovery};
 use super::shared::{Opened, Shared};
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
@@ -141,6 +142,8 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     }
     let numbers = Numbers::new(&loaded.manifest, &entries, epoch);
     let version = open_version(&*storage, loaded.manifest, 0)?;
+    check_files(options.memory_budget, &version)?;
+    check_recovery(options.memory_budget, log_bytes(&entries))?;
     let log = Log::read(&*storage, &version.manifest, &mut report)?;
     Log::check_kills(&version, &log.generation)?;
     let found = log.ids();
@@ -171,6 +174,12 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let schema = view.version.manifest.schema.clone();
     let next_file = numbers.next();
     Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, logs, next_file, recovery: report, lock }))
+}
+
+/// Bytes of all logs.
+fn log_bytes(entries: &[DirEntry]) -> u64 {
+    let is_log = |entry: &&DirEntry| entry.name.is_some_and(|name| name.kind() == Some(FileKind::Wal));
+    entries.iter().filter(is_log).map(|entry| entry.len).sum()
 }
 
 /// Says that the number of a file leaves none above it to be given.
@@ -223,14 +232,23 @@ struct Recovered {
 }
 
 impl Log {
-    /// The same as recovery reads, changing nothing: what the logs hold, and how many there are.
+    /// The same as recovery reads, changing nothing and perhaps beside a writer: what the logs hold, and how many there are.
     pub(super) fn read_only(
         storage: &dyn Storage,
         manifest: &Manifest,
         report: &mut RecoveryReport,
     ) -> Result<(Generation, u64)> {
-        let log = Self::read(storage, manifest, report)?;
-        Ok((log.generation, log.chain.len() as u64))
+        let mut generation = Generation::new(manifest.next_row);
+        let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
+        let chain = wal::follow_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
+            report.batches_replayed += 1;
+            apply_record(&mut generation, manifest, id, seq, payload).map(drop)
+        })?;
+        for tail in &chain {
+            report.bytes_replayed += if tail.next_seq() > tail.first_seq() { tail.record_bytes() } else { 0 };
+            report.tail_bytes_dropped += tail.bytes_behind()?;
+        }
+        Ok((generation, chain.len() as u64))
     }
 
     /// Replays the logs.

@@ -2,12 +2,12 @@
 
 use super::batch::{already_exists, too_large};
 use super::shared::Shared;
+use crate::budget::Charge;
 use crate::delta::{BlockBuilder, UnnumberedBlock};
 use crate::error::Result;
 use crate::format::batch::BatchEncoder;
 use crate::format::id_key;
 use crate::id::{Id, IdRef};
-use crate::options::MAX_BATCH_BYTES;
 use crate::snapshot::Version;
 
 /// An id and what the batch demands of it.
@@ -35,6 +35,8 @@ pub(super) struct Prepared {
     pub(super) replaced: Vec<Option<Replaced>>,
     /// The version the look-ups were made against; if another one is current, they are made again.
     pub(super) install: u64,
+    /// Its memory, until it is committed or refused.
+    _charge: Charge,
 }
 
 impl Prepared {
@@ -43,8 +45,11 @@ impl Prepared {
         rows: BlockBuilder,
         inserts: Vec<bool>,
         deletes: Vec<Change>,
+        mut charge: Charge,
     ) -> Result<Prepared> {
         let changes = rows.len() + deletes.len();
+        // The record, and its copy when several go to the log at once.
+        shared.reserve(&mut charge, (2 * rows.data_bytes() + changes * 80) as u64)?;
         let mut encoder = BatchEncoder::new(&shared.schema, shared.spare_buffer(), rows.data_bytes() + changes * 40);
         for i in 0..rows.len() {
             let vector = &rows.vector(i)[..shared.schema.vector_bytes()];
@@ -54,11 +59,19 @@ impl Prepared {
             encoder.delete(change.id.as_ref())?;
         }
         let most = encoder.encoded_len() + (rows.len() + deletes.len()) * 8;
-        if most > MAX_BATCH_BYTES {
-            return Err(too_large(most));
+        let allowed = shared.options.batch_bytes();
+        if most > allowed {
+            return Err(too_large(most, allowed));
         }
-        let mut prepared =
-            Prepared { encoder, block: rows.finish(), inserts, deletes, replaced: Vec::new(), install: 0 };
+        let mut prepared = Prepared {
+            encoder,
+            block: rows.finish(),
+            inserts,
+            deletes,
+            replaced: Vec::new(),
+            install: 0,
+            _charge: charge,
+        };
         prepared.look_up(shared)?;
         Ok(prepared)
     }

@@ -4,6 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
+use crate::budget::Share;
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
 use crate::options::Background;
@@ -28,7 +29,12 @@ impl Shared {
     /// before it: it is kept for `stats` and tried again later.
     pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
         let length = writer.wal.as_ref().map_or(0, |wal| wal.len());
-        let full = length >= self.options.flush_bytes || self.view.load().active.rows() >= self.options.flush_rows;
+        let most = self.options.delta_bytes();
+        let active = &self.view.load().active;
+        let limited = self.options.memory_budget.is_some();
+        let full = length >= most
+            || active.rows() >= self.options.flush_rows
+            || (limited && active.memory_bytes() as u64 + writer.known_charge.bytes() >= most);
         if !full
             || length < writer.roll_not_before
             || writer.frozen.len() >= MAX_FROZEN
@@ -40,7 +46,7 @@ impl Shared {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "cannot start a new log; the old one goes on");
-                writer.roll_not_before = length + self.options.flush_bytes / 8;
+                writer.roll_not_before = length + most / 8;
                 self.pending.lock().failed = Some(error);
                 false
             }
@@ -72,6 +78,7 @@ impl Shared {
         writer.frozen.push_back(Frozen {
             generation: generation.clone(),
             known: mem::replace(&mut writer.known, KnownIds::new(self.schema.id_kind())),
+            _known_charge: mem::replace(&mut writer.known_charge, self.budget.charge(Share::Delta, 0)),
             logs: mem::replace(&mut writer.logs, vec![next_wal]),
             next_wal,
             last_seq: writer.last_seq,

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
+use crate::budget::{Budget, Charge, Share};
 use crate::compaction::Control;
 use crate::delta::{Generation, KnownIds};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,6 +61,9 @@ pub(super) struct Shared {
     /// Ends automatic merges when the handle is closed or dropped.
     pub(super) stop_merges: Control,
     pub(super) counters: Counters,
+    pub(super) budget: Arc<Budget>,
+    /// What is known of the rows of files.
+    pub(super) files_charge: Mutex<Charge>,
     pub(super) recovery: RecoveryReport,
     _lock: Box<dyn LockGuard>,
 }
@@ -72,6 +76,8 @@ pub(super) struct Writer {
     pub(super) logs: Vec<FileId>,
     /// Newest state of each id written in the active generation.
     pub(super) known: KnownIds,
+    /// Memory of `known` and of the generation's kills.
+    pub(super) known_charge: Charge,
     /// One per frozen generation of the view, oldest first.
     pub(super) frozen: VecDeque<Frozen>,
     pub(super) last_seq: u64,
@@ -84,6 +90,7 @@ pub(super) struct Writer {
 pub(super) struct Frozen {
     pub(super) generation: Arc<Generation>,
     pub(super) known: KnownIds,
+    pub(super) _known_charge: Charge,
     /// Its logs, to be removed once a manifest covers it.
     pub(super) logs: Vec<FileId>,
     /// The log that follows.
@@ -142,7 +149,9 @@ pub(super) struct Opened {
 impl Shared {
     pub(super) fn new(opened: Opened) -> Shared {
         let view = opened.view;
-        Shared {
+        let budget = Budget::new(opened.options.memory_budget);
+        let shared = Shared {
+            files_charge: Mutex::new(budget.charge(Share::Files, 0)),
             collection: view.version.manifest.collection,
             epoch: opened.epoch,
             queue: Mutex::new(Queue::default()),
@@ -150,6 +159,7 @@ impl Shared {
                 wal: opened.wal,
                 logs: opened.logs,
                 known: view.active.known_ids(opened.schema.id_kind()),
+                known_charge: budget.charge(Share::Delta, 0),
                 frozen: VecDeque::new(),
                 last_seq: view.seq,
                 next_row: view.active.end_row(),
@@ -175,7 +185,10 @@ impl Shared {
             storage: opened.storage,
             view: ArcSwap::from_pointee(view),
             _lock: opened.lock,
-        }
+            budget,
+        };
+        shared.account_files(&shared.view.load().version);
+        shared
     }
 
     /// A file id that was never used.
@@ -254,7 +267,8 @@ impl Shared {
         let mut spare = self.spare.lock();
         for (_, frame) in frames {
             let buffer = frame.into_buffer();
-            if spare.len() < SPARE_BUFFERS && (64 << 10..=SPARE_BYTES).contains(&buffer.capacity()) {
+            let most = SPARE_BYTES.min(self.options.batch_bytes() / 2);
+            if spare.len() < SPARE_BUFFERS && (64 << 10..=most).contains(&buffer.capacity()) {
                 spare.push(buffer);
             }
         }

@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::build::total_bytes;
+use super::room::file_bytes;
 use super::shared::Shared;
+use crate::budget::{Budget, Share};
 use crate::error::Error;
 use crate::options::Schema;
 use crate::snapshot::{Version, View};
@@ -66,10 +68,56 @@ pub struct Stats {
     pub bulk_load_bytes_written: u64,
     /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
     pub compaction_error: Option<(u32, Error)>,
+    /// Memory of this handle.
+    pub memory: MemoryStats,
     /// Why this handle takes no more writes, if so.
     pub poisoned: Option<Error>,
     /// When this was taken.
     pub at: SystemTime,
+}
+
+/// Bytes of memory that a handle holds, by what holds them. What each means is told by
+/// [`memory_budget`](crate::OpenOptions::memory_budget).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// What all of them together may take, if that was said.
+    pub budget: Option<u64>,
+    /// All of them together.
+    pub used: u64,
+    /// The most that was used at one time since the handle was opened.
+    pub peak: u64,
+    /// Rows and kills that are not in files yet, also those that only snapshots still hold.
+    pub delta: u64,
+    /// Batches that are being filled or committed.
+    pub batches: u64,
+    /// What is known of the rows of files.
+    pub files: u64,
+    /// Flushes at work.
+    pub flush: u64,
+    /// Merges at work.
+    pub compaction: u64,
+    /// Bulk loads at work.
+    pub bulk_load: u64,
+    /// Searches at work.
+    pub search: u64,
+}
+
+impl From<&Budget> for MemoryStats {
+    fn from(budget: &Budget) -> Self {
+        MemoryStats {
+            budget: budget.limit(),
+            used: budget.total(),
+            peak: budget.peak(),
+            delta: budget.held(Share::Delta),
+            batches: budget.held(Share::Batches),
+            files: budget.held(Share::Files),
+            flush: budget.held(Share::Flush),
+            compaction: budget.held(Share::Compaction),
+            bulk_load: budget.held(Share::BulkLoad),
+            search: budget.held(Share::Search),
+        }
+    }
 }
 
 impl Shared {
@@ -84,7 +132,7 @@ impl Shared {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             wal_bytes,
-            flush_bytes: self.options.flush_bytes,
+            flush_bytes: self.options.delta_bytes(),
             durable_seq: self.durable_seq(),
             batches: get(&counters.batches),
             log_syncs: get(&counters.log_syncs),
@@ -97,6 +145,7 @@ impl Shared {
             bulk_loads: get(&counters.loads),
             bulk_load_bytes_written: get(&counters.load_bytes),
             compaction_error,
+            memory: MemoryStats::from(&*self.budget),
             poisoned: self.poison_cause().cloned(),
             ..Stats::of_view(&view, &self.schema)
         }
@@ -107,12 +156,15 @@ impl Stats {
     /// What a view tells; everything else is 0 or `None`.
     pub(super) fn of_view(view: &View, schema: &Schema) -> Stats {
         let manifest = &view.version.manifest;
+        let delta = view.generations().map(|g| g.memory_bytes() as u64).sum();
+        let files = file_bytes(&view.version);
         Stats {
+            memory: MemoryStats { used: delta + files, peak: delta + files, delta, files, ..MemoryStats::default() },
             schema: schema.clone(),
             rows: view.count,
             dead_rows: view.version.rows.iter().map(|rows| rows.dead_count()).sum(),
             delta_rows: view.generations().map(|g| g.rows()).sum(),
-            delta_bytes: view.generations().map(|g| g.memory_bytes() as u64).sum(),
+            delta_bytes: delta,
             wal_bytes: 0,
             flush_bytes: 0,
             file_bytes: total_bytes(manifest),

@@ -4,9 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ids::{BlobColumn, IdColumn};
+use crate::budget::{Budget, Charge, Share};
 use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
+
+/// Rows from which on a block gives back what its columns allocated ahead.
+const SHRINK_FROM: usize = 64;
 
 /// Bytes between the starts of two vectors: whole 8-byte words.
 fn stride_of(schema: &Schema) -> usize {
@@ -27,9 +31,16 @@ pub(crate) struct Block {
     /// (key of the id, position), sorted: finds a row by id without a lock.
     by_key: Vec<(u64, u32)>,
     maybe_dead: Box<[AtomicU64]>,
+    charge: Charge,
 }
 
 impl Block {
+    /// Counts the block's memory until it is dropped; blocks that it is merged into are counted as well.
+    pub(crate) fn charged(mut self, budget: &Arc<Budget>) -> Block {
+        self.charge = budget.charge(Share::Delta, self.memory_bytes() as u64);
+        self
+    }
+
     /// Rows in this block, at least one.
     pub(crate) fn len(&self) -> usize {
         self.norms.len()
@@ -128,11 +139,13 @@ impl Block {
             payloads: BlobColumn::default(),
             by_key: Vec::with_capacity(rows),
             maybe_dead: new_bits(rows),
+            charge: Charge::none(),
         };
         for part in parts {
             merged.append(part);
         }
         merged.by_key.sort_unstable();
+        merged.charge = first.charge.another(merged.memory_bytes() as u64);
         merged
     }
 
@@ -284,6 +297,11 @@ impl BlockBuilder {
         }
         let rows = self.len();
         self.vectors.shrink_to_fit();
+        if rows > SHRINK_FROM {
+            self.norms.shrink_to_fit();
+            self.attributes.shrink();
+            self.payloads.shrink();
+        }
         let mut by_key: Vec<(u64, u32)> = self.keys.iter().enumerate().map(|(i, key)| (*key, i as u32)).collect();
         by_key.sort_unstable();
         Some(UnnumberedBlock(Block {
@@ -297,6 +315,7 @@ impl BlockBuilder {
             payloads: self.payloads,
             by_key,
             maybe_dead: new_bits(rows),
+            charge: Charge::none(),
         }))
     }
 }

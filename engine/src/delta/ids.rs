@@ -74,6 +74,12 @@ impl BlobColumn {
         &self.bytes[start..self.ends[i]]
     }
 
+    /// Gives back what was allocated ahead.
+    pub(super) fn shrink(&mut self) {
+        self.ends.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
     pub(super) fn total_bytes(&self) -> usize {
         self.bytes.len()
     }

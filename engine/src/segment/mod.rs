@@ -36,6 +36,7 @@ pub(crate) use id_table_writer::{IdSource, write_id_table, write_sorted_ids};
 pub(crate) use layout::RowLayout;
 pub(crate) use list_file::ListFile;
 pub(crate) use list_writer::{ListFileHead, ListInput, ListSource, write_lists};
+pub(crate) use mapped_file::stated_facts;
 pub(crate) use model_file::ModelFile;
 pub(crate) use model_writer::{ModelContent, write_model};
 pub(crate) use row_file::RowFile;

@@ -11,6 +11,7 @@ mod view;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::budget::Budget;
 use crate::error::Result;
 use crate::format::id_key;
 use crate::id::IdRef;
@@ -32,11 +33,17 @@ pub(crate) use view::View;
 pub struct Snapshot {
     view: Arc<View>,
     schema: Arc<Schema>,
+    budget: Option<Arc<Budget>>,
 }
 
 impl Snapshot {
     pub(crate) fn new(view: Arc<View>, schema: Arc<Schema>) -> Self {
-        Snapshot { view, schema }
+        Snapshot { view, schema, budget: None }
+    }
+
+    /// The same, its searches counted.
+    pub(crate) fn within(self, budget: &Arc<Budget>) -> Self {
+        Snapshot { budget: Some(budget.clone()), ..self }
     }
 
     /// The sequence number of the last batch in this state; 0 before the first.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::hit::{Explain, Hit, Hits, Include};
 use super::item::{read_attributes, read_vector};
 use super::{Snapshot, Source};
+use crate::budget::Share;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, IdSet};
 use crate::format::id_key;
@@ -82,8 +83,8 @@ impl<'s> Search<'s> {
     /// the rows by id, one look-up for each id.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `query`, `k`, `max_distance` or `filter`; `Corrupt` if a row that was needed fails its
-    /// checksum.
+    /// `InvalidArgument` naming `query`, `k`, `max_distance` or `filter`; `OverBudget` if `memory_budget` has no room for the
+    /// best `k` rows; `Corrupt` if a row that was needed fails its checksum.
     pub fn run(self) -> Result<Hits> {
         let schema = self.snapshot.schema();
         let view = self.snapshot.view();
@@ -97,6 +98,13 @@ impl<'s> Search<'s> {
         if let Some(filter) = &self.filter {
             filter.check(schema.id_kind())?;
         }
+        let sources = view.sources();
+        let most = self.k.min(usize::try_from(view.count).unwrap_or(usize::MAX));
+        // The best rows, then the same with their ids, and the list of places to look.
+        let bytes = most.saturating_mul(size_of::<(f32, Place)>() + size_of::<(f32, Id, Place)>() + size_of::<Hit>())
+            + sources.len() * size_of::<Source<'_>>();
+        let budget = self.snapshot.budget.as_ref();
+        let _working = budget.map(|budget| budget.reserve(Share::Search, bytes as u64)).transpose()?;
         let started = Instant::now();
         let mut scan = Scan {
             snapshot: self.snapshot,
@@ -104,8 +112,8 @@ impl<'s> Search<'s> {
             filter: self.filter.as_ref(),
             bound: self.max_distance.unwrap_or(f32::INFINITY),
             until: self.deadline.and_then(|time| started.checked_add(time)),
-            sources: view.sources(),
-            best: TopK::new(self.k.min(usize::try_from(view.count).unwrap_or(usize::MAX))),
+            sources,
+            best: TopK::new(most),
             explain: Explain { seq: view.seq, ..Explain::default() },
         };
         match scan.filter.and_then(Filter::only_within) {

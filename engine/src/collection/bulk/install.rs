@@ -201,14 +201,17 @@ fn swap(shared: &Shared, built: Built, wal: WalWriter, seq: u64, live: u64) -> V
     let old = shared.view.load_full();
     let next_row = built.manifest.next_row;
     let new_logs = vec![wal.id()];
-    let Writer { wal: log, logs, known, last_seq, next_row: row, roll_not_before, .. } = &mut *writer;
+    let Writer { wal: log, logs, known, known_charge, last_seq, next_row: row, roll_not_before, .. } = &mut *writer;
     (*log, *last_seq, *row, *roll_not_before) = (Some(wal), seq, next_row, 0);
     *known = KnownIds::new(shared.schema.id_kind());
     let old_logs = mem::replace(logs, new_logs);
     shared.set_durable(seq);
+    known_charge.set(0);
     let Built { manifest, rows, id_tables, .. } = built;
+    let version = Version { install: old.version.install + 1, manifest: Arc::new(manifest), rows, id_tables };
+    shared.account_files(&version);
     shared.view.store(Arc::new(View {
-        version: Arc::new(Version { install: old.version.install + 1, manifest: Arc::new(manifest), rows, id_tables }),
+        version: Arc::new(version),
         frozen: Vec::new(),
         active: Generation::new(next_row),
         seq,

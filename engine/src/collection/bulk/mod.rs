@@ -165,7 +165,7 @@ impl Shared {
     {
         let _one_at_a_time = self.loading.lock();
         control.check()?;
-        let mut parts = Parts::new(self, control, install::first_row(self));
+        let mut parts = Parts::new(self, control, install::first_row(self))?;
         let mut taken = 0;
         for item in items {
             let refused =

@@ -7,7 +7,8 @@
 use std::sync::Arc;
 
 use super::overlap::forget_repeated;
-use crate::collection::compact::{MOST_BYTES, MOST_ROWS};
+use crate::budget::{Charge, Share};
+use crate::collection::compact::{MOST_BYTES, MOST_ROWS, merge_memory};
 use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
 use crate::compaction::{Control, Ids, merge};
@@ -63,26 +64,35 @@ pub(super) struct Parts<'s> {
     /// Bytes written.
     pub(super) bytes: u64,
     kept: bool,
+    /// Memory of a part, and of what writes it.
+    _charge: Charge,
 }
 
 impl<'s> Parts<'s> {
     /// Rows get numbers from `first_row` on.
-    pub(super) fn new(shared: &'s Shared, control: &'s Control, first_row: u64) -> Self {
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    pub(super) fn new(shared: &'s Shared, control: &'s Control, first_row: u64) -> Result<Self> {
         let options = &shared.options;
-        Parts {
+        let mut charge = shared.budget.charge(Share::BulkLoad, 0);
+        // Columns grow by doubling; sorted keys and ids come on top.
+        shared.reserve(&mut charge, options.delta_bytes().saturating_mul(5) / 2 + merge_memory(0))?;
+        Ok(Parts {
+            _charge: charge,
             shared,
             control,
             origin: shared.view.load().version.manifest.own_origin(),
             next_row: first_row,
             rows: BlockBuilder::new(&shared.schema, shared.collection),
-            part_bytes: usize::try_from(options.flush_bytes).unwrap_or(usize::MAX),
+            part_bytes: usize::try_from(options.delta_bytes()).unwrap_or(usize::MAX),
             part_rows: usize::try_from(options.flush_rows).unwrap_or(usize::MAX).min(MOST_ROWS as usize),
             expected: 0,
             open: Vec::new(),
             done: Vec::new(),
             bytes: 0,
             kept: false,
-        }
+        })
     }
 
     /// One past the number of the last row.
