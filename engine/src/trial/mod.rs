@@ -26,7 +26,7 @@ use crate::segment::{
 use crate::snapshot::{CodedLists, FileRows, LiveRows, OpenModel};
 use crate::storage::{FileId, Storage};
 
-const COLLECTION: u128 = 0x7472_6961_6C;
+const COLLECTION: u128 = 0x0074_7269_616C;
 
 /// What is built.
 #[derive(Clone, Copy, Debug)]
