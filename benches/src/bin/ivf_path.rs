@@ -100,7 +100,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let options = TrialOptions { lists, bits, spill, segments, seed: 42 };
     let schema = Schema::new(dim, settings.metric).ids(stratavec::IdKind::U64).rows(settings.rows);
     let scratch = Scratch::new("ivf");
-    let storage = Arc::new(RealDir::create(&scratch.path("files"))?);
+    let storage = Arc::new(RealDir::create(scratch.path("files"))?);
     let (trial, building) = time(|| Trial::build(storage, &schema, &base, options, &Threads(2)));
     let mut trial = trial?;
     drop(base);
