@@ -28,6 +28,8 @@ mod planted;
 mod segment;
 mod snapshot;
 pub mod storage;
+#[doc(hidden)]
+pub mod trial;
 mod value;
 mod wal;
 
