@@ -271,6 +271,8 @@ impl Shared {
             Err(error) => {
                 tracing::warn!(%error, "compaction failed; searches and writes go on, it will be tried again");
                 let before = pending.merge_failed.as_ref().map_or(0, |(times, _)| *times);
+                // Not on a poisoned handle: it merges no more.
+                pending.merge_due = error.kind() != ErrorKind::Poisoned;
                 pending.merge_failed = Some((before.saturating_add(1), error));
             }
         }

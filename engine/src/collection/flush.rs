@@ -78,8 +78,13 @@ impl Shared {
         let Some(last) = self.writer.lock().frozen.back().map(|frozen| frozen.last_seq) else { return Ok(()) };
         loop {
             let _one_at_a_time = self.flushing.lock();
-            let Some(job) = self.next_job()?.filter(|job| job.last_seq <= last) else { return Ok(()) };
-            let result = self.flush_one(job);
+            let result = match self.next_job() {
+                Ok(job) => match job.filter(|job| job.last_seq <= last) {
+                    Some(job) => self.flush_one(job),
+                    None => return Ok(()),
+                },
+                Err(error) => Err(error),
+            };
             let mut pending = self.pending.lock();
             pending.failed = result.as_ref().err().cloned();
             self.pending_changed.notify_all();

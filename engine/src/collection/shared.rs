@@ -105,6 +105,8 @@ pub(super) struct Pending {
     pub(super) stop: bool,
     /// The last flush failed; it is tried again at the next commit that finds no room, or at the next roll.
     pub(super) failed: Option<Error>,
+    /// The last full log could not be followed by a new one; it goes on and that is tried again.
+    pub(super) roll_failed: Option<Error>,
     /// A flush may have made something to merge.
     pub(super) merge_due: bool,
     /// Automatic merges failed this often in a row, the last time with this.
@@ -204,6 +206,9 @@ impl Shared {
     /// Refuses writes from here on: what a failed sync left is unknown until the collection is opened again.
     pub(super) fn poison(&self, cause: &Error) -> Error {
         let _ = self.poison.set(cause.clone());
+        // Under the lock: who has just seen the handle sound is waiting by now, and hears of it.
+        let _pending = self.pending.lock();
+        self.pending_changed.notify_all();
         self.poisoned_error(cause)
     }
 

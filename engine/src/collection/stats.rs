@@ -127,7 +127,7 @@ impl Shared {
         let wal_bytes = self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len());
         let (flush_error, compaction_error) = {
             let pending = self.pending.lock();
-            (pending.failed.clone(), pending.merge_failed.clone())
+            (pending.failed.clone().or_else(|| pending.roll_failed.clone()), pending.merge_failed.clone())
         };
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
