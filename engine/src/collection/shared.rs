@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
+use super::job::Jobs;
 use crate::budget::{Budget, Charge, Share};
 use crate::compaction::Control;
 use crate::delta::{Generation, KnownIds};
@@ -60,6 +61,7 @@ pub(super) struct Shared {
     batch_rows: AtomicUsize,
     /// Ends automatic merges when the handle is closed or dropped.
     pub(super) stop_merges: Control,
+    pub(super) jobs: Arc<Jobs>,
     pub(super) counters: Counters,
     pub(super) budget: Arc<Budget>,
     /// What is known of the rows of files.
@@ -180,6 +182,7 @@ impl Shared {
             spare: Mutex::new(Vec::new()),
             batch_rows: AtomicUsize::new(0),
             stop_merges: Control::default(),
+            jobs: Arc::default(),
             counters: Counters::default(),
             recovery: opened.recovery,
             schema: Arc::new(opened.schema),
