@@ -187,10 +187,11 @@ impl Durability {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Background {
-    /// One thread of the handle. Commits wait only when two full deltas are pending.
+    /// Two threads of the handle: one flushes, one merges. Commits wait only when two full deltas are pending.
     #[default]
     Thread,
-    /// The committing call itself: no threads at all, and the same calls give the same sequence of disk operations.
+    /// The committing call itself, and the same calls give the same sequence of disk operations. No threads but that of a
+    /// [`crate::Collection::compact`], which ends with its job.
     Inline,
 }
 

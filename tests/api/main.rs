@@ -7,6 +7,7 @@ mod batches;
 mod bulk_load;
 mod compaction;
 mod durability;
+mod endings;
 mod figures;
 mod followers;
 mod full_disk;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::scrub;
 use super::shared::Shared;
@@ -62,17 +62,7 @@ impl Drop for Threads {
 
 fn run_flushes(shared: &Shared) {
     let mut sealed = 0;
-    loop {
-        let work = {
-            let mut pending = shared.pending.lock();
-            if !pending.stop && (pending.frozen == 0 || pending.failed.is_some()) {
-                shared.pending_changed.wait_for(&mut pending, IDLE);
-            }
-            if pending.stop {
-                return;
-            }
-            pending.frozen > 0
-        };
+    while let Some(work) = wait_for_flush(shared) {
         if !work {
             seal_if_idle(shared, &mut sealed);
         } else if let Err(error) = shared.flush_frozen() {
@@ -81,23 +71,56 @@ fn run_flushes(shared: &Shared) {
     }
 }
 
-fn run_merges(shared: &Shared) {
+/// Waits until there is something to flush (true) or a while went by (false); `None` when the thread is to end. What failed is
+/// left alone for that while, whoever else notifies; a poisoned handle flushes no more.
+fn wait_for_flush(shared: &Shared) -> Option<bool> {
+    let mut pending = shared.pending.lock();
+    let until = Instant::now() + IDLE;
     loop {
-        {
-            let mut pending = shared.pending.lock();
-            while !pending.stop && !pending.merge_due {
-                shared.pending_changed.wait(&mut pending);
-            }
-            if let Some((failures, _)) = pending.merge_failed {
-                let wait = FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(10));
-                shared.pending_changed.wait_for(&mut pending, wait);
-            }
-            if pending.stop {
-                return;
-            }
-            pending.merge_due = false;
+        if pending.stop {
+            return None;
         }
+        if shared.poison_cause().is_some() {
+            shared.pending_changed.wait(&mut pending);
+            continue;
+        }
+        if pending.frozen > 0 && pending.failed.is_none() {
+            return Some(true);
+        }
+        if shared.pending_changed.wait_until(&mut pending, until).timed_out() {
+            return (!pending.stop).then_some(pending.frozen > 0);
+        }
+    }
+}
+
+fn run_merges(shared: &Shared) {
+    let mut not_before = None;
+    while wait_for_merge(shared, not_before) {
         shared.compact_after_flush();
+        let failures = shared.pending.lock().merge_failed.as_ref().map(|(failures, _)| *failures);
+        not_before = failures.map(|failures| Instant::now() + backoff(failures));
+    }
+}
+
+/// How long to leave it after so many failures in a row.
+fn backoff(failures: u32) -> Duration {
+    FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(10))
+}
+
+/// Waits until there may be something to merge, but not before the given time; false when the thread is to end.
+fn wait_for_merge(shared: &Shared, not_before: Option<Instant>) -> bool {
+    let mut pending = shared.pending.lock();
+    loop {
+        let early = not_before.filter(|at| Instant::now() < *at);
+        match early {
+            _ if pending.stop => return false,
+            _ if !pending.merge_due => shared.pending_changed.wait(&mut pending),
+            Some(at) => drop(shared.pending_changed.wait_until(&mut pending, at)),
+            None => {
+                pending.merge_due = false;
+                return true;
+            }
+        }
     }
 }
 

@@ -152,7 +152,13 @@ impl<'c> Batch<'c> {
         let prepared = self.prepare()?;
         match prepared {
             Some(prepared) => shared.commit(prepared, durability),
-            None => Ok(shared.empty_receipt()),
+            None => {
+                // What a commit at this level promises of the batches before it holds for an empty one too.
+                if durability != Durability::Os && shared.durable_seq() < shared.view.load().seq {
+                    shared.sync()?;
+                }
+                Ok(shared.empty_receipt())
+            }
         }
     }
 

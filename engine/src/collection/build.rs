@@ -30,6 +30,8 @@ pub(super) struct Built {
     pub(super) manifest: Manifest,
     pub(super) rows: Vec<LiveRows>,
     pub(super) id_tables: Vec<Arc<IdTable>>,
+    /// Files made, which nothing names until the manifest is published.
+    pub(super) made: Vec<FileName>,
     /// Files that only the old manifest names.
     pub(super) dropped: Vec<FileName>,
     /// The row file made, if there was a live row.
@@ -43,12 +45,14 @@ impl Build<'_> {
     /// Each file: create, write, sync, re-open and check. A crash or an error leaves orphans.
     pub(super) fn generation(&self, old: &Version, generation: &Generation, covered_seq: u64) -> Result<Built> {
         let mut made = Vec::new();
-        let built = self.write_all(old, generation, covered_seq, &mut made);
-        if built.is_err() {
-            // Best effort: what stays is an orphan. On a full disk it would be in the way of the next try.
-            made.iter().for_each(|name| drop(self.storage.remove(*name)));
+        match self.write_all(old, generation, covered_seq, &mut made) {
+            Ok(built) => Ok(Built { made, ..built }),
+            Err(error) => {
+                // Best effort: what stays is an orphan. On a full disk it would be in the way of the next try.
+                made.iter().for_each(|name| drop(self.storage.remove(*name)));
+                Err(error)
+            }
         }
-        built
     }
 
     fn write_all(
@@ -62,6 +66,7 @@ impl Build<'_> {
             manifest: old.manifest.successor(),
             rows: old.rows.clone(),
             id_tables: old.id_tables.clone(),
+            made: Vec::new(),
             dropped: Vec::new(),
             new_rows: None,
             bytes: 0,

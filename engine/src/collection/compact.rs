@@ -15,6 +15,7 @@ use crate::planted::{self, Bug};
 use crate::segment::{IdTable, write_tombstones};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName};
+use crate::wal::WalWriter;
 
 /// How much to compact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -48,6 +49,8 @@ pub struct CompactReport {
 /// Largest row file that a merge makes, and its rows.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 pub(super) const MOST_ROWS: u64 = 4 << 20;
+/// Largest merge that `close` waits for.
+const MOST_BYTES_AT_CLOSE: u64 = 16 << 20;
 /// Room that a merge leaves on the disk for the writer: two deltas and their logs.
 const KEEP_FREE_DELTAS: u64 = 4;
 
@@ -103,8 +106,8 @@ impl Shared {
         let mut report = CompactReport::default();
         let _one_at_a_time = self.compacting.lock();
         loop {
-            self.check_writable()?;
             control.check()?;
+            self.check_writable()?;
             let version = self.view.load().version.clone();
             let Some(range) = self.next_merge(&version, what) else { return Ok(report) };
             self.merge_one(&version, range, control, &mut report)?;
@@ -177,6 +180,7 @@ impl Shared {
     /// Steps 3 to 5.
     fn install_merge(&self, inputs: &[LiveRows], merged: Merged) -> Result<()> {
         let _no_flush = self.flushing.lock();
+        self.check_writable()?;
         let current = self.view.load().version.clone();
         let gone: Vec<FileId> = inputs.iter().map(|rows| rows.file.id_of_file()).collect();
         let bounds = bounds(inputs);
@@ -209,7 +213,18 @@ impl Shared {
         let mut id_tables: Vec<_> = current.id_tables.iter().filter(|table| !inside(&table.facts())).cloned().collect();
         let at = id_tables.partition_point(|table| table.facts().first_row >= bounds.end);
         id_tables.splice(at..at, new_ids.map(|(_, table)| table));
-        let made = self.shrink_tombstones(&mut manifest, &rows, &mut dropped)?;
+        let mut made = self.shrink_tombstones(&mut manifest, &rows, &mut dropped)?;
+        let log = match self.log_after_clean_open() {
+            Ok(log) => log,
+            Err(error) => {
+                remove_all(&*self.storage, &made);
+                return Err(error);
+            }
+        };
+        if let Some(log) = &log {
+            manifest.first_wal = log.id();
+            made.push(FileName::File(FileKind::Wal, log.id()));
+        }
         manifest.next_file_number = self.next_file_number() + 1;
         if let Err(error) = publish(&*self.storage, &manifest, self.new_file_id()) {
             if !error.is_sync_failure() {
@@ -219,23 +234,44 @@ impl Shared {
         }
         dropped.extend(older_manifests(manifest.generation));
         let version = |install| Version { install, manifest: Arc::new(manifest), rows, id_tables };
-        self.swap_version(version, new_live.as_ref());
+        dropped.extend(self.swap_version(version, new_live.as_ref(), log));
         count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
         Ok(())
     }
 
-    /// Step 4, for the view's files only: what is in memory stays.
-    fn swap_version(&self, version: impl FnOnce(u64) -> Version, new_rows: Option<&LiveRows>) {
-        let _writer = self.writer.lock();
+    /// A new log for the next manifest, if the one it would begin with holds a seal: that says that its manifest is durable,
+    /// and of one that a crash interrupts nobody knows. The caller holds `flushing`, so no commit begins a log meanwhile.
+    fn log_after_clean_open(&self) -> Result<Option<WalWriter>> {
+        let writer = self.writer.lock();
+        writer.wal.is_none().then(|| self.create_log(&writer)).transpose()
+    }
+
+    /// Step 4, for the view's files only: what is in memory stays. Returns the logs that are not needed any more.
+    fn swap_version(
+        &self,
+        version: impl FnOnce(u64) -> Version,
+        new_rows: Option<&LiveRows>,
+        log: Option<WalWriter>,
+    ) -> Vec<FileName> {
+        let mut writer = self.writer.lock();
         let old = self.view.load_full();
         if let Some(rows) = new_rows
             && !planted::is(Bug::InstallWithoutKillsInMemory)
         {
             old.generations().for_each(|generation| mark_killed(rows, generation));
         }
+        let sealed = match log {
+            Some(log) => {
+                let sealed = std::mem::replace(&mut writer.logs, vec![log.id()]);
+                writer.wal = Some(log);
+                sealed
+            }
+            None => Vec::new(),
+        };
         let version = Arc::new(version(old.version.install + 1));
         self.account_files(&version);
         self.view.store(Arc::new(View { version, ..(*old).clone() }));
+        sealed.into_iter().map(|id| FileName::File(FileKind::Wal, id)).collect()
     }
 
     /// Drops tombstone files that tell of no row that is still there; writes them anew when most of what they tell is gone.
@@ -261,6 +297,29 @@ impl Shared {
         Ok(vec![FileName::File(FileKind::Tombstone, id)])
     }
 
+    /// At the end of a handle that wrote: merges that are due and small, so that writers that live briefly leave no heap of
+    /// small files. What fails is left to the next writer.
+    pub(super) fn compact_at_close(&self) {
+        let wrote = self.writer.lock().wal.is_some();
+        if !wrote || self.options.compaction == Compaction::Manual {
+            return;
+        }
+        let (control, mut report) = (Control::default(), CompactReport::default());
+        let _one_at_a_time = self.compacting.lock();
+        while self.poison_cause().is_none() {
+            let version = self.view.load().version.clone();
+            let Some(range) = self.next_merge(&version, Compact::Auto) else { return };
+            let inputs = version.rows.get(range.clone()).unwrap_or_default();
+            if inputs.iter().map(|rows| rows.file.facts().len).sum::<u64>() > MOST_BYTES_AT_CLOSE {
+                return;
+            }
+            if let Err(error) = self.merge_one(&version, range, &control, &mut report) {
+                tracing::warn!(%error, "compaction failed while closing; the next writer will try again");
+                return;
+            }
+        }
+    }
+
     /// After a flush, outside all locks: merge what the rules ask for, or have it merged.
     pub(super) fn compact_after_flush(&self) {
         if self.options.compaction == Compaction::Manual {
@@ -274,6 +333,8 @@ impl Shared {
             Err(error) => {
                 tracing::warn!(%error, "compaction failed; searches and writes go on, it will be tried again");
                 let before = pending.merge_failed.as_ref().map_or(0, |(times, _)| *times);
+                // Not on a poisoned handle: it merges no more.
+                pending.merge_due = error.kind() != ErrorKind::Poisoned;
                 pending.merge_failed = Some((before.saturating_add(1), error));
             }
         }

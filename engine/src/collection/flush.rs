@@ -34,6 +34,7 @@ impl Shared {
     /// publishes a manifest that nothing needs.
     pub(super) fn flush_and_seal(&self) -> Result<()> {
         self.flush()?;
+        self.compact_at_close();
         let mut writer = self.writer.lock();
         self.check_writable()?;
         match &mut writer.wal {
@@ -78,8 +79,13 @@ impl Shared {
         let Some(last) = self.writer.lock().frozen.back().map(|frozen| frozen.last_seq) else { return Ok(()) };
         loop {
             let _one_at_a_time = self.flushing.lock();
-            let Some(job) = self.next_job()?.filter(|job| job.last_seq <= last) else { return Ok(()) };
-            let result = self.flush_one(job);
+            let result = match self.next_job() {
+                Ok(job) => match job.filter(|job| job.last_seq <= last) {
+                    Some(job) => self.flush_one(job),
+                    None => return Ok(()),
+                },
+                Err(error) => Err(error),
+            };
             let mut pending = self.pending.lock();
             pending.failed = result.as_ref().err().cloned();
             self.pending_changed.notify_all();
@@ -122,7 +128,12 @@ impl Shared {
         if planted::is(Bug::RemoveBeforeDirSync) {
             remove_all(&*self.storage, &built.dropped);
         }
-        publish(&*self.storage, &built.manifest, self.new_file_id()).map_err(|error| self.judge(error))?;
+        if let Err(error) = publish(&*self.storage, &built.manifest, self.new_file_id()) {
+            if !error.is_sync_failure() {
+                remove_all(&*self.storage, &built.made);
+            }
+            return Err(self.judge(error));
+        }
         count(&self.counters.flushes, 1);
         count(&self.counters.flush_bytes, built.bytes);
         let mut dropped = std::mem::take(&mut built.dropped);

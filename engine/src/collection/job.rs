@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
+
 use super::compact::{Compact, CompactReport};
 use super::shared::Shared;
 use crate::compaction::{Control, Progress};
@@ -13,7 +15,44 @@ use crate::planted;
 /// How often a callback hears of progress.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// A compaction at work. Dropping it lets the work go on; the collection stays open until it ends.
+/// The jobs of a handle that are at work.
+#[derive(Default)]
+pub(super) struct Jobs {
+    running: Mutex<Vec<Arc<Control>>>,
+    ended: Condvar,
+}
+
+impl Jobs {
+    fn begin(self: &Arc<Self>, control: Arc<Control>) -> Running {
+        self.running.lock().push(control.clone());
+        Running { jobs: self.clone(), control }
+    }
+
+    /// Cancels all and returns when none of them has the collection open any more.
+    pub(super) fn end_all(&self) {
+        let mut running = self.running.lock();
+        running.iter().for_each(|control| control.cancel());
+        while !running.is_empty() {
+            self.ended.wait(&mut running);
+        }
+    }
+}
+
+/// Ends a job's entry, also if the job panics.
+struct Running {
+    jobs: Arc<Jobs>,
+    control: Arc<Control>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.jobs.running.lock().retain(|control| !Arc::ptr_eq(control, &self.control));
+        self.jobs.ended.notify_all();
+    }
+}
+
+/// A compaction at work. Dropping it lets the work go on; so does dropping the collection, whose lock is held until it ends.
+/// [`crate::Collection::close`] cancels it.
 #[must_use = "errors of the job are returned by `wait`"]
 pub struct Job {
     control: Arc<Control>,
@@ -24,9 +63,16 @@ impl Job {
     pub(super) fn start(shared: Arc<Shared>, what: Compact) -> Result<Job> {
         let control = Arc::new(Control::default());
         let (watched, name) = (control.clone(), shared.storage.describe());
+        let running = shared.jobs.begin(control.clone());
+        let work = move || {
+            // Dropped in the reverse order: the collection is let go of before the job counts as ended.
+            let _running = running;
+            let shared = shared;
+            shared.compact(what, &watched)
+        };
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())
-            .spawn(planted::carrying(move || shared.compact(what, &watched)))
+            .spawn(planted::carrying(work))
             .map_err(|error| Error::io("start a thread for", name, error))?;
         Ok(Job { control, thread })
     }
@@ -44,7 +90,7 @@ impl Job {
     /// Waits for the end.
     ///
     /// # Errors
-    /// `Cancelled`; `NoSpace`, before anything is written, if the disk will not hold the result; `Corrupt` if an input fails
+    /// `Cancelled`, also if the collection was closed meanwhile; `NoSpace`, before anything is written, if the disk will not hold the result; `Corrupt` if an input fails
     /// a checksum; `Io`; `Poisoned`.
     pub fn wait(self) -> Result<CompactReport> {
         self.thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the compaction ended unexpectedly")))

@@ -131,7 +131,11 @@ impl Collection {
     fn start(shared: Shared) -> Result<Collection> {
         let shared = Arc::new(shared);
         let threads = match shared.options.background {
-            Background::Thread => Some(Threads::start(&shared)?),
+            Background::Thread => {
+                // An earlier writer may have ended before it had merged what it left.
+                shared.pending.lock().merge_due = true;
+                Some(Threads::start(&shared)?)
+            }
             Background::Inline => None,
         };
         Ok(Collection { shared, threads })
@@ -217,12 +221,14 @@ impl Collection {
     /// Moves everything in memory to files. Durable when it returns; the log starts afresh.
     ///
     /// # Errors
-    /// `NoSpace` and `Io`, after which everything is as before and can be tried again; `Poisoned`; `Closed`.
+    /// `NoSpace` and `Io`, after which everything is as before and can be tried again; `Poisoned`, with the cause, if a sync or the
+    /// publishing of a manifest failed, which a new handle finds out about; `Closed`.
     pub fn flush(&self) -> Result<()> {
         self.shared.flush()
     }
 
-    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable.
+    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction that
+    /// is at work is cancelled and waited for; small merges that are due are still made, unless compaction is manual.
     ///
     /// # Errors
     /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
@@ -230,6 +236,7 @@ impl Collection {
         if let Some(mut threads) = self.threads.take() {
             threads.stop();
         }
+        self.shared.jobs.end_all();
         let flushed = match self.shared.poison_cause() {
             Some(_) => self.shared.check_writable(),
             None => self.shared.flush_and_seal(),

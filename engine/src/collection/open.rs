@@ -25,7 +25,7 @@ pub(super) fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
         LockOutcome::Busy { holder_pid } => {
             let holder = holder_pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Err(Error::new(ErrorKind::Locked, format!("{} is open for writing by {holder}", storage.describe()))
-                .with_hint("close it there, or open it here read-only; the lock ends with the process that holds it"))
+                .with_hint("close it there, or read it here with Collection::open_read_only; the lock ends with the process that holds it"))
         }
     }
 }
@@ -160,7 +160,7 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
             logs: log.ids(),
             version,
         },
-        false => recover(&*storage, version, log, &numbers, epoch)?,
+        false => recover(&*storage, version, log, &numbers, epoch).map_err(with_way_out)?,
     };
     report.orphans_removed = remove_orphans(&*storage, &version.manifest, &logs, &found)?;
     if !report.is_clean()
@@ -331,16 +331,37 @@ fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epo
         first_seq: log.last_seq + 1,
         first_row: built.manifest.next_row,
     };
-    let wal = WalWriter::create(storage, wal_id, head)?;
+    let wal = WalWriter::create(storage, wal_id, head).inspect_err(|error| {
+        undo(storage, error, &built.made);
+    })?;
+    built.made.push(FileName::File(FileKind::Wal, wal_id));
     built.manifest.epoch = epoch;
     built.manifest.first_wal = wal_id;
     let temp = numbers.give();
     built.manifest.next_file_number = numbers.next();
-    publish(storage, &built.manifest, temp)?;
+    publish(storage, &built.manifest, temp).inspect_err(|error| undo(storage, error, &built.made))?;
     let Built { manifest, rows, id_tables, .. } = built;
     let generation = Generation::new(manifest.next_row);
     let version = Version { install: 0, manifest: Arc::new(manifest), rows, id_tables };
     Ok(Recovered { version, generation, last_seq: log.last_seq, wal: Some(wal), logs: vec![wal_id] })
+}
+
+/// Removes what a recovery made that cannot be finished: on a full disk it would be in the way of the next try. After a failed
+/// sync the manifest that names it may be there.
+fn undo(storage: &dyn Storage, error: &Error, made: &[FileName]) {
+    if !error.is_sync_failure() {
+        remove_all(storage, made);
+    }
+}
+
+/// What to do about a recovery that found no space.
+fn with_way_out(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NoSpace => error.with_hint(
+            "nothing was changed; to recover takes about as much space as the logs have: free some, or read with Collection::open_read_only",
+        ),
+        _ => error,
+    }
 }
 
 /// The planted bugs that go on from an old log instead of copying what it holds.

@@ -16,6 +16,7 @@ impl Shared {
     pub(super) fn wait_for_room(&self) -> Result<()> {
         let mut pending = self.pending.lock();
         while pending.frozen >= MAX_FROZEN {
+            self.check_writable()?;
             if pending.failed.is_some() || pending.stop || self.options.background == Background::Inline {
                 drop(pending);
                 return self.flush_frozen();
@@ -47,7 +48,7 @@ impl Shared {
             Err(error) => {
                 tracing::warn!(%error, "cannot start a new log; the old one goes on");
                 writer.roll_not_before = length + most / 8;
-                self.pending.lock().failed = Some(error);
+                self.pending.lock().roll_failed = Some(error);
                 false
             }
         }
@@ -93,7 +94,9 @@ impl Shared {
             seq: old.seq,
             count: old.count,
         }));
-        self.pending.lock().frozen = writer.frozen.len();
+        let mut pending = self.pending.lock();
+        pending.frozen = writer.frozen.len();
+        pending.roll_failed = None;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
+use super::job::Jobs;
 use super::scrub::Scrubbed;
 use crate::budget::{Budget, Charge, Share};
 use crate::compaction::Control;
@@ -62,6 +63,7 @@ pub(super) struct Shared {
     /// Ends automatic merges when the handle is closed or dropped.
     pub(super) stop_merges: Control,
     pub(super) scrubbed: Scrubbed,
+    pub(super) jobs: Arc<Jobs>,
     pub(super) counters: Counters,
     pub(super) budget: Arc<Budget>,
     /// What is known of the rows of files.
@@ -107,6 +109,8 @@ pub(super) struct Pending {
     pub(super) stop: bool,
     /// The last flush failed; it is tried again at the next commit that finds no room, or at the next roll.
     pub(super) failed: Option<Error>,
+    /// The last full log could not be followed by a new one; it goes on and that is tried again.
+    pub(super) roll_failed: Option<Error>,
     /// A flush may have made something to merge.
     pub(super) merge_due: bool,
     /// Automatic merges failed this often in a row, the last time with this.
@@ -181,6 +185,7 @@ impl Shared {
             batch_rows: AtomicUsize::new(0),
             stop_merges: Control::default(),
             scrubbed: Scrubbed::default(),
+            jobs: Arc::default(),
             counters: Counters::default(),
             recovery: opened.recovery,
             schema: Arc::new(opened.schema),
@@ -207,6 +212,9 @@ impl Shared {
     /// Refuses writes from here on: what a failed sync left is unknown until the collection is opened again.
     pub(super) fn poison(&self, cause: &Error) -> Error {
         let _ = self.poison.set(cause.clone());
+        // Under the lock: who has just seen the handle sound is waiting by now, and hears of it.
+        let _pending = self.pending.lock();
+        self.pending_changed.notify_all();
         self.poisoned_error(cause)
     }
 

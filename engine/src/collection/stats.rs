@@ -135,7 +135,7 @@ impl Shared {
         let wal_bytes = self.writer.lock().wal.as_ref().map_or(0, |wal| wal.len());
         let (flush_error, compaction_error) = {
             let pending = self.pending.lock();
-            (pending.failed.clone(), pending.merge_failed.clone())
+            (pending.failed.clone().or_else(|| pending.roll_failed.clone()), pending.merge_failed.clone())
         };
         let (scrub_passes, scrub_bytes, scrubbed_at, scrub_findings) = self.scrubbed.figures();
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);

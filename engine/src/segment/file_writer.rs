@@ -159,6 +159,9 @@ impl FileWriter {
         let directory = self.end.next_multiple_of(64);
         self.file.truncate(directory).map_err(|source| Error::io("extend", self.name, source))?;
         let (tail, facts) = encode_tail(&self.header, directory, &self.sections, footer, frame_hash);
+        // The gaps between sections too: some file systems (tmpfs) find room for a hole when it is first read through a map, and
+        // a full disk would end the process instead of being an error.
+        self.file.reserve(0, directory).map_err(|source| Error::io("write", self.name, source))?;
         write_all(&*self.file, self.name, self.header.as_bytes(), 0)?;
         write_all(&*self.file, self.name, &tail, directory)?;
         self.file.sync().map_err(|source| Error::io("sync", self.name, source))?;

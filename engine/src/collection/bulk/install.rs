@@ -190,6 +190,7 @@ fn name(old: &Version, files: Vec<Part>) -> Built {
         manifest: old.manifest.successor(),
         rows: old.rows.clone(),
         id_tables: old.id_tables.clone(),
+        made: Vec::new(),
         dropped: Vec::new(),
         new_rows: None,
         bytes: 0,
