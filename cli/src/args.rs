@@ -9,7 +9,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
 
-pub use upkeep::{Checkpoint, Compact, Completions, Upgrade};
+pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Upgrade};
 
 /// What a bare `stratavec` shows.
 pub const EXAMPLES: &str = concat!(
@@ -91,6 +91,24 @@ pub enum Command {
   stratavec checkpoint my.db /mnt/usb/my.db
   stratavec checkpoint my.db backup/today --json")]
     Checkpoint(Checkpoint),
+    /// Make a new collection of what a damaged one can prove, and list what it cannot
+    #[command(after_help = "Examples:
+  stratavec repair my.db repaired.db
+  stratavec repair my.db repaired.db --json | jq .losses
+  stratavec repair my.db repaired.db && stratavec verify repaired.db")]
+    Repair(Repair),
+    /// Write all rows as lines of JSON that load back bit for bit
+    #[command(after_help = "Examples:
+  stratavec dump my.db rows.jsonl
+  stratavec dump my.db | zstd > rows.jsonl.zst
+  stratavec dump my.db | sed 1d | jq -r .id")]
+    Dump(Dump),
+    /// Make a collection of a dump; run again, it goes on where it was interrupted
+    #[command(after_help = "Examples:
+  stratavec load new.db rows.jsonl
+  zstdcat rows.jsonl.zst | stratavec load new.db -
+  stratavec load new.db rows.jsonl --batch 10000")]
+    Load(Load),
     /// Bring the files to the format of this release
     #[command(after_help = "Examples:
   stratavec upgrade my.db

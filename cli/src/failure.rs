@@ -209,6 +209,7 @@ fn advice(kind: ErrorKind, path: &str) -> Option<String> {
         ErrorKind::NotFound => format!("create it: stratavec create {path} --dim 384 --metric cosine"),
         ErrorKind::AlreadyExists => format!("see what is there: stratavec stats {path}"),
         ErrorKind::Locked => "one process writes at a time; try again when the other one has ended".into(),
+        ErrorKind::Busy => "run the command again".into(),
         ErrorKind::Corrupt => format!("list all damage: stratavec verify {path}"),
         ErrorKind::UnsupportedVersion => "use a newer stratavec for this collection".into(),
         ErrorKind::NoSpace => "free some space and run the command again; what was committed is there".into(),

@@ -2,12 +2,14 @@
 //!
 //! * [`args`]: what can be asked; `command`: one module per command, arguments -> engine call -> text or JSON.
 //! * [`import`]: reads other people's files, bounded and without panics, so that tests and fuzzers can call it.
+//! * [`dump`]: a collection as lines of JSON, and back.
 //! * [`demo`]: the engine's main job on real data, with a writer that is killed.
 //! * [`failure`], [`screen`], [`words`]: exit codes and errors, where output goes, how values read.
 
 pub mod args;
 mod command;
 pub mod demo;
+pub mod dump;
 pub mod failure;
 pub mod import;
 pub mod screen;
@@ -49,6 +51,9 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Verify(args) => command::verify(&args, screen),
         Command::Compact(args) => command::compact(&args, screen),
         Command::Checkpoint(args) => command::checkpoint(&args, screen),
+        Command::Repair(args) => command::repair(&args, screen),
+        Command::Dump(args) => command::dump(&args, screen),
+        Command::Load(args) => command::load(&args, screen),
         Command::Upgrade(args) => command::upgrade(&args, screen),
         Command::Completions(args) => command::completions(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),

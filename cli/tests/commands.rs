@@ -95,8 +95,8 @@ fn stats_fit_a_screen() {
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(lines.len(), 4, "{}", ran.out);
     assert!(lines[0].starts_with("c   5 vectors · 2-d l2 f32 · "), "{}", lines[0]);
-    assert!(lines[1].starts_with("delta    ░░░░░░░░░░ 0.0 % of 64 MiB   0 rows in memory"), "{}", lines[1]);
-    assert!(lines[1].ends_with("last batch 1 (synced)"), "{}", lines[1]);
+    assert!(lines[1].starts_with("delta    160 B of log   0 rows in memory"), "{}", lines[1]);
+    assert!(lines[1].ends_with("last batch 1 (in files)"), "{}", lines[1]);
     assert!(
         lines[2].starts_with("files    1 row file · 1 id table · 0 tombstone files   dead rows 0 (0.0 %)"),
         "{}",

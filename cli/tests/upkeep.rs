@@ -92,3 +92,109 @@ fn completions_know_the_commands() {
     }
     place.run(&["completions", "tcsh"]).expect_code(2);
 }
+
+/// Inverts a bit in the middle of a file, whatever its mode.
+fn flip(file: &std::path::Path) {
+    let mut bytes = std::fs::read(file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    std::fs::write(file, bytes).unwrap();
+}
+
+#[test]
+fn repair_keeps_what_proves_itself_and_lists_the_rest() {
+    let place = six_files();
+    let done = place.run(&["repair", "c", "sound", "--json"]).expect_code(0).document();
+    assert_eq!((&done["complete"], &done["rows"], &done["losses"]), (&json!(true), &json!(40), &json!([])));
+    place.run(&["verify", "sound"]).expect_code(0);
+
+    std::fs::remove_file(&place.files("row-")[0]).unwrap();
+    place.files("idt-").iter().for_each(|file| flip(file));
+    place.run(&["verify", "c"]).expect_code(1);
+    let ran = place.run(&["repair", "c", "rest", "--json"]).expect_code(1);
+    let done = ran.document();
+    assert_eq!((&done["complete"], &done["losses"][0]["what"]), (&json!(false), &json!("file")));
+    let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
+    assert_eq!(error["error"]["kind"], json!("incomplete"));
+    place.run(&["verify", "rest"]).expect_code(0);
+    let rows = place.run(&["stats", "rest", "--json"]).expect_code(0).document()["rows"].as_u64().unwrap();
+    assert!((30..40).contains(&rows), "{rows} rows are left");
+
+    let ran = place.run(&["repair", "c", "rest"]).expect_code(1);
+    assert_eq!(ran.err.lines().next(), Some("error: path rest is not empty"));
+    let ran = place.run(&["repair", "c", "again"]).expect_code(1);
+    assert!(ran.out.starts_with("lost: a file of 10 rows"), "{}", ran.out);
+    assert!(ran.err.starts_with("error: 1 thing of c could not be kept for sure\nhint: "), "{}", ran.err);
+    place.run(&["repair", "nowhere", "else"]).expect_code(3);
+}
+
+const ROWS: &str = r#"{"id": "a", "vector": [0.1, -2.5e-8], "n": 9007199254740993, "x": 0.1, "t": 1714979289000001, "w": "z", "p": "text"}
+{"id": "b", "vector": [16777216.0, 1e-40], "n": -1, "x": 1.0, "t": 0, "w": "", "p": ""}
+{"id": "c\u0001", "vector": [1.2345679e18, -0.0], "n": 0, "x": 1e300, "t": -1, "w": "\"q\"", "p": "\u0000\u00ff"}
+"#;
+
+#[test]
+fn a_dump_loads_back_bit_for_bit() {
+    for rows in ["f32", "f16", "bf16"] {
+        let place = Place::with_collection(&["--dim", "2", "--metric", "l2", "--rows", rows]);
+        let small = ROWS.replace("1.2345679e18", "-7.25").replace("16777216.0", "0.333").replace("1e-40", "-0.0001");
+        place.write("rows.jsonl", if rows == "f32" { ROWS } else { small.as_str() });
+        let fields = "n:i64,x:f64,t:timestamp,w:string";
+        place.run(&["import", "c", "rows.jsonl", "--attributes", fields, "--payload-field", "p"]).expect_code(0);
+        let ran = place.run(&["dump", "c", "d.jsonl"]).expect_code(0);
+        assert!(ran.out.starts_with("dumped 3 rows of c into d.jsonl, "), "{}", ran.out);
+        let ran = place.run(&["load", "new", "d.jsonl"]).expect_code(0);
+        assert_eq!(ran.out, "loaded 3 rows into new, synced\n");
+        place.run(&["verify", "new"]).expect_code(0);
+        let (one, two) =
+            (place.run(&["dump", "c"]).expect_code(0).out, place.run(&["dump", "new", "-"]).expect_code(0).out);
+        assert_eq!(one, std::fs::read_to_string(place.path("d.jsonl")).unwrap());
+        assert_eq!(one, two, "{rows}");
+        let ids = ["a", "b", "c\u{1}"];
+        let of = |name: &str| place.run(&[&["get", name, "--json"], &ids[..]].concat()).expect_code(0).documents();
+        assert_eq!(of("c"), of("new"));
+    }
+}
+
+#[test]
+fn a_load_goes_on_where_it_ended_and_takes_nothing_else() {
+    let place = six_files();
+    place.run(&["dump", "c", "d.jsonl"]).expect_code(0);
+    let dump = std::fs::read_to_string(place.path("d.jsonl")).unwrap();
+    let cut: Vec<&str> = dump.lines().take(26).collect();
+    place.write("cut.jsonl", cut.join("\n"));
+    let ran = place.run(&["load", "new", "cut.jsonl", "--batch", "10"]).expect_code(3);
+    assert!(ran.err.contains("line 27: the dump ends after 25 rows; its header states 40"), "{}", ran.err);
+    assert!(ran.err.ends_with("run the same command again: it goes on where this one ended\n"), "{}", ran.err);
+    let ran = place.run(&["load", "new", "d.jsonl", "--json"]).expect_code(0).document();
+    assert_eq!((&ran["loaded"], &ran["there_before"]), (&json!(20), &json!(20)));
+    assert_eq!(
+        place.run(&["dump", "new"]).out.lines().skip(1).collect::<Vec<_>>(),
+        dump.lines().skip(1).collect::<Vec<_>>()
+    );
+    let ran = place.run(&["load", "new", "d.jsonl", "--json"]).expect_code(0).document();
+    assert_eq!((&ran["loaded"], &ran["there_before"]), (&json!(0), &json!(40)));
+
+    place.run(&["delete", "new", "39"]).expect_code(0);
+    place.write("v.npy", npy(&[&[0.0, 0.0]]));
+    place.write("ids.txt", "77");
+    place.run(&["import", "new", "v.npy", "--ids", "ids.txt"]).expect_code(0);
+    let ran = place.run(&["load", "new", "d.jsonl"]).expect_code(1);
+    assert!(ran.err.starts_with("error: new is not the beginning of this dump\n"), "{}", ran.err);
+    let other = place.run(&["create", "e", "--dim", "3", "--metric", "l2"]).expect_code(0);
+    drop(other);
+    place.run(&["load", "e", "d.jsonl"]).expect_code(2);
+}
+
+#[test]
+fn a_dump_never_writes_over_a_file() {
+    let place = six_files();
+    place.write("d.jsonl", "mine");
+    let ran = place.run(&["dump", "c", "d.jsonl"]).expect_code(1);
+    assert!(ran.err.starts_with("error: cannot create d.jsonl\n"), "{}", ran.err);
+    assert_eq!(std::fs::read_to_string(place.path("d.jsonl")).unwrap(), "mine");
+    place.run(&["load", "new", "d.jsonl"]).expect_code(3);
+    assert!(!place.path("new").exists());
+    place.run(&["dump", "nowhere"]).expect_code(3);
+}

@@ -137,6 +137,7 @@ fn a_kind_of_error_is_told_by_its_name() {
         (ErrorKind::SchemaMismatch, "schema_mismatch"),
         (ErrorKind::BatchTooLarge, "batch_too_large"),
         (ErrorKind::Locked, "locked"),
+        (ErrorKind::Busy, "busy"),
         (ErrorKind::Corrupt, "corrupt"),
         (ErrorKind::UnsupportedVersion, "unsupported_version"),
         (ErrorKind::NoSpace, "no_space"),

@@ -10,6 +10,7 @@ use stratavec::storage::{FileKind, ReadOnlyDir, Storage};
 use stratavec::{
     Collection, Compact, Compaction, Durability, ErrorKind, IdKind, Include, Metric, OpenOptions, Schema, Snapshot,
 };
+use stratavec_tests::MeddledDir;
 
 fn schema() -> Schema {
     Schema::new(2, Metric::L2).ids(IdKind::U64)
@@ -131,7 +132,7 @@ fn a_follower_needs_no_writer_and_reads_what_a_crashed_one_left() {
 }
 
 #[test]
-fn a_refresh_without_news_reads_the_manifest_and_the_length_of_the_log() {
+fn a_refresh_without_news_reads_the_manifest_and_looks_at_the_end_of_the_log() {
     let disk = MemDir::new(2);
     let writer = Collection::create_in(Arc::new(disk.clone()), schema(), manual()).unwrap();
     for id in 0..2_000u64 {
@@ -143,15 +144,16 @@ fn a_refresh_without_news_reads_the_manifest_and_the_length_of_the_log() {
     let follower = Collection::open_read_only_in(traced.clone()).unwrap();
     let opened = traced.calls().len();
     follower.refresh().unwrap();
-    let mut seen: Vec<_> = traced.calls()[opened..].iter().map(|traced| (traced.call.op, kind(&traced.call))).collect();
-    assert_eq!(seen.pop(), Some((Op::Len, Some(FileKind::Wal))));
-    assert!(seen.len() < 6 && seen[1..].iter().all(|(_, kind)| *kind == Some(FileKind::Manifest)), "{seen:?}");
-    // A batch: besides that, one read at the end of the log.
+    let seen: Vec<_> = traced.calls()[opened..].iter().map(|traced| (traced.call.op, kind(&traced.call))).collect();
+    let (manifest, log) = (Some(FileKind::Manifest), Some(FileKind::Wal));
+    let reads = [(Op::Open, manifest), (Op::Len, manifest), (Op::ReadAt, manifest)];
+    assert_eq!(seen, [&[(Op::List, None)], &reads[..], &[(Op::ReadAt, log), (Op::Len, log)]].concat());
+    // A batch: besides that, one read of the log.
     writer.upsert(2u64, &[0.0, 0.0]).unwrap();
     let opened = traced.calls().len();
     follower.refresh().unwrap();
     let new = traced.calls()[opened..].iter().filter(|t| t.call.op == Op::ReadAt).count();
-    assert_eq!(new, 2, "the manifest and the new record");
+    assert_eq!(new, 3, "the manifest, the last checksum and the new record");
     // A flush: the new files are opened, the old ones are not.
     writer.flush().unwrap();
     let opened = traced.calls().len();
@@ -216,6 +218,31 @@ fn damage_is_reported_and_what_was_shown_stays() {
     assert_eq!(Collection::open_read_only_in(Arc::new(disk.clone())).unwrap_err().kind(), ErrorKind::Corrupt);
     assert!(disk.corrupt(log, |bytes| bytes[at] ^= 1));
     assert_eq!(follower.refresh().unwrap(), 9);
+}
+
+#[test]
+fn a_writer_that_is_always_faster_is_an_error_and_not_an_endless_loop() {
+    let disk = MemDir::new(5);
+    let writer = Collection::create_in(Arc::new(disk.clone()), schema(), manual()).unwrap();
+    writer.upsert(0u64, &[0.0, 0.0]).unwrap();
+    let place = Arc::new(MeddledDir::new(disk));
+    let follower = Collection::open_read_only_in(place.clone()).unwrap();
+    let (writer, mut next) = (Arc::new(writer), 1);
+    let busy = writer.clone();
+    // Two manifests between any two calls: what was listed is gone before it is opened.
+    let meddler = move |_| {
+        for _ in 0..2 {
+            busy.upsert(next % 50, &[next as f32, 0.0]).unwrap();
+            busy.flush().unwrap();
+            next += 1;
+        }
+    };
+    let (refreshed, calls) = place.meddle(meddler, || follower.refresh());
+    let error = refreshed.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error:?}");
+    assert!((200..10_000).contains(&calls), "{calls} calls");
+    assert_eq!(follower.snapshot().seq(), 1, "what was shown stays");
+    assert_eq!(follower.refresh().unwrap(), writer.last_seq());
 }
 
 #[test]

@@ -23,7 +23,9 @@ fn wide() -> Schema {
 /// A batch of 500 KiB.
 fn fill(c: &Collection, first: u64) -> stratavec::Result<stratavec::Receipt> {
     let mut batch = c.batch();
-    (first..first + 500).for_each(|id| drop(batch.upsert(id, &[id as f32; 256])));
+    (first..first + 500).for_each(|id| {
+        batch.upsert(id, &[id as f32; 256]);
+    });
     batch.commit()
 }
 
@@ -44,7 +46,9 @@ fn the_shares_are_those_who_hold_memory_and_go_down_to_nothing() {
     let c = Collection::create_in(std::sync::Arc::new(MemDir::new(1)), wide(), options).unwrap();
     assert_eq!((c.stats().memory.budget, c.stats().memory.delta), (Some(64 * MIB), 0));
     let mut batch = c.batch();
-    (0..1000u64).for_each(|id| drop(batch.upsert(id, &[id as f32; 256])));
+    (0..1000u64).for_each(|id| {
+        batch.upsert(id, &[id as f32; 256]);
+    });
     let held = c.stats().memory;
     assert!(held.batches >= 1024 * 1000 && held.used >= held.batches, "{held:?}");
     batch.commit().unwrap();
@@ -67,7 +71,9 @@ fn a_batch_has_a_sixteenth_of_the_budget() {
         Collection::create_in(std::sync::Arc::new(MemDir::new(1)), wide(), inline().memory_budget(MIN_MEMORY_BUDGET))
             .unwrap();
     let mut batch = c.batch();
-    (0..4000u64).for_each(|id| drop(batch.upsert(id, &[id as f32; 256])));
+    (0..4000u64).for_each(|id| {
+        batch.upsert(id, &[id as f32; 256]);
+    });
     let error = batch.commit().unwrap_err();
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::BatchTooLarge, Outcome::NotCommitted));
     assert!(error.to_string().contains("memory_budget"), "{error}");

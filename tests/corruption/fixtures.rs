@@ -28,7 +28,7 @@ fn the_fixtures_are_sound_and_hold_every_kind_of_file_and_section() {
         }
         bytes += fixture.bytes();
         let c = Collection::open_in(Arc::new(fixture.dir.fork()), options()).unwrap();
-        let answers = Questions::new(fixture.schema.dim(), &fixture.ids).ask(&c);
+        let answers = Questions::new(fixture.schema.dim(), &fixture.ids).ask(&c.snapshot());
         assert!(answers.iter().all(Result::is_ok));
         assert!(read_everything(&fixture.dir.fork(), &fixture.ids).sound);
     }

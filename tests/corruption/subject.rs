@@ -48,7 +48,7 @@ impl Subject {
             let c = Collection::open_in(Arc::new(dir), options()).unwrap();
             let batches = c.recovery().batches_replayed as usize;
             subject.answers.resize(batches + 1, Vec::new());
-            subject.answers[batches] = subject.questions.ask(&c);
+            subject.answers[batches] = subject.questions.ask(&c.snapshot());
         }
         assert!(subject.whole().iter().all(Result::is_ok));
         subject
@@ -85,7 +85,7 @@ impl Subject {
         assert_eq!(c.recovery().tail_bytes_dropped, dropped, "{}", what());
         let right = &self.answers[batches];
         let mut refused = 0;
-        for (i, answer) in self.questions.ask(&c).iter().enumerate() {
+        for (i, answer) in self.questions.ask(&c.snapshot()).iter().enumerate() {
             match answer {
                 Err(ErrorKind::Corrupt) => refused += 1,
                 _ => assert_eq!(*answer, right[i], "{}: silent wrong answer to question {i}", what()),

@@ -1,11 +1,13 @@
 //! C10 at every call: readers beside a writer on the simulated disk, between any two calls of either.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat, TraceDir};
-use stratavec::{Collection, ErrorKind, Follower};
+use stratavec::{Collection, ErrorKind, Follower, Verify};
 use stratavec_tests::{Driver, Failure, History, MeddledDir, Step, WORKLOADS, Workload, compare};
 
 use crate::explore::stall;
@@ -214,8 +216,8 @@ fn run_through(workload: &'static Workload, driver: &mut Driver) -> Result<(), S
     Ok(())
 }
 
-/// [C10] Between any two calls of a follower, while it opens or refreshes, the writer does the next steps of a workload: it
-/// commits, flushes, merges, removes files, closes, crashes and recovers.
+/// [C10] [C14] Between any two calls of a follower or of a check, the writer does the next steps of a workload: it commits,
+/// flushes, merges, removes files, closes, crashes and recovers.
 #[test]
 fn between_any_two_calls_of_a_follower_the_writer_goes_on() {
     let started = Instant::now();
@@ -232,11 +234,14 @@ pub fn race(workload: &'static Workload) -> Result<u64, String> {
     let mut races = 0;
     for before in 0..workload.steps.len() {
         for meddled in 1..=(workload.steps.len() - before).min(4) {
-            for fresh in [false, true] {
+            for reader in [Reader::Refreshes, Reader::Opens, Reader::Verifies] {
                 let mut call = 0;
                 loop {
-                    let race = Race { workload, before, meddled, call, fresh };
-                    let calls = guarded(|| race.run()).map_err(|what| format!("{race:?}: {what}"))?;
+                    let race = Race { workload, before, meddled, call, reader };
+                    let calls = guarded(|| race.run()).map_err(|what| {
+                        let at = format!("{before} steps before, {meddled} before call {call}");
+                        format!("workload={} {reader:?}, {at}: {what}", workload.name)
+                    })?;
                     races += 1;
                     call += 1;
                     if call >= calls {
@@ -250,7 +255,7 @@ pub fn race(workload: &'static Workload) -> Result<u64, String> {
 }
 
 /// One meeting.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Race {
     workload: &'static Workload,
     /// Steps done before.
@@ -259,8 +264,18 @@ struct Race {
     meddled: usize,
     /// Before this one.
     call: u64,
-    /// The follower opens then; else it was there before.
-    fresh: bool,
+    reader: Reader,
+}
+
+/// What meets the writer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reader {
+    /// A follower that was there before.
+    Refreshes,
+    /// A new one.
+    Opens,
+    /// A check of all files and logs.
+    Verifies,
 }
 
 impl Race {
@@ -276,29 +291,32 @@ impl Race {
         let history = driver.shared_history();
         let least = driver.history().acknowledged();
         let place = Arc::new(MeddledDir::new(disk));
-        let follower = match self.fresh {
-            true => None,
-            false => Some(Collection::open_read_only_in(place.clone()).map_err(|error| format!("{error:?}"))?),
-        };
+        let refreshes = self.reader == Reader::Refreshes;
+        let open = |place: &Arc<MeddledDir>| Collection::open_read_only_in(place.clone());
+        let follower = refreshes.then(|| open(&place)).transpose().map_err(|error| format!("{error:?}"))?;
         // The first steps went by before the follower refreshes: there is something to do for it.
-        let (late, meddled) = rest.split_at(usize::from(!self.fresh && rest.len() > self.meddled));
+        let (late, meddled) = rest.split_at(usize::from(refreshes && rest.len() > self.meddled));
         do_steps(&mut driver, late)?;
         let meddled = meddled.get(..self.meddled).unwrap_or(meddled);
-        let driver = Arc::new(Mutex::new((driver, Ok(()))));
+        let driver = Rc::new(RefCell::new((driver, Ok(()))));
         let meddler = {
             let driver = driver.clone();
             move |call| {
                 if call == self.call {
-                    let mut driver = driver.lock().unwrap_or_else(PoisonError::into_inner);
-                    driver.1 = do_steps(&mut driver.0, meddled);
+                    let (driver, outcome) = &mut *driver.borrow_mut();
+                    *outcome = do_steps(driver, meddled);
                 }
             }
         };
         let (followed, calls) = place.meddle(meddler, || match follower {
-            None => Collection::open_read_only_in(place.clone()),
             Some(follower) => follower.refresh().map(|_| follower),
+            None if self.reader == Reader::Opens => open(&place),
+            None => {
+                let report = Collection::verify_in(&*place, Verify::Full)?;
+                report.findings.into_iter().next().map_or_else(|| open(&place), Err)
+            }
         });
-        driver.lock().unwrap_or_else(PoisonError::into_inner).1.clone()?;
+        driver.borrow().1.clone()?;
         let follower = followed.map_err(|error| format!("{error:?}"))?;
         let history = history.lock().unwrap_or_else(PoisonError::into_inner);
         let k = shows_a_prefix(&follower, &history, least)?;

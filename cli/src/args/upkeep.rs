@@ -26,6 +26,39 @@ pub struct Checkpoint {
     pub to: PathBuf,
 }
 
+/// `repair`
+#[derive(Debug, Args)]
+pub struct Repair {
+    /// The damaged collection; it is only read
+    pub collection: PathBuf,
+    /// A directory that does not exist yet or is empty
+    pub to: PathBuf,
+}
+
+/// `dump`
+#[derive(Debug, Args)]
+pub struct Dump {
+    /// The collection; it may be open for writing elsewhere
+    pub collection: PathBuf,
+    /// A file that does not exist yet; - or nothing is standard output
+    pub to: Option<PathBuf>,
+}
+
+/// `load`
+#[derive(Debug, Args)]
+pub struct Load {
+    /// A directory that does not exist yet or is empty, or what an interrupted load of the same dump left
+    pub collection: PathBuf,
+    /// The dump; - is standard input
+    pub file: PathBuf,
+    /// Rows per batch; each batch is committed as a whole
+    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub batch: u32,
+    /// When a batch counts as committed
+    #[arg(long, default_value = "group")]
+    pub durability: super::DurabilityName,
+}
+
 /// `upgrade`
 #[derive(Debug, Args)]
 pub struct Upgrade {

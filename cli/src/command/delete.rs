@@ -17,7 +17,7 @@ const BATCH: u64 = 10_000;
 pub fn delete(args: &args::Delete, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
     let collection = super::open(path, OpenOptions::default(), screen)?;
-    let typed = super::parse_ids(args.ids.iter().map(String::as_str), &collection)?;
+    let typed = super::parse_ids(args.ids.iter().map(String::as_str), collection.schema().id_kind())?;
     let mut file = match &args.file {
         Some(file) => Some(IdSource::new(Input::open(file)?, collection.schema().id_kind())?),
         None => None,

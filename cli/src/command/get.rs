@@ -1,7 +1,7 @@
 //! `stratavec get`
 
 use serde_json::{Value as Json, json};
-use stratavec::{Id, Item, OpenOptions};
+use stratavec::{Follower, Id, Item};
 
 use crate::args;
 use crate::failure::Failure;
@@ -11,8 +11,8 @@ use crate::words;
 /// Shows rows by id. Rows that are there are shown even if others are not; then the command fails.
 pub fn get(args: &args::Get, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
-    let collection = super::open(path, OpenOptions::default(), screen)?;
-    let ids = super::parse_ids(args.ids.iter().map(String::as_str), &collection)?;
+    let collection = super::open_read_only(path)?;
+    let ids = super::parse_ids(args.ids.iter().map(String::as_str), collection.schema().id_kind())?;
     let snapshot = collection.snapshot();
     let mut missing = Vec::new();
     for id in &ids {
@@ -57,7 +57,7 @@ fn item_json(item: &Item) -> Json {
 }
 
 /// The vector of a row, for a search by example.
-pub(super) fn vector_of(id: &Id, collection: &stratavec::Collection) -> Result<Vec<f32>, Failure> {
+pub(super) fn vector_of(id: &Id, collection: &Follower) -> Result<Vec<f32>, Failure> {
     match collection.snapshot().get(id)? {
         Some(item) => Ok(item.vector),
         None => {

@@ -1,7 +1,7 @@
 //! `stratavec import`
 
 mod bulk;
-mod progress;
+pub(super) mod progress;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

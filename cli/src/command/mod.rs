@@ -5,8 +5,11 @@ mod compact;
 mod completions;
 mod create;
 mod delete;
+mod dump;
 mod get;
 mod import;
+mod load;
+mod repair;
 mod search;
 mod stats;
 mod upgrade;
@@ -15,15 +18,18 @@ mod verify;
 
 use std::path::Path;
 
-use stratavec::{Collection, Id, OpenOptions};
+use stratavec::{Collection, Follower, Id, IdKind, OpenOptions};
 
 pub use checkpoint::checkpoint;
 pub use compact::compact;
 pub use completions::completions;
 pub use create::create;
 pub use delete::delete;
+pub use dump::dump;
 pub use get::get;
 pub use import::{Imported, Job, import};
+pub use load::load;
+pub use repair::repair;
 pub use search::search;
 pub use stats::{show as show_stats, stats};
 pub use upgrade::upgrade;
@@ -35,7 +41,13 @@ use crate::import::field::id_from_text;
 use crate::screen::Screen;
 use crate::words;
 
-/// Opens a collection and tells what recovery did.
+/// Opens a collection for commands that only read: beside a writer, on a directory that may not be written to, and without
+/// recovering what a crashed writer left.
+pub fn open_read_only(path: &Path) -> Result<Follower, Failure> {
+    Collection::open_read_only(path).map_err(|e| Failure::engine(&e, path))
+}
+
+/// Opens a collection for writing and tells what recovery did.
 pub fn open(path: &Path, options: OpenOptions, screen: &Screen) -> Result<Collection, Failure> {
     let collection = Collection::open(path, options).map_err(|e| Failure::engine(&e, path))?;
     let report = collection.recovery();
@@ -62,8 +74,7 @@ pub fn close(collection: Collection, path: &Path) -> Result<(), Failure> {
 }
 
 /// The ids that were typed.
-fn parse_ids<'t>(texts: impl IntoIterator<Item = &'t str>, collection: &Collection) -> Result<Vec<Id>, Failure> {
-    let kind = collection.schema().id_kind();
+fn parse_ids<'t>(texts: impl IntoIterator<Item = &'t str>, kind: IdKind) -> Result<Vec<Id>, Failure> {
     let parse =
         |text| id_from_text(text, kind).map_err(|e| Failure::usage(format!("{text:?} is no id here")).because(e));
     texts.into_iter().map(parse).collect()

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use stratavec::{Collection, Filter, Hit, Hits, Id, Include, OpenOptions};
+use stratavec::{Filter, Follower, Hit, Hits, Id, IdKind, Include};
 
 use crate::args::{self, Part, RowRange};
 use crate::failure::Failure;
@@ -16,14 +16,14 @@ use crate::words;
 /// Finds the rows nearest to a vector, or to each vector of a file.
 pub fn search(args: &args::Search, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
-    let collection = super::open(path, OpenOptions::default(), screen)?;
+    let collection = super::open_read_only(path)?;
     let question = Question::new(args, &collection)?;
     if let Some(text) = &args.vector {
         let vector = parse_vector(text)?;
         return question.ask(None, &vector, screen);
     }
     if let Some(text) = &args.like {
-        let ids = super::parse_ids([text.as_str()], &collection)?;
+        let ids = super::parse_ids([text.as_str()], collection.schema().id_kind())?;
         for id in &ids {
             let vector = super::get::vector_of(id, &collection)?;
             question.leaving_out(id).ask(None, &vector, screen)?;
@@ -68,7 +68,7 @@ fn ask_file(
 /// Everything about a search but its vector.
 #[derive(Clone)]
 struct Question<'c> {
-    collection: &'c Collection,
+    collection: &'c Follower,
     path: &'c Path,
     k: usize,
     max_distance: Option<f32>,
@@ -77,7 +77,7 @@ struct Question<'c> {
 }
 
 impl<'c> Question<'c> {
-    fn new(args: &'c args::Search, collection: &'c Collection) -> Result<Self, Failure> {
+    fn new(args: &'c args::Search, collection: &'c Follower) -> Result<Self, Failure> {
         let mut include = Include::NONE;
         for part in &args.include {
             include = include
@@ -90,7 +90,7 @@ impl<'c> Question<'c> {
         }
         let filter = match &args.filter_ids {
             None => None,
-            Some(text) => Some(Filter::ids(filter_ids(text, collection)?)),
+            Some(text) => Some(Filter::ids(filter_ids(text, collection.schema().id_kind())?)),
         };
         let (k, max_distance) = (args.k, args.max_distance);
         Ok(Question { collection, path: &args.collection, k, max_distance, filter, include })
@@ -197,11 +197,11 @@ fn parse_vector(text: &str) -> Result<Vec<f32>, Failure> {
     })
 }
 
-fn filter_ids(text: &str, collection: &Collection) -> Result<Vec<Id>, Failure> {
+fn filter_ids(text: &str, kind: IdKind) -> Result<Vec<Id>, Failure> {
     let Some(file) = text.strip_prefix('@') else {
-        return super::parse_ids(text.split(',').filter(|id| !id.is_empty()), collection);
+        return super::parse_ids(text.split(',').filter(|id| !id.is_empty()), kind);
     };
-    let mut source = IdSource::new(Input::open(Path::new(file))?, collection.schema().id_kind())?;
+    let mut source = IdSource::new(Input::open(Path::new(file))?, kind)?;
     let mut ids = Vec::new();
     while let Some(id) = source.next_id()? {
         ids.push(id);

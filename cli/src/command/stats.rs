@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use stratavec::{Collection, OpenOptions, Stats};
+use stratavec::Stats;
 
 use crate::args;
 use crate::failure::Failure;
@@ -12,22 +12,21 @@ use crate::words;
 
 /// Shows a collection.
 pub fn stats(args: &args::Stats, screen: &Screen) -> Result<(), Failure> {
-    let collection = super::open(&args.collection, OpenOptions::default(), screen)?;
-    show(&collection, &args.collection, screen)
+    let collection = super::open_read_only(&args.collection)?;
+    show(&collection.stats(), &args.collection, screen)
 }
 
-/// Shows an open collection.
+/// Shows figures of the collection at a path.
 ///
 /// # Errors
 /// The end of the command if nobody reads any more.
-pub fn show(collection: &Collection, path: &Path, screen: &Screen) -> Result<(), Failure> {
-    let stats = collection.stats();
+pub fn show(stats: &Stats, path: &Path, screen: &Screen) -> Result<(), Failure> {
     if screen.json {
-        return screen.document(&stats_json(&stats, path));
+        return screen.document(&stats_json(stats, path));
     }
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
-    screen.line(format!("{}   {}", screen.paint(Tone::Strong, &name), heading(&stats)))?;
-    for (label, text) in [("delta", delta(&stats)), ("files", files(&stats)), ("search", search(&stats))] {
+    screen.line(format!("{}   {}", screen.paint(Tone::Strong, &name), heading(stats)))?;
+    for (label, text) in [("delta", delta(stats)), ("files", files(stats)), ("search", search(stats))] {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
     for (label, error) in [("flush failed", &stats.flush_error), ("takes no writes", &stats.poisoned)] {
@@ -57,16 +56,20 @@ fn heading(stats: &Stats) -> String {
 }
 
 fn delta(stats: &Stats) -> String {
-    let full = percent(stats.wal_bytes, stats.flush_bytes);
-    let synced = match stats.last_seq {
+    // Who only reads does not know when the writer flushes, nor what of the log is synced.
+    let reads = stats.flush_bytes == 0;
+    let known = if reads { "in files" } else { "synced" };
+    let last = match stats.last_seq {
         0 => "no batch yet".to_owned(),
-        last if stats.durable_seq >= last => format!("last batch {} (synced)", words::count(last)),
-        last => format!("last batch {} (synced up to {})", words::count(last), words::count(stats.durable_seq)),
+        last if stats.durable_seq >= last => format!("last batch {} ({known})", words::count(last)),
+        last => format!("last batch {} ({known} up to {})", words::count(last), words::count(stats.durable_seq)),
+    };
+    let log = match percent(stats.wal_bytes, stats.flush_bytes) {
+        _ if reads => format!("{} of log", words::bytes(stats.wal_bytes)),
+        full => format!("{} {full:.1} % of {}", bar(full), words::limit_bytes(stats.flush_bytes)),
     };
     format!(
-        "{} {full:.1} % of {}   {} in memory ({})   {synced}",
-        bar(full),
-        words::limit_bytes(stats.flush_bytes),
+        "{log}   {} in memory ({})   {last}",
         words::counted(stats.delta_rows, "row"),
         words::bytes(stats.delta_bytes)
     )
@@ -125,7 +128,7 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "delta_rows": stats.delta_rows,
         "delta_bytes": stats.delta_bytes,
         "wal_bytes": stats.wal_bytes,
-        "flush_bytes": stats.flush_bytes,
+        "flush_bytes": (stats.flush_bytes > 0).then_some(stats.flush_bytes),
         "last_seq": stats.last_seq,
         "durable_seq": stats.durable_seq,
         "flush_error": stats.flush_error.as_ref().map(ToString::to_string),

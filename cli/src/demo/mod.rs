@@ -145,7 +145,7 @@ impl Demo<'_> {
         let collection = self.open()?;
         if !self.screen.json {
             self.screen.tell("")?;
-            command::show_stats(&collection, self.dir, self.screen)?;
+            command::show_stats(&collection.stats(), self.dir, self.screen)?;
         }
         let stats = collection.stats();
         command::close(collection, self.dir)?;

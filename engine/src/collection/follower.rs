@@ -41,8 +41,9 @@ const MOST_TRIES: u32 = 100;
 /// writer or without one.
 ///
 /// It shows one committed state until [`Follower::refresh`] is called: at least everything that was acknowledged, by
-/// whatever process, before the call began; and a whole number of batches in commit order. It writes nothing, not even a
-/// lock file, so it works on a directory that may not be written to. All methods can be called from any thread.
+/// whatever process, before the call began; and a whole number of batches in commit order. The last of them may be on its
+/// way to being acknowledged. It writes nothing, not even a lock file, so it works on a directory that may not be written
+/// to. All methods can be called from any thread.
 ///
 /// Memory: what the writer has not moved to files yet is held here too; at most three times its
 /// [`flush_bytes`](crate::OpenOptions::flush_bytes). Files that the writer has replaced take space on the disk until the

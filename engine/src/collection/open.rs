@@ -232,14 +232,23 @@ struct Recovered {
 }
 
 impl Log {
-    /// The same as recovery reads, changing nothing: what the logs hold, and how many there are.
+    /// The same as recovery reads, changing nothing and perhaps beside a writer: what the logs hold, and how many there are.
     pub(super) fn read_only(
         storage: &dyn Storage,
         manifest: &Manifest,
         report: &mut RecoveryReport,
     ) -> Result<(Generation, u64)> {
-        let log = Self::read(storage, manifest, report)?;
-        Ok((log.generation, log.chain.len() as u64))
+        let mut generation = Generation::new(manifest.next_row);
+        let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
+        let chain = wal::follow_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
+            report.batches_replayed += 1;
+            apply_record(&mut generation, manifest, id, seq, payload).map(drop)
+        })?;
+        for tail in &chain {
+            report.bytes_replayed += if tail.next_seq() > tail.first_seq() { tail.record_bytes() } else { 0 };
+            report.tail_bytes_dropped += tail.bytes_behind()?;
+        }
+        Ok((generation, chain.len() as u64))
     }
 
     /// Replays the logs.

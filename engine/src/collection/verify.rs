@@ -1,8 +1,8 @@
 //! Checking a collection without changing anything.
 //!
 //! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
-//! row), every live row is found by its id through the id tables, no id has two live rows, tombstones and logs agree with
-//! the files.
+//! row), every live row is found by its id through the id tables, no id has two live rows, every entry of an id table names a row
+//! of its id, tombstones and logs agree with the files.
 
 use std::collections::HashSet;
 
@@ -13,7 +13,7 @@ use crate::format::id_key;
 use crate::id::{Id, IdKind};
 use crate::manifest::{self, FileEntry, Manifest};
 use crate::options::RecoveryReport;
-use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
+use crate::segment::{IdEntry, IdTable, RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::Version;
 use crate::storage::{EntryKind, FileKind, FileName, Storage};
 
@@ -109,6 +109,7 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
                     report.find(error);
                 }
                 check_rows(&version, &mut report);
+                check_entries(&version, &mut report);
             }
             Err(error) => report.find(error),
         }
@@ -245,6 +246,31 @@ fn check_rows(version: &Version, report: &mut VerifyReport) {
     }
 }
 
+/// Every entry of an id table: it names a row that a file has, dead or alive, and that carries the id of this key.
+fn check_entries(version: &Version, report: &mut VerifyReport) {
+    for table in &version.id_tables {
+        for entry in table.iter() {
+            if let Err(error) = entry.and_then(|entry| check_entry(version, table, entry)) {
+                report.find(error);
+            }
+        }
+    }
+}
+
+fn check_entry(version: &Version, table: &IdTable, entry: IdEntry) -> Result<()> {
+    let IdEntry { key, row } = entry;
+    let wrong = |what: String| Err(Error::corrupt(table.name(), "entries", 0, what));
+    let Some((index, ordinal)) = version.locate(row)? else {
+        return wrong(format!("an entry names row {row}, which no row file has"));
+    };
+    let Some(rows) = version.rows.get(index) else { return Ok(()) };
+    let id = rows.file.id(ordinal)?;
+    match id_key(id.as_ref(), version.manifest.collection) == key {
+        true => Ok(()),
+        false => wrong(format!("the entry of row {row} has key {key:#x}, which is not that of its id {id:?}")),
+    }
+}
+
 fn check_row(
     version: &Version,
     rows: &crate::snapshot::LiveRows,
@@ -272,3 +298,7 @@ fn check_row(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -102,6 +102,11 @@ impl IdTable {
         self.file.container().facts()
     }
 
+    /// The file's name, for messages.
+    pub(crate) fn name(&self) -> &str {
+        self.file.container().name()
+    }
+
     /// Number of entries, at least one.
     pub(crate) fn len(&self) -> u64 {
         self.entries.entries()

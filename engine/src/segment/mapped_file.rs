@@ -235,6 +235,24 @@ impl MappedFile {
     }
 }
 
+/// What a whole file says of itself, where no manifest does.
+///
+/// # Errors
+/// `Corrupt`, `UnsupportedVersion` or `Io`.
+pub(crate) fn stated_facts(storage: &dyn Storage, kind: FileKind, id: FileId, collection: u128) -> Result<FileFacts> {
+    let name = FileName::File(kind, id);
+    let kind = match kind {
+        FileKind::Row => ContainerKind::Rows,
+        FileKind::IdTable => ContainerKind::IdTable,
+        _ => ContainerKind::Tombstones,
+    };
+    let file = storage.open(name).map_err(|source| Error::io("open", name, source))?;
+    let mapping = file.map().map_err(|source| Error::io("map", name, source))?;
+    let text = name.to_string();
+    let wanted = Identity { kind, file_id: id.to_u128(), collection, name: &text };
+    Container::verify(mapping.bytes(), &wanted).map(|container| container.facts())
+}
+
 /// A unit stream of a mapped file.
 pub(super) struct UnitSection {
     file: Arc<MappedFile>,

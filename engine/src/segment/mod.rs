@@ -29,6 +29,7 @@ mod tests;
 pub(crate) use id_table::{IdEntry, IdTable};
 pub(crate) use id_table_writer::{IdSource, write_id_table, write_sorted_ids};
 pub(crate) use layout::RowLayout;
+pub(crate) use mapped_file::stated_facts;
 pub(crate) use row_file::RowFile;
 pub(crate) use row_source::{RowInput, RowSource};
 pub(crate) use row_writer::write_row_file;

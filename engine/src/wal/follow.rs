@@ -17,9 +17,9 @@
 
 use std::sync::Arc;
 
-use super::replay::{LogReader, Place, Visit, damaged, damaged_at, later_batch, lost_logs};
+use super::replay::{LogReader, Place, Visit, damaged, damaged_at, in_a_circle, later_batch, lost_logs};
 use crate::error::{Error, Result};
-use crate::format::log::RecordKind;
+use crate::format::log::{LOG_HEADER_BYTES, RecordKind};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, Storage, StorageFile};
 
 /// A place in a log up to which it was read, the log held open. Cloning copies the place.
@@ -69,9 +69,22 @@ impl Tail {
         self.place.next_seq
     }
 
-    /// Bytes read.
+    /// Bytes read, the header's among them.
     pub fn bytes(&self) -> u64 {
         self.place.at
+    }
+
+    /// Bytes of the records read.
+    pub fn record_bytes(&self) -> u64 {
+        self.place.at.saturating_sub(LOG_HEADER_BYTES)
+    }
+
+    /// Bytes that are there behind the last record read.
+    ///
+    /// # Errors
+    /// `Io`.
+    pub fn bytes_behind(&self) -> Result<u64> {
+        Ok(LogReader::new(self.file.clone(), self.id, true)?.len.saturating_sub(self.place.at))
     }
 
     /// The log that follows, once the record that names it was read.
@@ -135,6 +148,37 @@ impl Tail {
             (self.place, self.searched) = (after, 0);
         }
         Ok(())
+    }
+}
+
+/// What [`replay_chain`](super::replay_chain) does in a recovery, beside a writer that may be at work: follows the logs from
+/// `first`, whose first batch must be `next_seq`, as far as they are whole.
+///
+/// # Errors
+/// As there.
+pub fn follow_chain(
+    storage: &dyn Storage,
+    first: FileId,
+    collection: u128,
+    mut next_seq: u64,
+    visit: &mut Visit<'_>,
+) -> Result<Vec<Tail>> {
+    let entries = storage.list().map_err(|error| Error::io("list", storage.describe(), error))?;
+    let (mut chain, mut next) = (Vec::<Tail>::new(), Some(first));
+    loop {
+        if let Some(id) = next {
+            if chain.iter().any(|tail| tail.id == id) {
+                return Err(in_a_circle(id));
+            }
+            chain.push(Tail::open(storage, id, collection, next_seq)?);
+        }
+        let ids: Vec<FileId> = chain.iter().map(|tail| tail.id).collect();
+        let Some(last) = chain.last_mut() else { return Ok(chain) };
+        last.read(visit)?;
+        (next, next_seq) = (last.next, last.next_seq());
+        if next.is_none() && !refuse_later(storage, &entries, &ids, last)? {
+            return Ok(chain);
+        }
     }
 }
 

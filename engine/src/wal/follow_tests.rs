@@ -52,7 +52,7 @@ fn a_reader_goes_on_where_it_was_and_finds_the_next_log() {
     assert_eq!((tail.bytes(), tail.first_seq()), (wal.len(), 1));
 }
 
-// [C10] At every call of the append, and at every length that a write can have reached.
+// [C10] [WAL-12] At every call of the append, and at every length that a write can have reached.
 #[test]
 fn a_group_is_read_whole_or_not_at_all() {
     let dir = MemDir::new(2);
@@ -72,7 +72,7 @@ fn a_group_is_read_whole_or_not_at_all() {
     assert!(looks.load(Ordering::Relaxed) > 10);
 }
 
-// [C10] [C4]
+// [C10] [C4] [WAL-12]
 #[test]
 fn a_group_whose_write_fails_is_never_read() {
     let dir = MemDir::new(3);
@@ -109,6 +109,7 @@ fn half_a_record_is_waited_for_and_a_log_that_gets_shorter_is_read_to_its_end() 
     }
 }
 
+// [WAL-14]
 #[test]
 fn a_record_that_was_read_and_is_gone_makes_the_place_void() {
     let dir = MemDir::new(5);
@@ -125,7 +126,7 @@ fn a_record_that_was_read_and_is_gone_makes_the_place_void() {
     assert!(tail.is_void().unwrap());
 }
 
-// [C14]
+// [C14] [WAL-13]
 #[test]
 fn damage_is_told_from_a_write_on_its_way() {
     let dir = MemDir::new(6);

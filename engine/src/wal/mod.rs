@@ -12,9 +12,9 @@ mod salvage;
 mod writer;
 
 pub use crate::format::batch::Frame;
-pub use follow::{Tail, refuse_later};
+pub use follow::{Tail, follow_chain, refuse_later};
 pub use replay::{Replay, replay_chain};
-pub use salvage::salvage;
+pub use salvage::{begins, salvage};
 pub use writer::{WalHead, WalWriter};
 
 #[cfg(all(test, feature = "testing"))]

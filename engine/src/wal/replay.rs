@@ -76,7 +76,7 @@ pub fn replay_chain(
     let mut next = Some(first);
     while let Some(id) = next {
         if chain.iter().any(|replay| replay.id == id) {
-            return Err(damaged(id, 0, "the logs name each other in a circle"));
+            return Err(in_a_circle(id));
         }
         let mut log = LogReader::open(storage, id)?;
         let header = log.header(collection)?;
@@ -137,6 +137,11 @@ pub(super) fn later_batch(
 /// The first proof of damage, in words.
 pub(super) fn damaged_at(id: FileId, end: u64, proof: u64) -> Error {
     damaged(id, end, format!("the record here is damaged: the one at offset {proof} was written when this was durable"))
+}
+
+/// The chain of logs leads back to one of them.
+pub(super) fn in_a_circle(id: FileId) -> Error {
+    damaged(id, 0, "the logs name each other in a circle")
 }
 
 pub(super) fn damaged(id: FileId, offset: u64, what: impl Into<String>) -> Error {

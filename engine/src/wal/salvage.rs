@@ -59,6 +59,12 @@ pub fn salvage(
     Ok(found)
 }
 
+/// The first batch and the first row of a log, if its header is right.
+pub fn begins(storage: &dyn Storage, id: FileId, collection: u128) -> Option<(u64, u64)> {
+    let header = LogReader::open_if_there(storage, id).ok()??.header(collection).ok()?;
+    Some((header.first_seq.get(), header.first_row.get()))
+}
+
 /// Reads one log; the log it names.
 fn read_one(
     storage: &dyn Storage,

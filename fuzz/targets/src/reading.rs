@@ -36,11 +36,10 @@ impl Questions {
     }
 
     /// Asks all of them, then for the number of rows and for all rows.
-    pub fn ask(&self, c: &Collection) -> Vec<Answer> {
-        let snapshot = c.snapshot();
+    pub fn ask(&self, snapshot: &Snapshot) -> Vec<Answer> {
         let mut answers: Vec<Answer> = Vec::with_capacity(SEARCHES + GETS + 2);
         for (query, k, shape) in &self.searches {
-            answers.push(self.search(&snapshot, query, *k, *shape).map(|hits| sum_hits(&hits)).map_err(kind));
+            answers.push(self.search(snapshot, query, *k, *shape).map(|hits| sum_hits(&hits)).map_err(kind));
         }
         for id in &self.ids {
             answers.push(snapshot.get(id.as_ref()).map(|item| item.map_or(1, |item| sum_item(&item))).map_err(kind));
@@ -95,8 +94,9 @@ pub struct Reading {
     pub answered: usize,
 }
 
-/// Verifies, opens, searches, looks up and reads everything. Whatever the files are, each call returns; errors are about damage or
-/// newer formats; and where `verify` found nothing, no read meets damage.
+/// Verifies, opens read-only and for writing, searches, looks up and reads everything. Whatever the files are, each call returns;
+/// errors are about damage or newer formats; where `verify` found nothing, no read meets damage; and what opens for writing
+/// was shown to a reader before, with the same rows.
 ///
 /// # Panics
 /// If any of that does not hold.
@@ -109,6 +109,7 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
     }
+    let shown = follow(dir, ids);
     // The write at the end is flushed, and the flush is followed by a compaction of whatever there is.
     let eager = options().compaction(Compaction::Auto { dead_ratio: 0.01, fanout: 2 });
     let c = match Collection::open_in(Arc::new(dir.clone()), eager) {
@@ -122,7 +123,14 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
     };
     reading.opened = true;
     let questions = Questions::new(c.schema().dim(), ids);
-    for answer in questions.ask(&c) {
+    let answers = questions.ask(&c.snapshot());
+    let shown = shown.expect("what opens for writing opens for reading");
+    // A forged log may give two rows one id; which of them is found then depends on where they lie. Which rows there are does not.
+    let differ = |(one, two): (&Answer, &Answer)| matches!((one, two), (Ok(one), Ok(two)) if one != two);
+    let rows = answers.len() - 2;
+    let differ = answers[rows..].iter().zip(&shown[rows..]).any(differ);
+    assert!(!differ, "a reader saw {:?}, the writer {:?}", &shown[rows..], &answers[rows..]);
+    for answer in answers {
         match answer {
             Ok(_) => reading.answered += 1,
             // The ids of the questions may be of the wrong kind for a forged schema.
@@ -137,6 +145,26 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
     let _ = c.stats();
     write_something(&c, reading.sound);
     reading
+}
+
+/// What a reader that changes nothing sees; `None` if it is refused.
+fn follow(dir: &MemDir, ids: &[Id]) -> Option<Vec<Answer>> {
+    let before = dir.image_hash();
+    let follower = match Collection::open_read_only_in(Arc::new(dir.clone())) {
+        Ok(follower) => follower,
+        Err(error) => {
+            if error.kind() != ErrorKind::NotFound {
+                check_kind(&error);
+            }
+            return None;
+        }
+    };
+    let seq = follower.last_seq();
+    assert_eq!(follower.refresh().expect("a second look at the same files"), seq);
+    let _ = follower.stats();
+    let answers = Questions::new(follower.schema().dim(), ids).ask(&follower.snapshot());
+    assert!(dir.image_hash() == before, "a reader has changed something");
+    Some(answers)
 }
 
 /// A collection that opened takes a write, or says why not.

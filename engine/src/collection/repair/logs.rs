@@ -5,6 +5,7 @@ use super::rows::Files;
 use crate::collection::record::apply_record;
 use crate::delta::Generation;
 use crate::error::Result;
+use crate::format::manifest::COUNTER_END;
 use crate::manifest::Manifest;
 use crate::storage::Storage;
 use crate::wal;
@@ -33,13 +34,17 @@ pub(super) fn read(from: &dyn Storage, manifest: &Manifest, report: &mut RepairR
     }
     report.notes.extend(found.problems.iter().map(|problem| format!("a log was read without its header: {problem}")));
     if found.dropped > 0 {
-        report.notes.push(format!("the logs end in {} bytes that no commit was acknowledged for", found.dropped));
+        let bytes = found.dropped;
+        report.notes.push(format!(
+            "the logs end in {bytes} bytes that are no whole record: an unfinished write, or damage to the last group of batches"
+        ));
     }
     let last_read = found.next_seq.saturating_sub(1);
     if let Some(error) = found.lost {
         report.lose(Loss::Batches { first_seq: found.next_seq, last_seq: found.lost_up_to, error });
     }
-    Ok(Logged { generation, last_seq: found.lost_up_to.unwrap_or(0).max(last_read) })
+    let lost = found.lost_up_to.filter(|seq| *seq < COUNTER_END / 2);
+    Ok(Logged { generation, last_seq: lost.unwrap_or(0).max(last_read) })
 }
 
 impl Logged {

@@ -3,6 +3,7 @@
 //! The old directory is only read. Everything that reaches the new one has passed its checksums: rows one by one, log records as far
 //! as they chain. What did not is listed, with what is known of it.
 
+mod adopt;
 mod logs;
 mod report;
 mod rows;
@@ -37,7 +38,7 @@ pub enum Repair {
 
 /// Repairs into an empty directory:
 ///
-/// 1. Lock both. Choose the newest manifest of which a copy is whole.
+/// 1. Lock both. Choose the newest manifest of which a copy is whole; if there was a newer one, take up what it named.
 /// 2. Open its row files; prove each row by itself. Read the logs as far as they chain.
 /// 3. Bury: what tombstones and logs kill. Settle: of the rows of an id the newest stays, if it is alive and proven.
 /// 4. Write a row file and an id table for each old row file, and one for the logs. Each is synced and read back.
@@ -48,7 +49,8 @@ pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Resu
     refuse_occupied(to)?;
     let mut report = RepairReport::default();
     let _old = lock_old(from, &mut report)?;
-    let old = choose_manifest(from, &mut report)?;
+    let mut old = choose_manifest(from, &mut report)?;
+    adopt::adopt(from, &mut old, &mut report)?;
     let _new = take_lock(to)?;
     refuse_occupied(to)?;
     let mut files = Files::read(from, &old, &mut report)?;

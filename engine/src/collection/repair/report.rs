@@ -34,7 +34,7 @@ pub struct RepairReport {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Loss {
-    /// A manifest. What it told beyond the one before it is lost.
+    /// A manifest. The one before it was used.
     #[non_exhaustive]
     Manifest {
         /// Its generation.
@@ -70,7 +70,7 @@ pub enum Loss {
         /// What is wrong with the first of them.
         error: Error,
     },
-    /// Batches that were in a log, from the first of these on.
+    /// Batches whose log is missing or damaged. What files hold of them is kept; else they are lost, and all that follow in the logs.
     #[non_exhaustive]
     Batches {
         /// Sequence number of the first.
@@ -129,7 +129,7 @@ impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Loss::Manifest { generation, .. } => {
-                write!(f, "manifest {generation}: what is newer than the one before it and in no log")?;
+                write!(f, "manifest {generation}; the one before it was used")?;
             }
             Loss::File { rows, first_row, last_row, first_seq, last_seq, .. } => write!(
                 f,

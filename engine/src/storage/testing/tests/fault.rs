@@ -124,6 +124,8 @@ fn every_method_can_be_made_to_fail() {
     for op in Op::ALL {
         let (mem, dir) = armed(FaultPlan::new(Fault::Io, 0, Repeat::Forever).on(&[op]));
         mem.put_raw(row(9), b"abc".to_vec());
+        let other = MemDir::new(2);
+        other.put_raw(row(5), b"xyz".to_vec());
         let run = || -> io::Result<()> {
             let file = dir.create(row(1))?;
             file.reserve(0, 10)?;
@@ -137,6 +139,7 @@ fn every_method_can_be_made_to_fail() {
             file.map()?;
             dir.publish(row(1), row(2))?;
             dir.remove(row(2))?;
+            dir.link_from(&other, row(5))?;
             dir.list()?;
             dir.lock()?;
             dir.free_bytes()?;
@@ -148,6 +151,7 @@ fn every_method_can_be_made_to_fail() {
         dir.disarm();
         mem.remove_raw(row(1));
         mem.remove_raw(row(2));
+        mem.remove_raw(row(5));
         assert!(run().is_ok(), "{op:?}");
     }
 }

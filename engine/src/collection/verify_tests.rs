@@ -1,0 +1,138 @@
+//! Collections whose every checksum is right and that are wrong all the same.
+
+use super::*;
+use crate::collection::Collection;
+use crate::collection::checkpoint::finish;
+use crate::id::IdRef;
+use crate::manifest::FileEntry;
+use crate::metric::Metric;
+use crate::options::{OpenOptions, Schema};
+use crate::segment::{RowInput, RowSource, write_id_table, write_row_file, write_tombstones};
+use crate::storage::FileId;
+use crate::storage::testing::MemDir;
+
+/// Row number and id.
+type Rows = &'static [(u64, u64)];
+
+struct Source(Rows);
+
+impl RowSource for Source {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
+        let (row, id) = self.0[i];
+        let vector = 1.0f32.to_le_bytes();
+        take(RowInput {
+            row,
+            seq: row + 1,
+            id: IdRef::U64(id),
+            vector: &vector,
+            norm: 0.0,
+            attributes: &[],
+            payload: &[],
+        })
+    }
+}
+
+/// A collection of row files and id tables with these rows and entries, some of the rows dead.
+fn forge(files: &[(Rows, Rows)], dead: &[u64]) -> MemDir {
+    let dir = MemDir::new(1);
+    let schema = Schema::new(1, Metric::L2).ids(IdKind::U64);
+    let mut manifest = Manifest::new(7, schema.clone()).successor();
+    let (collection, origin) = (manifest.collection, manifest.own_origin());
+    let id = |number| FileId { number, epoch: 5 };
+    manifest.covered_seq = 100;
+    manifest.next_row = 100;
+    manifest.next_file_number = 1000;
+    for (number, (rows, entries)) in (1u64..).zip(files) {
+        let facts =
+            write_row_file(&dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows)).unwrap();
+        manifest.row_files.push(FileEntry { id: id(number), facts });
+        let entry = |(row, id): &(u64, u64)| IdEntry { key: id_key(IdRef::U64(*id), collection), row: *row };
+        let mut entries: Vec<IdEntry> = entries.iter().map(entry).collect();
+        let (table, seqs) = (id(100 + number), (facts.min_seq, facts.max_seq));
+        let facts = write_id_table(&dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
+        manifest.id_tables.push(FileEntry { id: table, facts });
+    }
+    if !dead.is_empty() {
+        let facts = write_tombstones(&dir, id(300), collection, origin, dead, 0, 100).unwrap();
+        manifest.tombstones.push(FileEntry { id: id(300), facts });
+    }
+    finish(&dir, manifest, id(500), id(501), &mut Vec::new()).unwrap();
+    dir
+}
+
+const OLD: Rows = &[(0, 10), (1, 11), (2, 12)];
+const NEW: Rows = &[(5, 11), (6, 13)];
+
+fn findings(dir: &MemDir) -> Vec<String> {
+    let quick = verify(dir, Verify::Quick).unwrap();
+    assert!(quick.is_sound(), "nothing is wrong with a checksum or a header: {:?}", quick.findings);
+    verify(dir, Verify::Full).unwrap().findings.iter().map(Error::to_string).collect()
+}
+
+#[test]
+fn what_is_forged_for_these_tests_can_be_sound() {
+    let dir = forge(&[(OLD, OLD), (NEW, NEW)], &[1]);
+    assert_eq!(findings(&dir), [""; 0]);
+    let collection = Collection::open_in(std::sync::Arc::new(dir), OpenOptions::default()).unwrap();
+    assert_eq!(collection.snapshot().count(), 4);
+}
+
+/// [C14] Each of these opens, and all of its bytes match their checksums; yet a search would show a row that `get` does not, or the
+/// other way round.
+#[test]
+fn rows_that_their_ids_do_not_reach_are_found() {
+    let cases: [(&str, MemDir, &str); 5] = [
+        (
+            "an id with two live rows",
+            forge(&[(OLD, OLD), (NEW, NEW)], &[]),
+            "live row 1 with id 11 is found as Some(5)",
+        ),
+        (
+            "a live row without an entry",
+            forge(&[(OLD, &[(0, 10), (2, 12)])], &[]),
+            "live row 1 with id 11 is found as None",
+        ),
+        (
+            "an entry of another id's row",
+            forge(&[(OLD, &[(0, 10), (1, 11), (2, 12), (1, 99)])], &[]),
+            "which is not that of its id 11",
+        ),
+        (
+            "an entry of a row that is nowhere",
+            forge(&[(OLD, &[(0, 10), (1, 11), (2, 12), (50, 14)])], &[]),
+            "names row 50, which no row file has",
+        ),
+        (
+            "two ids that are exchanged",
+            forge(&[(OLD, &[(0, 11), (1, 10), (2, 12)])], &[]),
+            "live row 0 with id 10 is found as Some(1)",
+        ),
+    ];
+    for (what, dir, says) in cases {
+        let found = findings(&dir);
+        assert!(found.iter().any(|finding| finding.contains(says)), "{what}: {found:?}");
+    }
+}
+
+/// A repair of such a collection makes a sound one: the ids in the rows count.
+#[test]
+fn a_repair_goes_by_the_rows() {
+    let cases: [(Vec<(Rows, Rows)>, Vec<u64>); 3] = [
+        (vec![(OLD, OLD), (NEW, NEW)], vec![]),
+        (vec![(OLD, &[(0, 10), (2, 12)])], vec![]),
+        (vec![(OLD, &[(0, 11), (1, 10), (2, 12)]), (NEW, NEW)], vec![1]),
+    ];
+    for (files, dead) in cases {
+        let (from, to) = (forge(&files, &dead), MemDir::new(2));
+        let report = Collection::repair_in(&from, &to, crate::Repair::KeepProven).unwrap();
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(findings(&to), [""; 0]);
+        let ids: std::collections::BTreeSet<u64> =
+            files.iter().flat_map(|(rows, _)| *rows).map(|(_, id)| *id).collect();
+        assert_eq!(report.rows, ids.len() as u64);
+    }
+}
