@@ -138,7 +138,9 @@ impl Load<'_> {
             first_seq: seq + 1,
             first_row: built.manifest.next_row,
         };
-        let wal = WalWriter::create(&*shared.storage, shared.new_file_id(), head).map_err(|e| shared.judge(e))?;
+        let created = WalWriter::create(&*shared.storage, shared.new_file_id(), head);
+        let mut wal = created.map_err(|e| shared.judge(e))?;
+        wal.keep_spare(shared.options.delete_reserve);
         made.push(FileName::File(FileKind::Wal, wal.id()));
         built.manifest.first_wal = wal.id();
         built.manifest.next_file_number = shared.next_file_number() + 1;
