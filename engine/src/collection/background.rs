@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::shared::Shared;
 use crate::error::{Error, Result};
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
-/// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^10 times.
+/// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^6 times.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Run until [`Threads::stop`] or drop.
@@ -82,8 +82,8 @@ fn run_merges(shared: &Shared) {
                 shared.pending_changed.wait(&mut pending);
             }
             if let Some((failures, _)) = pending.merge_failed {
-                let wait = FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(10));
-                shared.pending_changed.wait_for(&mut pending, wait);
+                let until = Instant::now() + FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(6));
+                while !pending.stop && !shared.pending_changed.wait_until(&mut pending, until).timed_out() {}
             }
             if pending.stop {
                 return;
