@@ -12,6 +12,7 @@ mod line;
 mod ordeal;
 mod order;
 mod planted;
+mod race;
 mod readers;
 mod regressions;
 mod repair;

@@ -11,6 +11,7 @@ use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Compaction;
+use crate::planted::{self, Bug};
 use crate::segment::{IdTable, write_tombstones};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName};
@@ -227,7 +228,9 @@ impl Shared {
     fn swap_version(&self, version: impl FnOnce(u64) -> Version, new_rows: Option<&LiveRows>) {
         let _writer = self.writer.lock();
         let old = self.view.load_full();
-        if let Some(rows) = new_rows {
+        if let Some(rows) = new_rows
+            && !planted::is(Bug::InstallWithoutKillsInMemory)
+        {
             old.generations().for_each(|generation| mark_killed(rows, generation));
         }
         let version = Arc::new(version(old.version.install + 1));
@@ -245,11 +248,11 @@ impl Shared {
         let told: u64 = manifest.tombstones.iter().map(|entry| entry.facts.rows).sum();
         let _working = self.budget.charge(Share::Compaction, rows.iter().map(LiveRows::dead_count).sum::<u64>() * 8);
         let dead = all_dead(rows)?;
-        if told < 4 * dead.len() as u64 || told == 0 {
+        if told == 0 || told < 4 * dead.len() as u64 && !planted::is(Bug::DropTombstonesEarly) {
             return Ok(Vec::new());
         }
         dropped.extend(manifest.tombstones.drain(..).map(|entry| FileName::File(FileKind::Tombstone, entry.id)));
-        if dead.is_empty() {
+        if dead.is_empty() || planted::is(Bug::DropTombstonesEarly) {
             return Ok(Vec::new());
         }
         let id = self.new_file_id();
@@ -303,6 +306,9 @@ fn bounds(inputs: &[LiveRows]) -> Range<u64> {
 /// Rows of the inputs that were live when the merge began and that a flush has since found dead.
 fn died_since(inputs: &[LiveRows], current: &Version, gone: &[FileId]) -> Result<Vec<u64>> {
     let mut died = Vec::new();
+    if planted::is(Bug::InstallWithoutFlushedKills) {
+        return Ok(died);
+    }
     for (input, now) in inputs.iter().zip(current.rows.iter().filter(|rows| gone.contains(&rows.file.id_of_file()))) {
         for ordinal in now.dead_ordinals() {
             if input.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1 {

@@ -8,6 +8,7 @@ use super::compact::{Compact, CompactReport};
 use super::shared::Shared;
 use crate::compaction::{Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted;
 
 /// How often a callback hears of progress.
 const BEAT: Duration = Duration::from_millis(100);
@@ -25,7 +26,7 @@ impl Job {
         let (watched, name) = (control.clone(), shared.storage.describe());
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())
-            .spawn(move || shared.compact(what, &watched))
+            .spawn(planted::carrying(move || shared.compact(what, &watched)))
             .map_err(|error| Error::io("start a thread for", name, error))?;
         Ok(Job { control, thread })
     }
