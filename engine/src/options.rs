@@ -246,6 +246,7 @@ pub struct OpenOptions {
     pub(crate) compaction: Compaction,
     pub(crate) scrub: Scrub,
     pub(crate) memory_budget: Option<u64>,
+    pub(crate) delete_reserve: u64,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
 
@@ -259,6 +260,7 @@ impl Default for OpenOptions {
             compaction: Compaction::default(),
             scrub: Scrub::default(),
             memory_budget: None,
+            delete_reserve: 1 << 20,
             on_recovery: None,
         }
     }
@@ -326,6 +328,15 @@ impl OpenOptions {
         self
     }
 
+    /// Bytes of disk (0..=2^30) that the log keeps free behind it for deletes: a batch of upserts or inserts that would use them is
+    /// refused with `NoSpace`, a batch of nothing but deletes is not. As far as the file system keeps promises about room.
+    /// Default: 1 MiB, some 30,000 deletes.
+    #[must_use]
+    pub fn delete_reserve(mut self, bytes: u64) -> Self {
+        self.delete_reserve = bytes;
+        self
+    }
+
     /// Bytes of delta, in memory or in the log, at which it is moved to files; also the size of a part of a bulk load.
     pub(crate) fn delta_bytes(&self) -> u64 {
         self.memory_budget.map_or(self.flush_bytes, |budget| self.flush_bytes.min(budget / 10))
@@ -359,6 +370,9 @@ impl OpenOptions {
             && rate < 1 << 16
         {
             return Err(Error::argument("scrub", format!("is {rate} bytes per second; use 65536 or more")));
+        }
+        if self.delete_reserve > 1 << 30 {
+            return Err(Error::argument("delete_reserve", format!("is {}; use 0..=1073741824", self.delete_reserve)));
         }
         if let Some(bytes) = self.memory_budget
             && !(MIN_MEMORY_BUDGET..=MAX_MEMORY_BUDGET).contains(&bytes)

@@ -198,3 +198,60 @@ fn a_recovery_without_space_says_so_and_succeeds_later() {
     assert_eq!((c.snapshot().count(), c.recovery().batches_replayed), (50, 50));
     assert_ne!(s.disk.image_hash(), before);
 }
+
+// [C13] [C8]: the disk is filled, thousands of ids are deleted while it is full, space comes back, and it goes on: nothing is
+// lost, nothing comes back, nothing is poisoned.
+#[test]
+fn a_full_disk_takes_deletes_and_goes_on_when_it_is_freed() {
+    for background in [Background::Inline, Background::Thread] {
+        let disk = MemDir::new(16);
+        let options = OpenOptions::new().background(background).flush_bytes(512 << 10).durability(Durability::Os);
+        let c = Collection::create_in(Arc::new(disk.clone()), plain(), options.clone()).expect("create");
+        let mut live = std::collections::BTreeSet::new();
+        let mut next = 0u64;
+        for cycle in 0..4 {
+            disk.set_free_bytes(Some(6 << 20));
+            let error = loop {
+                let mut batch = c.batch();
+                for id in next..next + 500 {
+                    batch.upsert(id, &[id as f32, cycle as f32]).payload(&[7; 100]);
+                }
+                match batch.commit() {
+                    Ok(_) => live.extend(next..next + 500),
+                    Err(error) => break error,
+                }
+                next += 500;
+            };
+            assert_eq!((error.kind(), error.outcome()), (ErrorKind::NoSpace, Outcome::NotCommitted), "{error}");
+            assert_eq!(c.snapshot().count(), live.len() as u64);
+            let doomed: Vec<u64> = live.iter().copied().take(10_000).collect();
+            assert_eq!(doomed.len(), 10_000, "cycle {cycle}");
+            for ids in doomed.chunks(100) {
+                let mut batch = c.batch();
+                for id in ids {
+                    batch.delete(*id);
+                }
+                let receipt = batch.commit_with(Durability::Sync).expect("deletes are taken");
+                assert_eq!((receipt.deleted, receipt.durable), (100, true));
+                for id in ids {
+                    live.remove(id);
+                }
+            }
+            assert_eq!(
+                (c.snapshot().count(), c.snapshot().contains(doomed[0]).expect("contains")),
+                (live.len() as u64, false)
+            );
+            disk.set_free_bytes(None);
+            c.upsert(next, &V).expect("space again");
+            live.insert(next);
+            next += 1;
+            c.flush().expect("flush");
+            assert!(c.stats().poisoned.is_none());
+        }
+        drop(c);
+        let c = Collection::open_in(Arc::new(disk.clone()), options).expect("open");
+        assert_eq!(ids(&c.snapshot()), live.iter().map(|id| stratavec::Id::U64(*id)).collect::<Vec<_>>());
+        c.close().expect("close");
+        assert!(Collection::verify_in(&disk, stratavec::Verify::Full).expect("verify").is_sound());
+    }
+}

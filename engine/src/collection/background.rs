@@ -12,7 +12,7 @@ use crate::options::Scrub;
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
-/// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^10 times.
+/// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^6 times.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
 /// Run until [`Threads::stop`] or drop.
@@ -104,7 +104,7 @@ fn run_merges(shared: &Shared) {
 
 /// How long to leave it after so many failures in a row.
 fn backoff(failures: u32) -> Duration {
-    FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(10))
+    FIRST_BACKOFF * 2u32.pow(failures.saturating_sub(1).min(6))
 }
 
 /// Waits until there may be something to merge, but not before the given time; false when the thread is to end.

@@ -16,7 +16,7 @@ use crate::snapshot::{LiveRows, Version};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
 /// Tombstone files that may be alive; one more merges them all.
-const MAX_TOMBSTONE_FILES: usize = 8;
+pub(super) const MAX_TOMBSTONE_FILES: usize = 8;
 
 /// Where files are made, and how they are named.
 pub(super) struct Build<'b> {

@@ -96,7 +96,13 @@ impl Shared {
     /// Commits a prepared batch and returns when it is acknowledged or refused.
     pub(super) fn commit(&self, mut prepared: Prepared, durability: Durability) -> Result<Receipt> {
         loop {
-            self.wait_for_room()?;
+            if let Err(error) = self.wait_for_room() {
+                // Deletes are let through on a full disk: they take little memory, and are what makes room.
+                let let_through = prepared.rows() == 0 && error.kind() == ErrorKind::NoSpace;
+                if !let_through {
+                    return Err(error);
+                }
+            }
             let ticket = Arc::new(Ticket::new(prepared, durability));
             match self.ride(&ticket) {
                 State::Done(result) => return result,
@@ -166,7 +172,7 @@ impl Shared {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
             return false;
         }
-        let mut staging = self.stage(&writer, group);
+        let mut staging = self.stage(&mut writer, group);
         let refused = mem::take(&mut staging.refused);
         let outcome = self.log_and_apply(&mut writer, staging);
         let failed = outcome.iter().any(|(_, result)| result.is_err());
@@ -180,7 +186,7 @@ impl Shared {
     }
 
     /// Step 1 of a commit, nothing is changed: decide conflicts, give numbers, finish the log records.
-    fn stage(&self, writer: &Writer, group: &[Arc<Ticket>]) -> Staging {
+    fn stage(&self, writer: &mut Writer, group: &[Arc<Ticket>]) -> Staging {
         let mut staging = Staging {
             next_seq: writer.last_seq + 1,
             next_row: writer.next_row,
@@ -190,10 +196,22 @@ impl Shared {
             refused: Vec::new(),
         };
         let install = self.view.load().version.install;
+        let mut bytes = 0;
         for ticket in group {
             let Some(prepared) = ticket.take() else { continue };
             if prepared.install != install {
                 ticket.set(State::Stale(prepared));
+                continue;
+            }
+            bytes += prepared.most_bytes();
+            let room = match &mut writer.wal {
+                Some(wal) if prepared.rows() > 0 => wal.make_room(bytes),
+                _ => Ok(()),
+            };
+            if let Err(error) = room {
+                bytes -= prepared.most_bytes();
+                let hint = "free some space; deletes are still taken";
+                ticket.set(State::Done(Err(error.with_outcome(Outcome::NotCommitted).with_hint(hint))));
             } else if let Err(error) = staging.add(&self.schema, writer, ticket, prepared) {
                 ticket.set(State::Done(Err(error)));
             }

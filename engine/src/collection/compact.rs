@@ -282,6 +282,7 @@ impl Shared {
         dropped: &mut Vec<FileName>,
     ) -> Result<Vec<FileName>> {
         let told: u64 = manifest.tombstones.iter().map(|entry| entry.facts.rows).sum();
+        let _working = self.budget.charge(Share::Compaction, rows.iter().map(LiveRows::dead_count).sum::<u64>() * 8);
         let dead = all_dead(rows)?;
         if told == 0 || told < 4 * dead.len() as u64 && !planted::is(Bug::DropTombstonesEarly) {
             return Ok(Vec::new());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::build::{Build, Built};
+use super::build::{Build, Built, MAX_TOMBSTONE_FILES};
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::delta::Generation;
@@ -119,7 +119,7 @@ impl Shared {
     /// 5. Remove the log and whatever else only older manifests name. A crash: orphans.
     fn flush_one(&self, job: Job) -> Result<()> {
         let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &|| self.new_file_id() };
-        let _working = self.budget.charge(Share::Flush, flush_memory(&job.generation));
+        let _working = self.budget.charge(Share::Flush, flush_memory(&job));
         let mut built = build.generation(&job.version, &job.generation, job.last_seq)?;
         built.manifest.epoch = self.epoch;
         built.manifest.first_wal = job.next_wal;
@@ -171,9 +171,14 @@ impl Shared {
 }
 
 /// Memory of a flush: places and ids of its rows, and the buffers of a row file's sections.
-fn flush_memory(generation: &Generation) -> u64 {
+/// A tombstone file too many is merged with the others, which lists all dead rows.
+fn flush_memory(job: &Job) -> u64 {
     const BUFFERS: u64 = 2 << 20;
-    BUFFERS + generation.rows() * 32 + generation.kills().len() as u64 * 16
+    let dead: u64 = match job.version.manifest.tombstones.len() >= MAX_TOMBSTONE_FILES {
+        true => job.version.rows.iter().map(LiveRows::dead_count).sum(),
+        false => 0,
+    };
+    BUFFERS + job.generation.rows() * 32 + job.generation.kills().len() as u64 * 16 + dead * 8
 }
 
 /// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.

@@ -5,7 +5,7 @@ use super::shared::Shared;
 use crate::budget::Charge;
 use crate::delta::{BlockBuilder, UnnumberedBlock};
 use crate::error::Result;
-use crate::format::batch::BatchEncoder;
+use crate::format::batch::{BatchEncoder, FRAME_ROOM};
 use crate::format::id_key;
 use crate::id::{Id, IdRef};
 use crate::snapshot::Version;
@@ -88,6 +88,11 @@ impl Prepared {
     /// Changes: rows, then deletes.
     pub(super) fn len(&self) -> usize {
         self.rows() + self.deletes.len()
+    }
+
+    /// No less than the log record will take.
+    pub(super) fn most_bytes(&self) -> u64 {
+        (self.encoder.encoded_len() + self.len() * 8 + FRAME_ROOM) as u64
     }
 
     /// Rows written.

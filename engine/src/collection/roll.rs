@@ -61,8 +61,13 @@ impl Shared {
     ///    two logs. A crash: recovery follows the record or has an orphan without records.
     /// 3. Publish a view in which the old generation is frozen and the new one is empty.
     pub(super) fn roll(&self, writer: &mut Writer) -> Result<()> {
-        let wal = self.create_log(writer)?;
+        let mut wal = self.create_log(writer)?;
         let next_wal = wal.id();
+        // Without room for deletes behind it the new log is worse than the old one.
+        if let Err(error) = wal.make_room(0) {
+            let _ = self.storage.remove(FileName::File(FileKind::Wal, next_wal));
+            return Err(error);
+        }
         if let Some(old) = &mut writer.wal
             && let Err(error) = old.finish(next_wal)
         {

@@ -153,7 +153,10 @@ pub(super) struct Opened {
 }
 
 impl Shared {
-    pub(super) fn new(opened: Opened) -> Shared {
+    pub(super) fn new(mut opened: Opened) -> Shared {
+        if let Some(wal) = &mut opened.wal {
+            wal.keep_spare(opened.options.delete_reserve);
+        }
         let view = opened.view;
         let budget = Budget::new(opened.options.memory_budget);
         let shared = Shared {
@@ -329,7 +332,10 @@ impl Shared {
             first_seq: writer.last_seq + 1,
             first_row: writer.next_row,
         };
-        WalWriter::create(&*self.storage, self.new_file_id(), head).map_err(|error| self.judge(error))
+        let created = WalWriter::create(&*self.storage, self.new_file_id(), head);
+        let mut wal = created.map_err(|error| self.judge(error))?;
+        wal.keep_spare(self.options.delete_reserve);
+        Ok(wal)
     }
 
     /// Begins the log of this handle, at its first commit after a clean open. The caller holds `flushing`: there are no

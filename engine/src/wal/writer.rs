@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use zerocopy::IntoBytes;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::{FRAME_ROOM, Frame};
 use crate::format::checksum::file_seed;
 use crate::format::log::{
@@ -66,6 +66,8 @@ pub struct WalWriter {
     last_crc: u32,
     reserved_to: u64,
     reserve_step: u64,
+    /// Bytes of room behind the last record that only what frees space may use.
+    spare: u64,
     sealed: bool,
     next_seq: u64,
     buffer: Vec<u8>,
@@ -123,6 +125,7 @@ impl WalWriter {
             last_crc: header.crc.get(),
             reserved_to: 0,
             reserve_step: FIRST_RESERVE,
+            spare: 0,
             sealed: true,
             next_seq: head.first_seq,
             buffer: Vec::new(),
@@ -216,12 +219,46 @@ impl WalWriter {
         match undone {
             Ok(()) => {
                 self.durable_len = self.len;
+                // Cutting the log gave back what was set aside.
+                let _ = self.make_room(0);
                 Err(AppendFailure { error, undone: true })
             }
             Err(second) => {
                 let error = Error::sync_failed(self.name(), second).caused(error.kind(), error.to_string());
                 Err(AppendFailure { error, undone: false })
             }
+        }
+    }
+
+    /// Sets room aside for appends that must go through on a full disk. As far as the file system keeps such promises; a disk that is
+    /// full already gives none.
+    pub fn keep_spare(&mut self, bytes: u64) {
+        self.spare = bytes;
+        // Asked for again by every `make_room`.
+        let _ = self.make_room(0);
+    }
+
+    /// Room for so many bytes, and behind them what was set aside.
+    ///
+    /// # Errors
+    /// `NoSpace`. Whatever else the file system says about room ahead is no failure yet.
+    pub fn make_room(&mut self, bytes: u64) -> Result<()> {
+        let end = self.len + bytes + self.spare;
+        if self.spare == 0 || end <= self.reserved_to {
+            return Ok(());
+        }
+        let ahead = end.next_multiple_of(self.reserve_step);
+        let outcome = match self.file.reserve(self.len, ahead - self.len) {
+            Ok(()) => Ok(ahead),
+            Err(_) => self.file.reserve(self.len, end - self.len).map(|()| end),
+        };
+        match outcome.map_err(|error| Error::io("append to", self.name(), error)) {
+            Ok(to) => {
+                self.reserved_to = to;
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NoSpace => Err(error),
+            Err(_) => Ok(()),
         }
     }
 
@@ -294,6 +331,7 @@ impl WalWriter {
             last_crc: replay.last_crc,
             reserved_to: at,
             reserve_step: FIRST_RESERVE,
+            spare: 0,
             sealed: false,
             next_seq: replay.next_seq,
             buffer: Vec::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::BulkOptions;
 use super::overlap::{Overlap, overlap, replaced_since};
 use super::parts::{Part, Parts};
+use crate::budget::Share;
 use crate::collection::build::{Build, Built};
 use crate::collection::flush::{older_manifests, publish, remove_all};
 use crate::collection::shared::{Shared, Writer, count};
@@ -118,6 +119,9 @@ impl Load<'_> {
         let loaded: u64 = files.iter().map(|part| part.rows.facts.rows).sum();
         let live_before: u64 = old.rows.iter().map(LiveRows::live).sum();
         let mut built = name(old, files);
+        let most = self.found.replaced.count() + self.found.repeated.count() + self.since.len() as u64;
+        // Listed twice while the tombstone file is written.
+        let _working = shared.budget.reserve(Share::BulkLoad, most * 16)?;
         let kills = self.kills(&built, parts)?;
         let new_id = || shared.new_file_id();
         let build = Build { storage: &*shared.storage, schema: &shared.schema, new_id: &new_id };
@@ -138,7 +142,9 @@ impl Load<'_> {
             first_seq: seq + 1,
             first_row: built.manifest.next_row,
         };
-        let wal = WalWriter::create(&*shared.storage, shared.new_file_id(), head).map_err(|e| shared.judge(e))?;
+        let created = WalWriter::create(&*shared.storage, shared.new_file_id(), head);
+        let mut wal = created.map_err(|e| shared.judge(e))?;
+        wal.keep_spare(shared.options.delete_reserve);
         made.push(FileName::File(FileKind::Wal, wal.id()));
         built.manifest.first_wal = wal.id();
         built.manifest.next_file_number = shared.next_file_number() + 1;

@@ -39,6 +39,11 @@ impl RowBits {
         }
     }
 
+    /// Rows set.
+    pub(super) fn count(&self) -> u64 {
+        self.words.iter().flatten().map(|word| u64::from(word.count_ones())).sum()
+    }
+
     /// Hands out the row numbers, ascending, some at a time.
     pub(super) fn for_each<'f>(
         &self,
