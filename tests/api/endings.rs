@@ -161,7 +161,9 @@ fn a_flush_that_cannot_be_published_leaves_no_files() {
 fn a_full_disk_can_still_be_read() {
     let disk = MemDir::new(6);
     let c = Collection::create_in(Arc::new(disk.clone()), plain(), inline()).expect("create");
-    (0..50u64).for_each(|id| drop(c.upsert(id, &V).expect("upsert")));
+    for id in 0..50u64 {
+        c.upsert(id, &V).expect("upsert");
+    }
     drop(c);
     for free in [0, 4096, 20_000] {
         disk.set_free_bytes(Some(free));
@@ -171,7 +173,7 @@ fn a_full_disk_can_still_be_read() {
             Ok(_) => break,
         };
         assert_eq!(error.kind(), ErrorKind::NoSpace);
-        assert!(error.to_string().contains("open_read_only"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("open_read_only")), "{error:?}");
         assert_eq!(disk.names(), before, "what was begun is gone again");
         let reader = Collection::open_read_only_in(Arc::new(disk.clone())).expect("read");
         assert_eq!(reader.snapshot().count(), 50);
