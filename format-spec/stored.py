@@ -147,7 +147,7 @@ def name_of(kind, number):
 
 MANIFEST_MAGIC = b"STVMAN\r\n"
 HEAD_BYTES, TAIL_BYTES, ALIGN = 176, 8, 4096
-KNOWN_TABLES = {1: 16, 2: 80, 3: 80, 4: 80}
+KNOWN_TABLES = {1: 16, 2: 80, 3: 80, 4: 80, 5: 1}
 
 
 class FileEntry:
@@ -202,7 +202,7 @@ class Manifest:
             raise Damaged(self.file, at, "a schema of another version")
         self.metric, self.ids, self.rows = METRICS[metric], ID_KINDS[ids], ROW_FORMATS[rows]
         self.parameters = [self.dim, rows, metric, ids]
-        self.tables = {"origins": [], "row": [], "idt": [], "del": []}
+        self.tables, self.properties = {"origins": [], "row": [], "idt": [], "del": []}, {}
         self._read_tables(Bytes(copy[HEAD_BYTES:-TAIL_BYTES], self.file, at + HEAD_BYTES), tables)
         self._check()
 
@@ -220,11 +220,27 @@ class Manifest:
                 continue
             if width != KNOWN_TABLES[kind] or flags != 0:
                 raise source.bad("a table has another width than its kind")
+            if kind == 5:
+                self._read_properties(Bytes(source.take(entries), self.file))
+                continue
             name = ("origins", "row", "idt", "del")[kind - 1]
             for _ in range(entries):
                 self.tables[name].append(source.number(16) if kind == 1 else FileEntry(source, name))
         if found != count:
             raise source.bad("another number of tables than stated")
+
+    def _read_properties(self, source):
+        while source.left():
+            name_len, value_len = source.fields("HH")
+            name, value = source.take(name_len), source.take(value_len)
+            try:
+                name = name.decode()
+            except UnicodeDecodeError:
+                raise source.bad("the name of a property is not UTF-8") from None
+            last = max(self.properties, key=str.encode, default="")
+            if not 1 <= name_len <= 255 or value_len > 4096 or name.encode() <= last.encode() or len(self.properties) == 64:
+                raise source.bad("a property is too long or not in order")
+            self.properties[name] = value
 
     def _check(self):
         rows = self.tables["row"]

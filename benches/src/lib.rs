@@ -157,3 +157,39 @@ pub fn write_result(folder: &Path, name: &str, result: &Value) -> PathBuf {
     std::fs::write(&path, format!("{result:#}\n")).expect("the result can be written");
     path
 }
+
+/// The bytes and the number of columns of a two-dimensional array in NumPy's format (version 1), whose elements are of `kind`.
+fn array(path: &Path, kind: &str) -> std::io::Result<(Vec<u8>, usize)> {
+    let bad = |what: &str| std::io::Error::other(format!("{}: {what}", path.display()));
+    let bytes = std::fs::read(path)?;
+    let length = bytes.get(8..10).map_or(0, |b| usize::from(u16::from_le_bytes([b[0], b[1]])));
+    let header = bytes.get(10..10 + length).ok_or_else(|| bad("it is too short"))?;
+    let header = String::from_utf8_lossy(header);
+    if !header.contains(kind) || header.contains("True") {
+        return Err(bad("its elements are of another kind or order"));
+    }
+    let shape =
+        header.split_once('(').and_then(|(_, rest)| rest.split_once(')')).ok_or_else(|| bad("it has no shape"))?;
+    let columns = shape.0.split(',').nth(1).and_then(|n| n.trim().parse().ok()).filter(|n| *n > 0);
+    Ok((bytes[10 + length..].to_vec(), columns.ok_or_else(|| bad("it has no columns"))?))
+}
+
+/// A matrix of half-precision numbers in NumPy's format, row after row, and its columns.
+///
+/// # Errors
+/// If the file cannot be read or is something else.
+pub fn matrix_of_halves(path: &Path) -> std::io::Result<(Vec<f32>, usize)> {
+    let (bytes, columns) = array(path, "<f2")?;
+    let mut values = vec![0.0; bytes.len() / 2];
+    stratavec::kernel::decode_row(stratavec::RowFormat::F16, &bytes, &mut values);
+    Ok((values, columns))
+}
+
+/// A matrix of 32-bit numbers in NumPy's format, row after row, and its columns.
+///
+/// # Errors
+/// If the file cannot be read or is something else.
+pub fn matrix_of_words(path: &Path) -> std::io::Result<(Vec<u32>, usize)> {
+    let (bytes, columns) = array(path, "<i4")?;
+    Ok((bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect(), columns))
+}

@@ -193,9 +193,22 @@ pub struct Import {
     /// Number the records from 0 instead of reading ids
     #[arg(long, conflicts_with_all = ["ids", "id_field"])]
     pub number: bool,
-    /// Records per batch; each batch is committed as a whole
-    #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub batch: u32,
+    /// Records per batch; each batch is committed as a whole [default: 1000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with_all = ["bulk", "part"])]
+    pub batch: Option<u32>,
+    /// Write straight to files instead of through the log, in parts that are committed as a whole; if it is interrupted, the same
+    /// command goes on where it ended. Taken by itself for files of 256 MiB or more without --batch
+    #[arg(long)]
+    pub bulk: bool,
+    /// Records per part of a bulk import [default: 1000000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub part: Option<u64>,
+    /// With --bulk: do not go on where an earlier import of this file ended
+    #[arg(long)]
+    pub anew: bool,
+    /// Most memory that the collection may take, in MiB (32 or more)
+    #[arg(long, value_name = "MIB")]
+    pub memory: Option<u32>,
     /// When a batch counts as committed: after a sync of its own, a shared sync, or once the system has it
     #[arg(long, default_value = "group")]
     pub durability: DurabilityName,

@@ -28,13 +28,15 @@ mod planted;
 mod segment;
 mod snapshot;
 pub mod storage;
+#[doc(hidden)]
+pub mod trial;
 mod value;
 mod wal;
 
 pub use collection::{
-    Batch, BulkItem, BulkLoad, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, Stats, UpgradeReport, Verify,
-    VerifyReport,
+    Batch, BulkItem, BulkLoad, BulkOptions, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, Stats,
+    UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};
@@ -43,7 +45,7 @@ pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
     Background, Compaction, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES,
-    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema,
+    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub,
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};

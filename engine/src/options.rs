@@ -217,6 +217,21 @@ impl Default for Compaction {
     }
 }
 
+/// Whether the files are read again and again, to find out early that a medium forgets.
+///
+/// Searches prove what they touch when they first touch it, and so never see damage that was there when the file was opened. What rots
+/// later, or where nobody looks, is found by a scrub. It reads what the operating system shows: bytes that are in its cache come from there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Scrub {
+    /// Only by `Collection::scrub`.
+    #[default]
+    Off,
+    /// In the background, at most so many bytes per second (65,536..). From the end of one pass to the beginning of the next is an
+    /// hour.
+    Rate(u64),
+}
+
 /// Called once by an open that had to recover.
 pub type RecoveryCallback = Arc<dyn Fn(&RecoveryReport) + Send + Sync>;
 
@@ -229,6 +244,7 @@ pub struct OpenOptions {
     pub(crate) flush_bytes: u64,
     pub(crate) flush_rows: u64,
     pub(crate) compaction: Compaction,
+    pub(crate) scrub: Scrub,
     pub(crate) memory_budget: Option<u64>,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
@@ -241,6 +257,7 @@ impl Default for OpenOptions {
             flush_bytes: 64 << 20,
             flush_rows: u64::MAX,
             compaction: Compaction::default(),
+            scrub: Scrub::default(),
             memory_budget: None,
             on_recovery: None,
         }
@@ -289,6 +306,13 @@ impl OpenOptions {
         self
     }
 
+    /// Whether files are read again in the background, to find damage that came after they were opened. Default: off.
+    #[must_use]
+    pub fn scrub(mut self, when: Scrub) -> Self {
+        self.scrub = when;
+        self
+    }
+
     /// Bytes of memory ([`MIN_MEMORY_BUDGET`]..=2^46) that rows not yet in files, batches, what is known of the rows of files,
     /// flushes, merges, bulk loads and searches may take together. Writes that find no room wait for flushes to make some, then
     /// fail with `OverBudget`; searches that find none fail at once. Not counted: mapped files, which the operating system
@@ -330,6 +354,11 @@ impl OpenOptions {
         }
         if self.flush_rows == 0 {
             return Err(Error::argument("flush_rows", "is 0; use 1 or more"));
+        }
+        if let Scrub::Rate(rate) = self.scrub
+            && rate < 1 << 16
+        {
+            return Err(Error::argument("scrub", format!("is {rate} bytes per second; use 65536 or more")));
         }
         if let Some(bytes) = self.memory_budget
             && !(MIN_MEMORY_BUDGET..=MAX_MEMORY_BUDGET).contains(&bytes)

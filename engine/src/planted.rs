@@ -38,12 +38,14 @@ pub enum Bug {
     CrcWithoutFileId,
     /// 14: replay ignores how far the log was known to be durable.
     IgnoreSyncedTo,
-    /// 15: the number of a file from a crashed build is given out again.
-    ReuseFileNumber,
     /// 16: orphans are removed before a manifest was read.
     SweepBeforeManifest,
-    /// 17: the orphan sweep removes files of a running build.
-    SweepRunningBuild,
+    /// 18: a merge is installed without the deletes that were flushed while it ran.
+    InstallWithoutFlushedKills,
+    /// 18, too: a merge is installed without the deletes that are in memory.
+    InstallWithoutKillsInMemory,
+    /// 21: a merge drops tombstones of rows that are still there.
+    DropTombstonesEarly,
     /// 22: an upsert is written as two records.
     SplitUpsert,
     /// 23: a batch is applied to memory before it is in the log.
@@ -52,6 +54,8 @@ pub enum Bug {
     SkipManifestCopy,
     /// 25: a short write is taken for a complete one.
     IgnoreShortWrite,
+    /// 26: what a failed write left of a record stays in the log.
+    LeaveHalfRecord,
     /// 29: a reader in another process does not begin again when a file it opens was removed.
     FollowerTriesOnce,
     /// 31: a checkpoint does not sync what it copies.
@@ -91,6 +95,12 @@ mod switch {
         work()
     }
 
+    /// `work` for another thread, with the bugs that are switched on here.
+    pub fn carrying<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+        let bugs = current();
+        move || carry(bugs, work)
+    }
+
     struct Restore(Vec<Bug>);
 
     impl Drop for Restore {
@@ -101,13 +111,20 @@ mod switch {
 }
 
 #[cfg(any(test, feature = "testing"))]
-pub use switch::{carry, current, is, with};
+pub use switch::{carry, carrying, current, is, with};
 
 /// Always `false`: bugs can be planted only with the feature `testing`.
 #[cfg(not(any(test, feature = "testing")))]
 #[inline(always)]
 pub const fn is(_bug: Bug) -> bool {
     false
+}
+
+/// The work as it is.
+#[cfg(not(any(test, feature = "testing")))]
+#[inline(always)]
+pub fn carrying<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    work
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use stratavec::{
-    Attributes, Background, BulkItem, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind, Metric,
-    OpenOptions, Schema, Value, Verify,
+    Attributes, Background, BulkItem, BulkOptions, Collection, Compact, Compaction, Error, ErrorKind, Id, IdKind,
+    Metric, OpenOptions, Repair, Schema, Value, Verify,
 };
 
 fn options() -> OpenOptions {
@@ -316,4 +316,63 @@ fn a_load_of_several_merged_groups_keeps_the_last_of_each_id() {
     assert_eq!(c.snapshot().count(), 30);
     c.close().unwrap();
     assert_sound(&path);
+}
+
+// A property is set in the step that makes the rows visible, stays, and goes with a load that fails.
+#[test]
+fn a_property_changes_with_the_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c");
+    let c = create(&path, IdKind::U64, options());
+    let mark = |value: &str| BulkOptions::new().property("read", value);
+    c.bulk_load_with([(1u64, [1.0, 1.0])], mark("1")).unwrap().wait().unwrap();
+    assert_eq!(c.property("read").as_deref(), Some(&b"1"[..]));
+    let failing: Vec<stratavec::Result<BulkItem>> = vec![Err(Error::new(ErrorKind::NotFound, "gone"))];
+    c.bulk_load_with(failing, mark("2")).unwrap().wait().unwrap_err();
+    c.upsert(2u64, &[2.0, 2.0]).unwrap();
+    c.flush().unwrap();
+    drop(c);
+    let c = Collection::open(&path, options()).unwrap();
+    assert_eq!(c.property("read").as_deref(), Some(&b"1"[..]));
+    let report = c.bulk_load_with(Vec::<BulkItem>::new(), mark("3")).unwrap().wait().unwrap();
+    assert_eq!((report.items, report.seq, c.last_seq()), (0, 3, 3));
+    assert_eq!(c.property("read").as_deref(), Some(&b"3"[..]));
+    c.compact(Compact::Full).unwrap().wait().unwrap();
+    c.bulk_load_with(Vec::<BulkItem>::new(), mark("")).unwrap().wait().unwrap();
+    assert_eq!(c.property("read"), None);
+    for (name, value) in [("", "x".to_owned()), (&*"n".repeat(256), "x".to_owned()), ("n", "x".repeat(4097))] {
+        let options = BulkOptions::new().property(name, value);
+        let error = c.bulk_load_with(Vec::<BulkItem>::new(), options).err().expect("refused");
+        assert_eq!(error.argument_name(), Some("property"));
+    }
+    c.close().unwrap();
+    assert_sound(&path);
+}
+
+// [C8] [C10] followers see a load as a whole; checkpoints and repairs keep its rows, their numbers and what they replaced.
+#[test]
+fn followers_checkpoints_and_repairs_take_loads_as_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c");
+    let c = create(&path, IdKind::Bytes, small_parts());
+    (0..10).for_each(|n| drop(c.upsert(&id(IdKind::Bytes, n), &[n as f32, 0.0])));
+    let follower = Collection::open_read_only(&path).unwrap();
+    assert_eq!(follower.snapshot().count(), 10);
+    let items = (5..50).map(|n| (id(IdKind::Bytes, n), [n as f32, 1.0]));
+    let seq = c.bulk_load(items).unwrap().wait().unwrap().seq;
+    c.delete(&id(IdKind::Bytes, 7)).unwrap();
+    assert_eq!(follower.refresh().unwrap(), seq + 1);
+    let wanted = contents(&c);
+    let seen = |items: stratavec::Items<'_>| -> BTreeMap<Id, (Vec<f32>, u64)> {
+        items.map(|item| item.unwrap()).map(|item| (item.id, (item.vector, item.seq))).collect()
+    };
+    assert_eq!(seen(follower.snapshot().iter()), wanted);
+    assert_eq!(wanted.len(), 49);
+    let (copy, mended) = (dir.path().join("copy"), dir.path().join("mended"));
+    c.checkpoint(&copy).unwrap();
+    assert_eq!(contents(&Collection::open(&copy, options()).unwrap()), wanted);
+    c.close().unwrap();
+    let report = Collection::repair(&path, &mended, Repair::KeepProven).unwrap();
+    assert_eq!(contents(&Collection::open(&mended, options()).unwrap()), wanted, "{report:?}");
+    assert_sound(&mended);
 }

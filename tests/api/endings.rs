@@ -97,7 +97,9 @@ fn writers_that_live_briefly_leave_few_files() {
     for round in 0..40u64 {
         let c = Collection::open_in(storage.clone(), OpenOptions::new()).expect("open");
         let mut batch = c.batch();
-        (0..20u64).for_each(|id| drop(batch.upsert(id, &[round as f32, 0.0])));
+        (0..20u64).for_each(|id| {
+            batch.upsert(id, &[round as f32, 0.0]);
+        });
         batch.commit().expect("commit");
         c.close().expect("close");
     }
@@ -248,7 +250,9 @@ fn an_insert_is_not_refused_for_a_rival_that_never_came() {
         std::thread::sleep(Duration::from_millis(30));
         let insert = move || {
             let mut batch = c.batch();
-            (0..30u64).for_each(|id| drop(batch.insert(id, &V).payload(payload)));
+            (0..30u64).for_each(|id| {
+                batch.insert(id, &V).payload(payload);
+            });
             batch.commit()
         };
         let rivals: Vec<_> = (0..4).map(|_| scope.spawn(insert)).collect();

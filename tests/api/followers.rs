@@ -167,6 +167,24 @@ fn kind(call: &stratavec::storage::testing::Call) -> Option<FileKind> {
 }
 
 #[test]
+fn a_directory_that_may_not_be_written_to_is_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c");
+    let writer = Collection::create(&path, schema(), manual()).unwrap();
+    writer.upsert(1u64, &[1.0, 1.0]).unwrap();
+    writer.flush().unwrap();
+    writer.upsert(2u64, &[2.0, 2.0]).unwrap();
+    drop(writer);
+    let all = || std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()).chain([path.clone()]);
+    all().for_each(|path| std::fs::set_permissions(path, PermissionsExt::from_mode(0o500)).unwrap());
+    let follower = Collection::open_read_only(&path).unwrap();
+    assert_eq!(rows(&follower.snapshot()), BTreeMap::from([(1, 1.0), (2, 2.0)]));
+    assert_eq!(follower.refresh().unwrap(), 2);
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+}
+
+#[test]
 fn a_place_without_a_collection_is_not_found() {
     let dir = tempfile::tempdir().unwrap();
     for path in [dir.path().to_owned(), dir.path().join("absent")] {

@@ -21,5 +21,6 @@ mod recovery;
 mod rows;
 mod scene;
 mod schemas;
+mod scrub;
 mod slow_disk;
 mod writers;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::storage::{FileKind, Storage};
-use stratavec::{Collection, ErrorKind, OpenOptions, Verify};
+use stratavec::{Collection, ErrorKind, OpenOptions, Repair, Verify};
 
 use super::{create, inline, open, rows, schema};
 
@@ -119,6 +119,13 @@ pub fn a_newer_format_is_refused_untouched() {
     let hash = disk.image_hash();
     let error = Collection::open_in(Arc::new(disk.clone()), inline()).expect_err("a newer version");
     assert_eq!(error.kind(), ErrorKind::UnsupportedVersion, "{error}");
+    let refused = [
+        Collection::upgrade_in(&disk).map(drop),
+        Collection::repair_in(&disk, &MemDir::new(1), Repair::KeepProven).map(drop),
+    ];
+    for outcome in refused {
+        assert_eq!(outcome.expect_err("a newer version").kind(), ErrorKind::UnsupportedVersion);
+    }
     assert_eq!(disk.image_hash(), hash, "the files were touched");
     assert!(disk.list().expect("list").len() == names.len());
 }

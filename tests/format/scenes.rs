@@ -6,7 +6,7 @@ use std::sync::Arc;
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
-    Attributes, Background, Collection, Compaction, IdKind, Metric, OpenOptions, RowFormat, Schema, Value,
+    Attributes, Background, BulkOptions, Collection, Compaction, IdKind, Metric, OpenOptions, RowFormat, Schema, Value,
 };
 
 /// One collection.
@@ -176,7 +176,8 @@ fn loaded(disk: &MemDir) {
     // More rows than one part has, and an id that comes twice.
     let ids = [3].into_iter().chain(0..40u64).filter(|id| id % 2 == 1);
     let items: Vec<_> = ids.enumerate().map(|(i, id)| (id, vector(1000 + i as u64, 4))).collect();
-    c.bulk_load(items).expect("begin").wait().expect("load");
+    let mark = BulkOptions::new().property("source", "numbers, 21").property("a", [0u8, 255]);
+    c.bulk_load_with(items, mark).expect("begin").wait().expect("load");
     c.batch_of(|b| {
         b.delete(39u64);
         b.upsert(1u64, &vector(77, 4));

@@ -256,6 +256,27 @@ fn a_loaded_file_takes_its_sequence_number_from_the_manifest() {
     assert_eq!(refused(&first), ErrorKind::Corrupt, "a file that states its own");
 }
 
+/// [MAN-9] properties that are out of order, too long, cut or not text are damage.
+#[test]
+fn properties_are_read_as_they_stand_or_not_at_all() {
+    let c = open(&load("loaded")).expect("open");
+    assert_eq!(c.property("source").as_deref(), Some(&b"numbers, 21"[..]));
+    assert_eq!(c.property("a").as_deref(), Some(&[0u8, 255][..]));
+    assert_eq!(c.property("b"), None);
+    drop(c);
+    // The table is the last: {1, 2, "a", 0 255}, {6, 11, "source", "numbers, 21"}, tail.
+    let table = |copy: &[u8]| copy.len() - 8 - 7 - 21;
+    let changes: [(&str, usize, u8); 5] =
+        [("order", 4, b"t"[0]), ("cut", 2, 200), ("long", 1, 2), ("no text", 4, 0xFF), ("no name", 0, 0)];
+    for (what, at, byte) in changes {
+        let disk = with_manifest("loaded", |copy| {
+            let start = table(copy);
+            copy[start + at] = byte;
+        });
+        assert_eq!(refused(&disk), ErrorKind::Corrupt, "{what}");
+    }
+}
+
 /// [MAN-5] row numbers and sequence numbers beyond what the manifest says were given are damage.
 #[test]
 fn files_stay_within_the_numbers_that_were_given() {

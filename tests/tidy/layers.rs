@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources::{engine, files, is_name_byte};
 
 /// Modules of the engine and their layers. Those of layer 0 may use each other, but no two both ways.
-const LAYERS: [(&str, u32); 20] = [
+const LAYERS: [(&str, u32); 21] = [
     ("budget", 0),
     ("error", 0),
     ("id", 0),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, u32); 20] = [
     ("compaction", 7),
     ("collection", 8),
     ("fuzzing", 9),
+    ("trial", 9),
 ];
 
 fn layer(module: &str) -> Option<u32> {

@@ -1,5 +1,6 @@
 //! `stratavec import`
 
+mod bulk;
 pub(super) mod progress;
 
 use std::path::Path;
@@ -18,21 +19,36 @@ use crate::words;
 /// Encoded bytes at which a batch is committed, however few records it has: half of what one batch may take.
 const BATCH_BYTES: usize = 32 << 20;
 
+/// Records per batch if nothing is said.
+const BATCH_RECORDS: u64 = 1000;
+
+/// Bytes of a file from which on it is imported in bulk if nothing is said.
+const BULK_FROM: u64 = 256 << 20;
+
 /// The field that ids are taken from if none is named.
 const ID_FIELD: &str = "id";
 
 /// Writes the records of a file.
 pub fn import(args: &args::Import, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
-    let options = OpenOptions::default().durability(args.durability.into());
+    let mut options = OpenOptions::default().durability(args.durability.into());
+    if let Some(mib) = args.memory {
+        options = options.memory_budget(u64::from(mib) << 20);
+    }
     let collection = super::open(path, options, screen)?;
     let kind = collection.schema().id_kind();
     let extras = Extras { ids: args.ids.as_deref(), records: args.records.as_deref() };
     let opened = import::open(&args.file, args.fields.format, &fields(args, kind), extras)?;
+    let large = args.batch.is_none() && opened.len.is_some_and(|len| len >= BULK_FROM);
+    if args.bulk || args.part.is_some() || large {
+        let done = bulk::import(&collection, args, opened, screen)?;
+        super::close(collection, path)?;
+        return tell(&done, path, screen);
+    }
     let mut job = Job {
         collection: &collection,
         path,
-        batch: args.batch.into(),
+        batch: args.batch.map_or(BATCH_RECORDS, u64::from),
         durability: args.durability.into(),
         skip: args.skip,
         limit: args.limit.unwrap_or(u64::MAX),
@@ -64,6 +80,7 @@ fn tell(done: &Imported, path: &Path, screen: &Screen) -> Result<(), Failure> {
             "inserted": done.inserted,
             "replaced": done.replaced,
             "repeated": done.repeated(),
+            "gone_on_after": done.gone_on_after,
             "batches": done.batches,
             "bytes": done.bytes,
             "seq": done.last_seq,
@@ -76,7 +93,8 @@ fn tell(done: &Imported, path: &Path, screen: &Screen) -> Result<(), Failure> {
         parts.push(format!("{} replaced", words::count(done.replaced)));
     }
     if done.repeated() > 0 {
-        parts.push(format!("{} with an id given again in the same batch", words::count(done.repeated())));
+        let whole = if done.bulk { "part" } else { "batch" };
+        parts.push(format!("{} with an id given again in the same {whole}", words::count(done.repeated())));
     }
     parts.push("synced".into());
     screen.line(format!(
@@ -90,7 +108,7 @@ fn tell(done: &Imported, path: &Path, screen: &Screen) -> Result<(), Failure> {
         words::bytes(done.bytes),
         words::time(done.time),
         words::counted(done.records, "record"),
-        words::counted(done.batches, "batch"),
+        words::counted(done.batches, if done.bulk { "part" } else { "batch" }),
         words::rate(done.records, done.time)
     ))
 }
@@ -132,6 +150,10 @@ pub struct Imported {
     pub last_seq: u64,
     /// How long it took, reading included.
     pub time: Duration,
+    /// Straight to files.
+    pub bulk: bool,
+    /// Records of the file that an earlier import had committed.
+    pub gone_on_after: u64,
 }
 
 impl Imported {
@@ -213,7 +235,11 @@ impl<'c> Job<'c> {
     }
 
     fn check_dim(&self, source: &dyn RecordSource) -> Result<(), Failure> {
-        let want = self.collection.schema().dim();
+        Self::check_dim_of(self.collection, source)
+    }
+
+    fn check_dim_of(collection: &Collection, source: &dyn RecordSource) -> Result<(), Failure> {
+        let want = collection.schema().dim();
         match source.dim() {
             Some(found) if found != want => {
                 let problem = format!("{} does not fit the collection", source.name());

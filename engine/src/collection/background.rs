@@ -1,11 +1,14 @@
-//! The threads of a handle: one flushes frozen generations and seals an idle log, one merges what flushes leave.
+//! The threads of a handle: one flushes frozen generations and seals an idle log, one merges what flushes leave, and
+//! one, if it is wanted, reads all files again.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::scrub;
 use super::shared::Shared;
 use crate::error::{Error, Result};
+use crate::options::Scrub;
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
@@ -23,6 +26,9 @@ impl Threads {
         let mut started = Threads { shared: shared.clone(), threads: Vec::new() };
         started.spawn("stratavec-flush", run_flushes)?;
         started.spawn("stratavec-merge", run_merges)?;
+        if shared.options.scrub != Scrub::Off {
+            started.spawn("stratavec-scrub", scrub::run)?;
+        }
         Ok(started)
     }
 
@@ -39,6 +45,7 @@ impl Threads {
     /// Ends the threads: a flush is finished, a merge is given up.
     pub(super) fn stop(&mut self) {
         self.shared.stop_merges.cancel();
+        self.shared.scrubbed.stop();
         self.shared.pending.lock().stop = true;
         self.shared.pending_changed.notify_all();
         for thread in self.threads.drain(..) {

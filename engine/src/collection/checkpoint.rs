@@ -15,7 +15,7 @@ use super::shared::Shared;
 use super::verify::check_file;
 use crate::error::{Error, Result};
 use crate::format::FileFacts;
-use crate::manifest::Manifest;
+use crate::manifest::{FileEntry, Manifest};
 use crate::planted::{self, Bug};
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 use crate::wal::{WalHead, WalWriter};
@@ -193,7 +193,9 @@ fn check(target: &dyn Storage, manifest: &Manifest, copies: &[Copy]) -> Result<(
     open_version(target, manifest.clone(), 0)?;
     let mut first = None;
     for copy in copies {
-        check_file(target, manifest, copy.name, true, &mut |error| {
+        let Some(kind) = copy.name.kind() else { continue };
+        let entry = FileEntry { id: copy.name.file_id(), facts: copy.facts };
+        check_file(target, manifest, kind, &entry, true, &mut |error| {
             first.get_or_insert(error);
         });
     }

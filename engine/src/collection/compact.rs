@@ -11,6 +11,7 @@ use crate::compaction::{Control, FileState, Ids, Merged, Policy, choose, choose_
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Compaction;
+use crate::planted::{self, Bug};
 use crate::segment::{IdTable, write_tombstones};
 use crate::snapshot::{LiveRows, Version, View};
 use crate::storage::{FileId, FileKind, FileName};
@@ -254,7 +255,9 @@ impl Shared {
     ) -> Vec<FileName> {
         let mut writer = self.writer.lock();
         let old = self.view.load_full();
-        if let Some(rows) = new_rows {
+        if let Some(rows) = new_rows
+            && !planted::is(Bug::InstallWithoutKillsInMemory)
+        {
             old.generations().for_each(|generation| mark_killed(rows, generation));
         }
         let sealed = match log {
@@ -280,11 +283,11 @@ impl Shared {
     ) -> Result<Vec<FileName>> {
         let told: u64 = manifest.tombstones.iter().map(|entry| entry.facts.rows).sum();
         let dead = all_dead(rows)?;
-        if told < 4 * dead.len() as u64 || told == 0 {
+        if told == 0 || told < 4 * dead.len() as u64 && !planted::is(Bug::DropTombstonesEarly) {
             return Ok(Vec::new());
         }
         dropped.extend(manifest.tombstones.drain(..).map(|entry| FileName::File(FileKind::Tombstone, entry.id)));
-        if dead.is_empty() {
+        if dead.is_empty() || planted::is(Bug::DropTombstonesEarly) {
             return Ok(Vec::new());
         }
         let id = self.new_file_id();
@@ -363,6 +366,9 @@ fn bounds(inputs: &[LiveRows]) -> Range<u64> {
 /// Rows of the inputs that were live when the merge began and that a flush has since found dead.
 fn died_since(inputs: &[LiveRows], current: &Version, gone: &[FileId]) -> Result<Vec<u64>> {
     let mut died = Vec::new();
+    if planted::is(Bug::InstallWithoutFlushedKills) {
+        return Ok(died);
+    }
     for (input, now) in inputs.iter().zip(current.rows.iter().filter(|rows| gone.contains(&rows.file.id_of_file()))) {
         for ordinal in now.dead_ordinals() {
             if input.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1 {

@@ -10,6 +10,7 @@ use super::compact::{Compact, CompactReport};
 use super::shared::Shared;
 use crate::compaction::{Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
+use crate::planted;
 
 /// How often a callback hears of progress.
 const BEAT: Duration = Duration::from_millis(100);
@@ -71,7 +72,7 @@ impl Job {
         };
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())
-            .spawn(work)
+            .spawn(planted::carrying(work))
             .map_err(|error| Error::io("start a thread for", name, error))?;
         Ok(Job { control, thread })
     }

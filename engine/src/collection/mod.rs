@@ -16,6 +16,7 @@ mod record;
 mod repair;
 mod roll;
 mod room;
+mod scrub;
 mod shared;
 mod stats;
 mod upgrade;
@@ -34,12 +35,13 @@ use crate::snapshot::Snapshot;
 use crate::storage::{RealDir, Storage};
 
 pub use batch::{Batch, Put, Receipt};
-pub use bulk::{BulkItem, BulkLoad, BulkReport, IntoBulkItem};
+pub use bulk::{BulkItem, BulkLoad, BulkOptions, BulkReport, IntoBulkItem};
 pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
+pub use scrub::{ScrubJob, ScrubReport};
 pub use stats::{MemoryStats, Stats};
 pub use upgrade::UpgradeReport;
 pub use verify::{Verify, VerifyReport};
@@ -294,6 +296,17 @@ impl Collection {
         self.shared.checkpoint(target)
     }
 
+    /// Reads every byte of every file again and compares it with its checksum, in a thread of its own; reads and writes go on.
+    /// At the pace of [`OpenOptions::scrub`] if one was given, else as fast as the disk. Damage is in the report, in
+    /// [`Stats::scrub_findings`] and in the log of the program.
+    ///
+    /// # Errors
+    /// `Closed`; `Io` if no thread can be started.
+    pub fn scrub(&self) -> Result<ScrubJob> {
+        self.shared.check_open()?;
+        ScrubJob::start(self.shared.clone())
+    }
+
     /// Figures of the collection and of this handle.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -311,7 +324,7 @@ impl Collection {
     /// If the newest manifest is damaged in both copies, the one before it is used. Where tombstones are lost, deleted rows may be back:
     /// the report names the batches. A row that was replaced never comes back in place of a newer one.
     ///
-    /// Memory: a few bits for each row, 24 bytes for each row of the largest file, and what the logs hold.
+    /// Memory: a few bits for each row, 16 bytes for each row of the largest file, 50 MiB to settle ids, and what the logs hold.
     ///
     /// # Errors
     /// `InvalidArgument` naming `path` if something is in the new directory; `NotFound` or `Corrupt` if no manifest can be read;

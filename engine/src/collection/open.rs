@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
+use crate::planted::{self, Bug};
 use crate::snapshot::{Version, View};
 use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
@@ -130,6 +131,10 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
             .with_hint(hint));
     }
     let lock = take_lock(&*storage)?;
+    if planted::is(Bug::SweepBeforeManifest) {
+        let names = list(&*storage)?.into_iter().filter_map(|entry| entry.name);
+        remove_all(&*storage, &names.filter(|name| matches!(name, FileName::File(..))).collect::<Vec<_>>());
+    }
     let loaded = manifest::load_newest(&*storage)?;
     if let Some(wanted) = wanted {
         loaded.manifest.schema.check_same(wanted)?;
@@ -363,7 +368,6 @@ fn with_way_out(error: Error) -> Error {
 #[cfg(feature = "testing")]
 fn trust_the_log(storage: &dyn Storage, log: &Log) -> Option<Result<WalWriter>> {
     use crate::format::log::LOG_HEADER_BYTES;
-    use crate::planted::{self, Bug};
     let last = log.chain.last()?;
     let end = LOG_HEADER_BYTES + last.bytes;
     if planted::is(Bug::AppendBehindTornTail) && last.dropped > 0 {

@@ -15,6 +15,7 @@ use super::batch::Receipt;
 use super::commit::Queue;
 use super::flush::{older_manifests, remove_all};
 use super::job::Jobs;
+use super::scrub::Scrubbed;
 use crate::budget::{Budget, Charge, Share};
 use crate::compaction::Control;
 use crate::delta::{Generation, KnownIds};
@@ -61,6 +62,7 @@ pub(super) struct Shared {
     batch_rows: AtomicUsize,
     /// Ends automatic merges when the handle is closed or dropped.
     pub(super) stop_merges: Control,
+    pub(super) scrubbed: Scrubbed,
     pub(super) jobs: Arc<Jobs>,
     pub(super) counters: Counters,
     pub(super) budget: Arc<Budget>,
@@ -182,6 +184,7 @@ impl Shared {
             spare: Mutex::new(Vec::new()),
             batch_rows: AtomicUsize::new(0),
             stop_merges: Control::default(),
+            scrubbed: Scrubbed::default(),
             jobs: Arc::default(),
             counters: Counters::default(),
             recovery: opened.recovery,
@@ -231,11 +234,17 @@ impl Shared {
         self.poison.get()
     }
 
+    /// `Ok` until the handle is closed.
+    pub(super) fn check_open(&self) -> Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(Error::new(ErrorKind::Closed, "the collection was closed")),
+            false => Ok(()),
+        }
+    }
+
     /// `Ok` while writes are taken.
     pub(super) fn check_writable(&self) -> Result<()> {
-        if self.closed.load(Ordering::Acquire) {
-            return Err(Error::new(ErrorKind::Closed, "the collection was closed"));
-        }
+        self.check_open()?;
         match self.poison.get() {
             Some(cause) => Err(self.poisoned_error(cause)),
             None => Ok(()),

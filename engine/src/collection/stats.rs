@@ -68,6 +68,14 @@ pub struct Stats {
     pub bulk_load_bytes_written: u64,
     /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
     pub compaction_error: Option<(u32, Error)>,
+    /// Passes over all files that scrubs of this handle have finished.
+    pub scrub_passes: u64,
+    /// Bytes that scrubs have read.
+    pub scrub_bytes: u64,
+    /// When the last pass ended.
+    pub scrubbed_at: Option<SystemTime>,
+    /// Damage that scrubs have found; the first hundred. Searches that meet it fail; see `verify` and `repair`.
+    pub scrub_findings: Vec<Error>,
     /// Memory of this handle.
     pub memory: MemoryStats,
     /// Why this handle takes no more writes, if so.
@@ -129,6 +137,7 @@ impl Shared {
             let pending = self.pending.lock();
             (pending.failed.clone().or_else(|| pending.roll_failed.clone()), pending.merge_failed.clone())
         };
+        let (scrub_passes, scrub_bytes, scrubbed_at, scrub_findings) = self.scrubbed.figures();
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
             wal_bytes,
@@ -145,6 +154,10 @@ impl Shared {
             bulk_loads: get(&counters.loads),
             bulk_load_bytes_written: get(&counters.load_bytes),
             compaction_error,
+            scrub_passes,
+            scrub_bytes,
+            scrubbed_at,
+            scrub_findings,
             memory: MemoryStats::from(&*self.budget),
             poisoned: self.poison_cause().cloned(),
             ..Stats::of_view(&view, &self.schema)
@@ -186,6 +199,10 @@ impl Stats {
             bulk_loads: 0,
             bulk_load_bytes_written: 0,
             compaction_error: None,
+            scrub_passes: 0,
+            scrub_bytes: 0,
+            scrubbed_at: None,
+            scrub_findings: Vec::new(),
             poisoned: None,
             at: SystemTime::now(),
         }

@@ -181,9 +181,16 @@ fn note_log(generation: &Generation, log: &RecoveryReport, report: &mut VerifyRe
 /// Every file the manifest names: opened, and in a full check read to the last byte.
 fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report: &mut VerifyReport) {
     let VerifyReport { findings, files, .. } = report;
-    for (name, _) in manifest.files() {
-        *files += 1;
-        check_file(storage, manifest, name, mode == Verify::Full, &mut |error| find(findings, error));
+    let tables = [
+        (FileKind::Row, &manifest.row_files),
+        (FileKind::IdTable, &manifest.id_tables),
+        (FileKind::Tombstone, &manifest.tombstones),
+    ];
+    for (kind, entries) in tables {
+        for entry in entries {
+            *files += 1;
+            check_file(storage, manifest, kind, entry, mode == Verify::Full, &mut |error| find(findings, error));
+        }
     }
 }
 
@@ -191,38 +198,32 @@ fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report:
 pub(super) fn check_file(
     storage: &dyn Storage,
     manifest: &Manifest,
-    name: FileName,
+    kind: FileKind,
+    entry: &FileEntry,
     full: bool,
     finding: &mut dyn FnMut(Error),
 ) {
-    let layout = RowLayout::from(&manifest.schema);
-    let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
-    let entry_of = |table: &[FileEntry]| table.iter().find(|entry| entry.id == name.file_id()).copied();
-    let outcome = match name.kind() {
-        Some(FileKind::Row) => entry_of(&manifest.row_files).map(|entry| {
-            let file = RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?;
+    let (collection, origin, ids) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
+    let FileEntry { id, facts } = entry;
+    let outcome = match kind {
+        FileKind::Row => RowFile::open(storage, *id, collection, origin, &RowLayout::from(&manifest.schema), facts)
+            .map(|file| {
+                if full {
+                    file.verify(finding)
+                }
+            }),
+        FileKind::IdTable => IdTable::open(storage, *id, collection, origin, ids, facts).map(|table| {
             if full {
-                file.verify(finding);
+                table.verify(finding)
             }
-            Ok(())
         }),
-        Some(FileKind::IdTable) => entry_of(&manifest.id_tables).map(|entry| {
-            let table = IdTable::open(storage, entry.id, collection, origin, kind, &entry.facts)?;
+        _ => TombstoneFile::open(storage, *id, collection, origin, facts).map(|file| {
             if full {
-                table.verify(finding);
+                file.verify(finding)
             }
-            Ok(())
         }),
-        Some(FileKind::Tombstone) => entry_of(&manifest.tombstones).map(|entry| {
-            let file = TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts)?;
-            if full {
-                file.verify(finding);
-            }
-            Ok(())
-        }),
-        _ => None,
     };
-    if let Some(Err(error)) = outcome {
+    if let Err(error) = outcome {
         finding(error);
     }
 }

@@ -36,6 +36,12 @@ impl Control {
         self.total.fetch_add(rows, Ordering::Relaxed);
     }
 
+    /// Counts what is not rows; fails once the job is cancelled.
+    pub(crate) fn step_by(&self, count: u64) -> Result<()> {
+        self.done.fetch_add(count, Ordering::Relaxed);
+        self.check()
+    }
+
     /// Counts a row; fails once the job is cancelled.
     pub(crate) fn step(&self) -> Result<()> {
         self.done.fetch_add(1, Ordering::Relaxed);

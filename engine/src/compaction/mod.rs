@@ -5,10 +5,14 @@
 //! new files; the collection installs them.
 
 mod control;
+mod list_build;
+mod list_merge;
 mod merge;
 mod policy;
 
 pub(crate) use control::Control;
 pub use control::Progress;
+pub(crate) use list_build::ListBuild;
+pub(crate) use list_merge::ListMerge;
 pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, choose, choose_full};

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::{BitAnd, BitOr, Not};
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{Id, IdKind, IdRef};
 pub(crate) use set::IdSet;
 
@@ -21,18 +21,35 @@ type Predicate = dyn Fn(IdRef<'_>) -> bool + Send + Sync;
 /// let chosen = Filter::ids(["a", "b", "c"]) & !Filter::by(|id| id == "b".into());
 /// # let _ = chosen;
 /// ```
+///
+/// Chains of one operator may be of any length; alternating ones may be nested 64 deep, and a search refuses deeper ones.
 #[derive(Clone)]
-pub struct Filter(Arc<Node>);
+pub struct Filter {
+    node: Arc<Node>,
+    depth: u32,
+}
+
+/// How deep `&`, `|` and `!` may be nested: what reads a filter calls itself for each level.
+const MOST_DEPTH: u32 = 64;
 
 enum Node {
     Ids(IdSet),
     By(Box<Predicate>),
-    And(Filter, Filter),
-    Or(Filter, Filter),
+    And(Vec<Filter>),
+    Or(Vec<Filter>),
     Not(Filter),
+    /// Nested deeper than allowed; what was inside is gone. No search runs with it.
+    TooDeep,
 }
 
 impl Filter {
+    fn new(node: Node, depth: u32) -> Filter {
+        match depth > MOST_DEPTH {
+            true => Filter { node: Arc::new(Node::TooDeep), depth: MOST_DEPTH },
+            false => Filter { node: Arc::new(node), depth },
+        }
+    }
+
     /// Rows whose id is in the set. Cost: when the set is small against the collection, the rows are looked up by id and
     /// nothing else is read.
     pub fn ids<I>(ids: I) -> Self
@@ -40,80 +57,125 @@ impl Filter {
         I: IntoIterator,
         I::Item: Into<Id>,
     {
-        Filter(Arc::new(Node::Ids(IdSet::from_ids(ids.into_iter().map(Into::into)))))
+        Filter::new(Node::Ids(IdSet::from_ids(ids.into_iter().map(Into::into))), 0)
     }
 
     /// Rows for whose id the callback says yes. It is called from the searching thread, only for rows near enough to be
     /// a result, at most once per row and search.
     pub fn by(predicate: impl Fn(IdRef<'_>) -> bool + Send + Sync + 'static) -> Self {
-        Filter(Arc::new(Node::By(Box::new(predicate))))
+        Filter::new(Node::By(Box::new(predicate)), 0)
     }
 
     /// Whether a row with this id may be returned.
     pub fn matches(&self, id: IdRef<'_>) -> bool {
-        match &*self.0 {
+        match &*self.node {
             Node::Ids(set) => set.contains(id),
             Node::By(predicate) => predicate(id),
-            Node::And(a, b) => a.matches(id) && b.matches(id),
-            Node::Or(a, b) => a.matches(id) || b.matches(id),
+            Node::And(all) => all.iter().all(|one| one.matches(id)),
+            Node::Or(any) => any.iter().any(|one| one.matches(id)),
             Node::Not(a) => !a.matches(id),
+            Node::TooDeep => false,
         }
     }
 
     /// The smallest known set outside of which nothing matches.
     pub(crate) fn only_within(&self) -> Option<&IdSet> {
-        match &*self.0 {
+        match &*self.node {
             Node::Ids(set) => Some(set),
-            Node::And(a, b) => match (a.only_within(), b.only_within()) {
-                (Some(a), Some(b)) => Some(if a.len() <= b.len() { a } else { b }),
-                (one, other) => one.or(other),
-            },
-            Node::By(_) | Node::Or(..) | Node::Not(_) => None,
+            Node::And(all) => all.iter().filter_map(Filter::only_within).min_by_key(|set| set.len()),
+            Node::By(_) | Node::Or(_) | Node::Not(_) | Node::TooDeep => None,
         }
     }
 
     /// Checks every id in the filter against the collection's kind of ids.
     pub(crate) fn check(&self, kind: IdKind) -> Result<()> {
-        match &*self.0 {
+        match &*self.node {
             Node::Ids(set) => set.check(kind),
             Node::By(_) => Ok(()),
-            Node::And(a, b) | Node::Or(a, b) => a.check(kind).and_then(|()| b.check(kind)),
+            Node::And(all) | Node::Or(all) => all.iter().try_for_each(|one| one.check(kind)),
             Node::Not(a) => a.check(kind),
+            Node::TooDeep => Err(Error::argument(
+                "filter",
+                format!("is nested more than {MOST_DEPTH} deep; chains of one operator do not count"),
+            )),
         }
     }
+}
+
+/// The members of a chain that goes on with another filter: moved if nobody else has the chain.
+fn chain(
+    first: Filter,
+    other: Filter,
+    same: impl Fn(&Node) -> Option<&Vec<Filter>>,
+    back: impl Fn(Node) -> Vec<Filter>,
+) -> (Vec<Filter>, u32) {
+    let mut depth = 0;
+    let mut members = Vec::new();
+    for part in [first, other] {
+        if same(&part.node).is_none() {
+            depth = depth.max(part.depth + 1);
+            members.push(part);
+            continue;
+        }
+        depth = depth.max(part.depth);
+        let more = match Arc::try_unwrap(part.node) {
+            Ok(node) => back(node),
+            Err(shared) => same(&shared).cloned().unwrap_or_default(),
+        };
+        match members.is_empty() {
+            true => members = more,
+            false => members.extend(more),
+        }
+    }
+    (members, depth)
 }
 
 impl BitAnd for Filter {
     type Output = Filter;
     fn bitand(self, other: Filter) -> Filter {
-        Filter(Arc::new(Node::And(self, other)))
+        let same = |node: &Node| if let Node::And(all) = node { Some(all) } else { None };
+        let back = |node| if let Node::And(all) = node { all } else { Vec::new() };
+        let (all, depth) = chain(self, other, same, back);
+        Filter::new(Node::And(all), depth)
     }
 }
 
 impl BitOr for Filter {
     type Output = Filter;
     fn bitor(self, other: Filter) -> Filter {
-        Filter(Arc::new(Node::Or(self, other)))
+        let same = |node: &Node| if let Node::Or(any) = node { Some(any) } else { None };
+        let back = |node| if let Node::Or(any) = node { any } else { Vec::new() };
+        let (any, depth) = chain(self, other, same, back);
+        Filter::new(Node::Or(any), depth)
     }
 }
 
 impl Not for Filter {
     type Output = Filter;
     fn not(self) -> Filter {
-        Filter(Arc::new(Node::Not(self)))
+        let depth = self.depth + 1;
+        Filter::new(Node::Not(self), depth)
     }
 }
 
 impl fmt::Debug for Filter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
+        match &*self.node {
             Node::Ids(set) => write!(f, "ids({} of them)", set.len()),
             Node::By(_) => f.write_str("by(..)"),
-            Node::And(a, b) => write!(f, "({a:?} & {b:?})"),
-            Node::Or(a, b) => write!(f, "({a:?} | {b:?})"),
+            Node::And(all) => write_chain(f, all, " & "),
+            Node::Or(any) => write_chain(f, any, " | "),
             Node::Not(a) => write!(f, "!{a:?}"),
+            Node::TooDeep => f.write_str("nested too deep"),
         }
     }
+}
+
+fn write_chain(f: &mut fmt::Formatter<'_>, members: &[Filter], between: &str) -> fmt::Result {
+    for (i, member) in members.iter().enumerate() {
+        write!(f, "{}{member:?}", if i == 0 { "(" } else { between })?;
+    }
+    f.write_str(")")
 }
 
 #[cfg(test)]
@@ -149,5 +211,26 @@ mod tests {
     fn an_id_of_the_other_kind_is_refused_by_name() {
         let error = Filter::ids(["a"]).check(IdKind::U64).unwrap_err();
         assert_eq!(error.argument_name(), Some("filter"));
+    }
+
+    #[test]
+    fn long_chains_are_fine_and_deep_nests_are_refused() {
+        let long = (0..200_000u64).map(|n| Filter::ids([n])).reduce(|all, one| all | one).unwrap();
+        assert!(long.matches(IdRef::U64(199_999)) && !long.matches(IdRef::U64(200_000)));
+        long.check(IdKind::U64).unwrap();
+        let kept = long.clone();
+        let longer = long | Filter::ids([200_000u64]);
+        assert!(longer.matches(IdRef::U64(200_000)) && !kept.matches(IdRef::U64(200_000)), "a clone stays as it was");
+        let nested = |levels: u64| {
+            (0..levels).fold(Filter::ids([0u64]), |inside, n| match n % 2 {
+                0 => inside | Filter::ids([n]),
+                _ => inside & Filter::by(|_| true),
+            })
+        };
+        assert!(nested(64).check(IdKind::U64).is_ok() && nested(64).matches(IdRef::U64(0)));
+        assert_eq!(nested(65).check(IdKind::U64).unwrap_err().argument_name(), Some("filter"));
+        assert_eq!(nested(100_000).check(IdKind::U64).unwrap_err().argument_name(), Some("filter"));
+        let not = (0..100_000).fold(Filter::ids([0u64]), |inside, _| !inside);
+        assert!(not.check(IdKind::U64).is_err());
     }
 }

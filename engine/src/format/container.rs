@@ -114,6 +114,7 @@ pub struct Container {
     len: u64,
     root: u32,
     footer: FooterFacts,
+    frame_hash: [u8; 32],
     sections: Vec<Section>,
 }
 
@@ -141,6 +142,7 @@ impl Container {
                 origin: footer.origin.get(),
                 parameters: footer.parameters.map(U64::get),
             },
+            frame_hash: footer.frame_hash,
             sections,
         })
     }
@@ -158,6 +160,11 @@ impl Container {
     /// What the footer says.
     pub fn footer(&self) -> &FooterFacts {
         &self.footer
+    }
+
+    /// The hash of what codes in this file depend on, of a model that of its own content; zero if there are no codes.
+    pub fn frame_hash(&self) -> &[u8; 32] {
+        &self.frame_hash
     }
 
     /// All sections, ascending by offset.
@@ -318,7 +325,7 @@ fn verify_footer(bytes: &[u8], wanted: &Identity<'_>, file_seed: u32) -> Result<
     if footer.reserved_a.get() != 0 || footer.reserved_b != [0; 8] {
         return Err(corrupt("reserved bytes are set".into()));
     }
-    if footer.frame_hash != [0; 32] {
+    if footer.frame_hash != [0; 32] && !matches!(wanted.kind, ContainerKind::Lists | ContainerKind::Model) {
         return Err(unsupported(wanted, "its codes depend on a frame, which this build does not know".into()));
     }
     Ok(footer)
@@ -407,6 +414,7 @@ pub fn encode_tail(
     directory_offset: u64,
     sections: &[Section],
     footer: &FooterFacts,
+    frame_hash: &[u8; 32],
 ) -> (Vec<u8>, FileFacts) {
     let mut tail = Vec::with_capacity(sections.len() * SECTION_ENTRY_BYTES + FOOTER_BYTES);
     for section in sections {
@@ -425,7 +433,7 @@ pub fn encode_tail(
         max_seq: footer.max_seq.into(),
         origin: footer.origin.into(),
         parameters: footer.parameters.map(U64::new),
-        frame_hash: [0; 32],
+        frame_hash: *frame_hash,
         reserved_b: [0; 8],
         magic: FOOTER_MAGIC,
         root: 0.into(),

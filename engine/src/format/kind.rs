@@ -10,9 +10,9 @@ pub enum ContainerKind {
     IdTable = 2,
     /// Dead rows.
     Tombstones = 3,
-    /// Inverted lists. Reserved.
+    /// Inverted lists.
     Lists = 4,
-    /// A frame, centroids, codebooks. Reserved.
+    /// A frame, centroids, codebooks.
     Model = 5,
     /// Something derived from one list segment, such as a graph. Reserved.
     Sidecar = 6,
@@ -119,22 +119,24 @@ section_kinds! {
     /// Tombstone file: bitmaps of pages with many.
     DEAD_BITMAPS = 0x0303, "bitmaps";
 
-    /// List segment: local page to page. Reserved.
+    /// List segment: local page to page.
     LIST_PAGES = 0x0401, "list-pages";
-    /// List segment: one header per list. Reserved.
+    /// List segment: one header per list.
     LIST_HEADERS = 0x0402, "list-headers";
-    /// List segment: scan parts of all lists. Reserved.
+    /// List segment: scan parts of all lists.
     LIST_SCAN = 0x0403, "list-scan";
-    /// List segment: second-stage records of all lists. Reserved.
+    /// List segment: second-stage records of all lists.
     LIST_RECORDS = 0x0404, "list-records";
-    /// List segment: whole vectors inside the lists. Reserved.
+    /// List segment: whole vectors inside the lists.
     LIST_RAW = 0x0405, "list-raw";
+    /// List segment: checksums of the pieces of lists.
+    LIST_CHECKS = 0x0406, "list-checks";
 
-    /// Model: rotation and mean. Reserved.
+    /// Model: rotation and mean.
     MODEL_FRAME = 0x0501, "frame";
-    /// Model: centroids. Reserved.
+    /// Model: centroids.
     MODEL_CENTROIDS = 0x0502, "centroids";
-    /// Model: scan codes of the centroids. Reserved.
+    /// Model: scan codes of the centroids.
     MODEL_CENTROID_CODES = 0x0503, "centroid-codes";
     /// Model: codebooks. Reserved.
     MODEL_CODEBOOKS = 0x0504, "codebooks";

@@ -7,6 +7,8 @@
 //! A table whose kind is not known here is skipped if its flags allow it; otherwise a newer release is needed. Later
 //! versions add tables and never change one.
 
+use std::collections::BTreeMap;
+
 use zerocopy::little_endian::{U16, U32, U64};
 
 use super::FileFacts;
@@ -102,17 +104,20 @@ pub enum TableKind {
     IdTables = 3,
     /// Tombstone files, oldest first.
     Tombstones = 4,
+    /// Properties, ascending by name, as [`encode_properties`] writes them. Its entries are single bytes.
+    Properties = 5,
 }
 
 impl TableKind {
     /// All tables in order.
-    pub const ALL: [TableKind; 4] =
-        [TableKind::Origins, TableKind::RowFiles, TableKind::IdTables, TableKind::Tombstones];
+    pub const ALL: [TableKind; 5] =
+        [TableKind::Origins, TableKind::RowFiles, TableKind::IdTables, TableKind::Tombstones, TableKind::Properties];
 
     /// Bytes of one entry.
     pub const fn width(self) -> usize {
         match self {
             TableKind::Origins => 16,
+            TableKind::Properties => 1,
             TableKind::RowFiles | TableKind::IdTables | TableKind::Tombstones => size_of::<FileEntryBytes>(),
         }
     }
@@ -148,4 +153,46 @@ impl FileEntryBytes {
             reserved: 0.into(),
         }
     }
+}
+
+/// Most bytes of the name of a property.
+pub const MAX_PROPERTY_NAME: usize = 255;
+/// Most bytes of the value of a property.
+pub const MAX_PROPERTY_VALUE: usize = 4096;
+/// Most properties.
+pub const MAX_PROPERTIES: usize = 64;
+
+/// Properties as bytes: of each a u16 length of its name, a u16 length of its value, the name, the value.
+pub fn encode_properties(properties: &BTreeMap<String, Vec<u8>>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for (name, value) in properties {
+        bytes.extend_from_slice(&(name.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&(value.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(name.as_bytes());
+        bytes.extend_from_slice(value);
+    }
+    bytes
+}
+
+/// Properties from bytes; what is wrong if they are none.
+pub fn decode_properties(mut bytes: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, &'static str> {
+    let mut properties: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    while !bytes.is_empty() {
+        let cut = "a property is cut short";
+        let (name_len, rest) = bytes.split_first_chunk::<2>().ok_or(cut)?;
+        let (value_len, rest) = rest.split_first_chunk::<2>().ok_or(cut)?;
+        let (name, rest) = rest.split_at_checked(u16::from_le_bytes(*name_len).into()).ok_or(cut)?;
+        let (value, rest) = rest.split_at_checked(u16::from_le_bytes(*value_len).into()).ok_or(cut)?;
+        let name = std::str::from_utf8(name).map_err(|_| "the name of a property is not UTF-8")?;
+        let fits = !name.is_empty() && name.len() <= MAX_PROPERTY_NAME && value.len() <= MAX_PROPERTY_VALUE;
+        if !fits || properties.len() == MAX_PROPERTIES {
+            return Err("a property is too long, or there are too many");
+        }
+        if properties.last_key_value().is_some_and(|(last, _)| last.as_str() >= name) {
+            return Err("the properties are not in order");
+        }
+        properties.insert(name.to_owned(), value.to_vec());
+        bytes = rest;
+    }
+    Ok(properties)
 }

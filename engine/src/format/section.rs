@@ -49,11 +49,13 @@ pub enum Scheme {
     Whole = 4,
     /// `entries` self-delimiting blocks, each a 16-byte header with its own checksum and a body padded to 8; `width` is 1.
     Blocks = 5,
+    /// `entries * width` bytes in pieces whose places and checksums other sections of the file state.
+    Pieces = 6,
 }
 
 impl Scheme {
     fn from_number(number: u32) -> Option<Self> {
-        [Self::Record, Self::Units, Self::Offsets, Self::Whole, Self::Blocks]
+        [Self::Record, Self::Units, Self::Offsets, Self::Whole, Self::Blocks, Self::Pieces]
             .into_iter()
             .find(|scheme| *scheme as u32 == number)
     }
@@ -148,7 +150,7 @@ impl Section {
         let width = u64::from(self.width);
         let wanted = match self.scheme {
             Some(Scheme::Record) if self.width >= 8 && self.width.is_multiple_of(8) => self.entries.checked_mul(width),
-            Some(Scheme::Whole) if self.width > 0 => self.entries.checked_mul(width),
+            Some(Scheme::Whole | Scheme::Pieces) if self.width > 0 => self.entries.checked_mul(width),
             Some(Scheme::Units | Scheme::Offsets) => self.unit_shape().and_then(|shape| shape.section_bytes()),
             Some(Scheme::Blocks) if self.width == 1 && self.len.is_multiple_of(8) => {
                 self.entries.checked_mul(24).filter(|least| *least <= self.len).map(|_| self.len)

@@ -1,3 +1,4 @@
 //! Search structures over borrowed bytes; nothing here sees a file.
 
 pub(crate) mod flat;
+pub(crate) mod ivf;

@@ -8,7 +8,7 @@ use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
 use crate::format::manifest::{
     COPY_ALIGN, COUNTER_END, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead,
-    ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
+    ManifestTail, TABLE_IGNORABLE, TableHead, TableKind, decode_properties, encode_properties,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -105,6 +105,7 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
         TableKind::RowFiles => files(&manifest.row_files, ALL_FAMILIES),
         TableKind::IdTables => files(&manifest.id_tables, 0),
         TableKind::Tombstones => files(&manifest.tombstones, 0),
+        TableKind::Properties => encode_properties(&manifest.properties),
     }
 }
 
@@ -269,6 +270,10 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
         manifest.origins = origins.collect();
         return Ok(());
     }
+    if kind == TableKind::Properties {
+        manifest.properties = decode_properties(bytes)?;
+        return Ok(());
+    }
     let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
     let families = if kind == TableKind::RowFiles { ALL_FAMILIES } else { 0 };
     if entries.iter().any(|e| e.reserved.get() != 0 || e.origin.get() != 0 || e.families.get() != families) {
@@ -280,7 +285,7 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     };
     let list = entries.iter().map(read).collect();
     match kind {
-        TableKind::Origins => {}
+        TableKind::Origins | TableKind::Properties => {}
         TableKind::RowFiles => manifest.row_files = list,
         TableKind::IdTables => manifest.id_tables = list,
         TableKind::Tombstones => manifest.tombstones = list,

@@ -9,6 +9,8 @@ pub(crate) mod codec;
 mod codec;
 mod publish;
 
+use std::collections::BTreeMap;
+
 use crate::format::FileFacts;
 use crate::options::Schema;
 use crate::storage::{FileId, FileKind, FileName};
@@ -44,6 +46,8 @@ pub struct Manifest {
     pub id_tables: Vec<FileEntry>,
     /// Oldest first.
     pub tombstones: Vec<FileEntry>,
+    /// What bulk loads have set, by name.
+    pub properties: BTreeMap<String, Vec<u8>>,
 }
 
 /// One immutable file.
@@ -72,6 +76,7 @@ impl Manifest {
             row_files: Vec::new(),
             id_tables: Vec::new(),
             tombstones: Vec::new(),
+            properties: BTreeMap::new(),
         }
     }
 

@@ -60,6 +60,11 @@ impl FileWriter {
         self.place(kind, Scheme::Record, stride, entries, entries.checked_mul(stride as u64))
     }
 
+    /// Places pieces whose checksums another section states: so many units of `width` bytes.
+    pub(super) fn pieces(&mut self, kind: SectionKind, width: usize, entries: u64) -> Result<SectionWriter> {
+        self.place(kind, Scheme::Pieces, width, entries, entries.checked_mul(width as u64))
+    }
+
     /// Writes a section under one checksum.
     pub(super) fn whole(&mut self, kind: SectionKind, width: usize, bytes: &[u8]) -> Result<()> {
         let entries = (bytes.len() / width) as u64;
@@ -142,9 +147,18 @@ impl FileWriter {
 
     /// Writes header, directory and footer and syncs.
     pub(super) fn finish(self, footer: &FooterFacts) -> Result<(FileFacts, Arc<dyn StorageFile>)> {
+        self.finish_under(footer, &[0; 32])
+    }
+
+    /// The same for a file whose codes depend on what has this hash.
+    pub(super) fn finish_under(
+        self,
+        footer: &FooterFacts,
+        frame_hash: &[u8; 32],
+    ) -> Result<(FileFacts, Arc<dyn StorageFile>)> {
         let directory = self.end.next_multiple_of(64);
         self.file.truncate(directory).map_err(|source| Error::io("extend", self.name, source))?;
-        let (tail, facts) = encode_tail(&self.header, directory, &self.sections, footer);
+        let (tail, facts) = encode_tail(&self.header, directory, &self.sections, footer, frame_hash);
         // The gaps between sections too: some file systems (tmpfs) find room for a hole when it is first read through a map, and
         // a full disk would end the process instead of being an error.
         self.file.reserve(0, directory).map_err(|source| Error::io("write", self.name, source))?;

@@ -6,6 +6,14 @@ use super::layout::PAGE_SHIFT;
 use crate::error::{Error, Result};
 
 impl IdTable {
+    /// Checks every byte against its checksum, again, at a pace.
+    ///
+    /// # Errors
+    /// What `pace` says.
+    pub(crate) fn scrub(&self, pace: &mut dyn FnMut(u64) -> Result<()>, report: &mut dyn FnMut(Error)) -> Result<()> {
+        self.file.verify_bytes_at(pace, report)
+    }
+
     /// Checks every byte and every rule of the table; reports all findings. If bytes fail their checksums, the rules about their
     /// meaning are not looked at.
     pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {

@@ -18,6 +18,11 @@ use crate::storage::{AccessPattern, FileId, FileKind, FileName, Mapping, Storage
 /// Bytes of the header of a block under the scheme `Blocks`; its stored length is at 4, its checksum at 12.
 pub(super) const BLOCK_HEADER_BYTES: usize = 16;
 
+/// Bytes that a check reads between two looks at its pace.
+const PACE_BYTES: u64 = 64 << 10;
+/// Bytes of a unit.
+const UNIT_BYTES: u64 = 4096;
+
 /// Shared by everything that reads one file.
 pub(super) struct MappedFile {
     mapping: Arc<dyn Mapping>,
@@ -133,12 +138,29 @@ impl MappedFile {
 
     /// Checks every byte against its checksum, and that every byte outside the sections is zero.
     pub(super) fn verify_bytes(&self, report: &mut dyn FnMut(Error)) {
+        // Without a pace nothing ends it early.
+        let _ = self.verify_bytes_at(&mut |_| Ok(()), report);
+    }
+
+    /// The same at a pace: before about each [`PACE_BYTES`] it is told how many come, and may end the check.
+    ///
+    /// # Errors
+    /// What `pace` says.
+    pub(super) fn verify_bytes_at(
+        &self,
+        pace: &mut dyn FnMut(u64) -> Result<()>,
+        report: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        pace(PACE_BYTES)?;
         let bytes = self.mapping.bytes();
         let name = self.container.name();
         let wanted = Identity { kind: self.kind, file_id: self.file_id, collection: self.collection, name };
         let mut again = match Container::verify(bytes, &wanted) {
             Ok(container) => container,
-            Err(error) => return report(error),
+            Err(error) => {
+                report(error);
+                return Ok(());
+            }
         };
         if let Err(error) = again.check_facts(&self.container.facts()) {
             report(error);
@@ -150,34 +172,68 @@ impl MappedFile {
                 report(Error::corrupt(name, "padding", at, "a byte between sections is not zero"));
             }
         }
-        for section in self.container.sections() {
-            self.verify_section(section, report);
-        }
+        self.container.sections().iter().try_for_each(|section| self.verify_section(section, pace, report))
     }
 
-    fn verify_section(&self, section: &Section, report: &mut dyn FnMut(Error)) {
+    fn verify_section(
+        &self,
+        section: &Section,
+        pace: &mut dyn FnMut(u64) -> Result<()>,
+        report: &mut dyn FnMut(Error),
+    ) -> Result<()> {
+        let bytes = self.section_bytes(section);
+        let mut owed = 0;
+        let mut read = |part: u64, pace: &mut dyn FnMut(u64) -> Result<()>| {
+            owed += part;
+            match owed < PACE_BYTES {
+                true => Ok(()),
+                false => pace(std::mem::take(&mut owed)),
+            }
+        };
         let mut check = |outcome: Result<()>| {
             if let Err(error) = outcome {
                 report(error);
             }
         };
-        let bytes = self.section_bytes(section);
         match section.scheme {
-            Some(Scheme::Whole) => check(self.whole(section)),
+            Some(Scheme::Whole) => {
+                read(section.len, pace)?;
+                check(self.whole(section));
+            }
             Some(Scheme::Record) => {
                 for (i, record) in bytes.chunks_exact((section.width as usize).max(1)).enumerate() {
+                    read(record.len() as u64, pace)?;
                     check(self.check_record(section, i as u64, record));
                 }
             }
             Some(Scheme::Units | Scheme::Offsets) => {
                 if let Some(shape) = section.unit_shape() {
                     let units = self.stream(section, shape);
-                    (0..shape.units()).for_each(|unit| check(units.check_unit(bytes, unit)));
+                    for unit in 0..shape.units() {
+                        read(UNIT_BYTES, pace)?;
+                        check(units.check_unit(bytes, unit));
+                    }
                 }
             }
-            Some(Scheme::Blocks) => check(self.verify_blocks(section, bytes)),
-            None => {}
+            Some(Scheme::Blocks) => {
+                let (mut at, mut count) = (0, 0);
+                while at < bytes.len() {
+                    match self.check_block(section, at as u64) {
+                        Ok(block) => at = at.saturating_add(block.len()),
+                        Err(error) => {
+                            check(Err(error));
+                            return Ok(());
+                        }
+                    }
+                    count += 1;
+                    read(PACE_BYTES, pace)?;
+                }
+                check(self.check_entries(section, count));
+            }
+            // Whoever knows the pieces checks them.
+            Some(Scheme::Pieces) | None => {}
         }
+        Ok(())
     }
 
     fn stream(&self, section: &Section, shape: crate::format::unit::UnitShape) -> UnitStream {
@@ -196,15 +252,6 @@ impl MappedFile {
         }
         let what = format!("checksum of record {index} is {found:08x}, stored is {stored:08x}");
         Err(Error::corrupt(self.container.name(), section.kind.name(), at, what))
-    }
-
-    fn verify_blocks(&self, section: &Section, bytes: &[u8]) -> Result<()> {
-        let (mut at, mut count) = (0, 0);
-        while at < bytes.len() {
-            at = at.saturating_add(self.check_block(section, at as u64)?.len());
-            count += 1;
-        }
-        self.check_entries(section, count)
     }
 
     /// The bytes of a block, header and padding included, after its checksum was found right.

@@ -1,4 +1,4 @@
-//! Immutable files: rows, id tables, tombstones.
+//! Immutable files: rows, id tables, tombstones, models, list segments.
 //!
 //! Each is written once in bounded memory, synced, opened again and checked through the read path before anybody names it. Readers
 //! prove what they touch when they first touch it, and survive any content: a false byte is an error with a place, never a
@@ -12,7 +12,12 @@ mod id_table;
 mod id_table_verify;
 mod id_table_writer;
 mod layout;
+mod list_file;
+mod list_verify;
+mod list_writer;
 mod mapped_file;
+mod model_file;
+mod model_writer;
 mod pages;
 mod payload_reader;
 mod payload_writer;
@@ -29,7 +34,11 @@ mod tests;
 pub(crate) use id_table::{IdEntry, IdTable};
 pub(crate) use id_table_writer::{IdSource, write_id_table, write_sorted_ids};
 pub(crate) use layout::RowLayout;
+pub(crate) use list_file::ListFile;
+pub(crate) use list_writer::{ListFileHead, ListInput, ListSource, write_lists};
 pub(crate) use mapped_file::stated_facts;
+pub(crate) use model_file::ModelFile;
+pub(crate) use model_writer::{ModelContent, write_model};
 pub(crate) use row_file::RowFile;
 pub(crate) use row_source::{RowInput, RowSource};
 pub(crate) use row_writer::write_row_file;

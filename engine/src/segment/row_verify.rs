@@ -5,6 +5,14 @@ use crate::error::{Error, Result};
 use crate::format::attributes::decode_attributes;
 
 impl RowFile {
+    /// Checks every byte against its checksum, again, at a pace.
+    ///
+    /// # Errors
+    /// What `pace` says.
+    pub(crate) fn scrub(&self, pace: &mut dyn FnMut(u64) -> Result<()>, report: &mut dyn FnMut(Error)) -> Result<()> {
+        self.file.verify_bytes_at(pace, report)
+    }
+
     /// Checks every byte and every rule of the file; reports all findings. Nothing that was proven before is trusted. If bytes
     /// fail their checksums, the rules about their meaning are not looked at.
     pub(crate) fn verify(&self, report: &mut dyn FnMut(Error)) {

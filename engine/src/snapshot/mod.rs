@@ -2,6 +2,7 @@
 
 mod hit;
 mod item;
+mod lists;
 mod search;
 mod source;
 mod version;
@@ -18,6 +19,7 @@ use crate::options::Schema;
 
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
+pub(crate) use lists::{CodedLists, FileRows, OpenModel};
 pub use search::Search;
 pub(crate) use source::Source;
 pub(crate) use version::{LiveRows, Version};

@@ -20,8 +20,8 @@ use crate::kernel::TopK;
 
 /// Scoring all rows costs less than looking up this fraction of them by id.
 const SCAN_PER_LOOKUP: u64 = 16;
-/// Chunks between two looks at the clock.
-const CHUNKS_PER_CLOCK: usize = 16;
+/// Bytes of vectors between two looks at the clock.
+const BYTES_PER_CLOCK: usize = 1 << 20;
 
 /// A search being described; [`Search::run`] carries it out.
 pub struct Search<'s> {
@@ -153,8 +153,11 @@ impl Scan<'_> {
     /// Scores every live row of one source; false if the deadline passed.
     fn scan_source(&mut self, index: usize) -> Result<bool> {
         let source = self.sources[index];
+        // A callback may take any time.
+        let chunk_bytes = CHUNK * self.snapshot.schema().vector_bytes();
+        let chunks_per_clock = if self.filter.is_some() { 1 } else { (BYTES_PER_CLOCK / chunk_bytes).max(1) };
         for word in 0..source.len().div_ceil(CHUNK) {
-            if word % CHUNKS_PER_CLOCK == 0 && self.until.is_some_and(|until| Instant::now() >= until) {
+            if word % chunks_per_clock == 0 && self.until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(false);
             }
             let live = source.live_word(word, self.snapshot.view())?;

@@ -209,6 +209,9 @@ impl WalWriter {
         let Err(error) = written else { return Ok(()) };
         let error = Error::io("append to", self.name(), error);
         self.reserved_to = self.len;
+        if planted::is(Bug::LeaveHalfRecord) {
+            return Err(AppendFailure { error, undone: true });
+        }
         let undone = self.file.truncate(self.len).and_then(|()| self.file.sync());
         match undone {
             Ok(()) => {

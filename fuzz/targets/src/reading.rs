@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Attributes, Collection, Compaction, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Snapshot,
-    Value, Verify,
+    Attributes, Collection, Compaction, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Repair,
+    Snapshot, Value, Verify,
 };
 
 use crate::fixture::options;
@@ -109,6 +109,7 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
         }
         Err(error) => assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}"),
     }
+    check_repair(dir, reading.sound);
     let shown = follow(dir, ids);
     // The write at the end is flushed, and the flush is followed by a compaction of whatever there is.
     let eager = options().compaction(Compaction::Auto { dead_ratio: 0.01, fanout: 2 });
@@ -145,6 +146,23 @@ pub fn read_everything(dir: &MemDir, ids: &[Id]) -> Reading {
     let _ = c.stats();
     write_something(&c, reading.sound);
     reading
+}
+
+/// A repair ends, and what it makes is sound; of a sound collection it keeps everything.
+fn check_repair(dir: &MemDir, sound: bool) {
+    let to = MemDir::new(3);
+    match Collection::repair_in(dir, &to, Repair::KeepProven) {
+        Ok(report) => {
+            assert!(!sound || report.is_complete(), "verify found nothing, but a repair lost something: {report:?}");
+            let c = Collection::open_in(Arc::new(to), options()).expect("what a repair made opens");
+            assert_eq!(c.snapshot().count(), report.rows);
+        }
+        Err(error) => {
+            let known = is_damage(error.kind()) || error.kind() == ErrorKind::NotFound;
+            let end = error.message().contains("counted as far");
+            assert!(known && (!sound || end) && !error.message().contains("read back"), "a repair says {error:?}");
+        }
+    }
 }
 
 /// What a reader that changes nothing sees; `None` if it is refused.

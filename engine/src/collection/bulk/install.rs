@@ -3,6 +3,7 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::BulkOptions;
 use super::overlap::{Overlap, overlap, replaced_since};
 use super::parts::{Part, Parts};
 use crate::collection::build::{Build, Built};
@@ -47,7 +48,12 @@ pub(super) fn first_row(shared: &Shared) -> u64 {
 /// 5. Publish the manifest that names the load's files, with the next sequence number, and that begins with the new log.
 ///    A crash in it: the old manifest and its empty log, or the new ones.
 /// 6. Swap the view; commits go on. 7. Remove the old log. A crash: an orphan.
-pub(super) fn install(shared: &Shared, parts: &mut Parts<'_>, control: &Control) -> Result<Installed> {
+pub(super) fn install(
+    shared: &Shared,
+    parts: &mut Parts<'_>,
+    options: &BulkOptions,
+    control: &Control,
+) -> Result<Installed> {
     let kind = shared.schema.id_kind();
     shared.flush_only()?;
     let mut seen = shared.view.load().version.clone();
@@ -69,13 +75,14 @@ pub(super) fn install(shared: &Shared, parts: &mut Parts<'_>, control: &Control)
     let _one_manifest_at_a_time = shared.flushing.lock();
     let old = shared.view.load().version.clone();
     replaced_since(&parts.done, &old, seen.manifest.next_row, kind, &mut since)?;
-    let load = Load { shared, base: &base, found, since };
+    let load = Load { shared, options, base: &base, found, since };
     load.commit(&old, parts)
 }
 
 /// A load with everything that is known of its ids.
 struct Load<'l> {
     shared: &'l Shared,
+    options: &'l BulkOptions,
     /// What `found` was found in.
     base: &'l Version,
     found: Overlap,
@@ -120,6 +127,7 @@ impl Load<'_> {
         let live: u64 = built.rows.iter().map(LiveRows::live).sum();
         let rows = loaded - self.found.repeated_rows;
         let replaced = live_before + rows - live;
+        self.options.apply(&mut built.manifest.properties)?;
         built.manifest.epoch = shared.epoch;
         built.manifest.covered_seq = seq;
         built.manifest.next_row = old.manifest.next_row.max(parts.end_row());

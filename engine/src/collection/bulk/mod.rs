@@ -5,6 +5,7 @@ mod item;
 mod overlap;
 mod parts;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::Collection;
 use super::shared::Shared;
 use crate::compaction::{Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::manifest::{MAX_PROPERTIES, MAX_PROPERTY_NAME, MAX_PROPERTY_VALUE};
 use crate::options::{Background, Compaction};
 
 pub use item::{BulkItem, IntoBulkItem};
@@ -38,6 +40,52 @@ pub struct BulkReport {
     pub repeated: u64,
     /// Bytes written to files.
     pub bytes_written: u64,
+}
+
+/// What a bulk load does beside loading.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct BulkOptions {
+    properties: BTreeMap<String, Vec<u8>>,
+}
+
+impl BulkOptions {
+    /// Nothing but loading.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a property of the collection in the same step in which the rows become visible: how far a source was read, for example.
+    /// It stays until a load sets it anew; an empty value removes it. A name has 1 to 255 bytes, a value at most 4,096, and a
+    /// collection at most 64 of them. See [`Collection::property`].
+    #[must_use]
+    pub fn property(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
+        self.properties.insert(name.into(), value.into());
+        self
+    }
+
+    fn check(&self) -> Result<()> {
+        for (name, value) in &self.properties {
+            if !(1..=MAX_PROPERTY_NAME).contains(&name.len()) || value.len() > MAX_PROPERTY_VALUE {
+                let found = format!("has {} bytes in its name and {} in its value", name.len(), value.len());
+                let what = format!("{found}; use 1..={MAX_PROPERTY_NAME} and 0..={MAX_PROPERTY_VALUE}");
+                return Err(Error::argument("property", what));
+            }
+        }
+        Ok(())
+    }
+
+    /// The properties after this load.
+    fn apply(&self, properties: &mut BTreeMap<String, Vec<u8>>) -> Result<()> {
+        properties.extend(self.properties.clone());
+        properties.retain(|_, value| !value.is_empty());
+        match properties.len() > MAX_PROPERTIES {
+            true => {
+                Err(Error::argument("property", format!("would be one of {}; use {MAX_PROPERTIES}", properties.len())))
+            }
+            false => Ok(()),
+        }
+    }
 }
 
 /// A bulk load at work. Dropping it lets the work go on; the collection stays open until it ends.
@@ -117,6 +165,20 @@ impl Collection {
         I::Item: IntoBulkItem,
         I::IntoIter: Send + 'static,
     {
+        self.bulk_load_with(items, BulkOptions::default())
+    }
+
+    /// [`Collection::bulk_load`] with options. A load of no rows that sets a property takes its place in the commit order, too.
+    ///
+    /// # Errors
+    /// As [`Collection::bulk_load`]; `InvalidArgument` naming `property`.
+    pub fn bulk_load_with<I>(&self, items: I, options: BulkOptions) -> Result<BulkLoad>
+    where
+        I: IntoIterator,
+        I::Item: IntoBulkItem,
+        I::IntoIter: Send + 'static,
+    {
+        options.check()?;
         let shared = self.shared.clone();
         shared.check_writable()?;
         let items = items.into_iter();
@@ -128,7 +190,7 @@ impl Collection {
         let (watched, name) = (control.clone(), shared.storage.describe());
         #[cfg(any(test, feature = "testing"))]
         let bugs = crate::planted::current();
-        let work = move || shared.bulk_load(items, &watched);
+        let work = move || shared.bulk_load(items, &options, &watched);
         #[cfg(any(test, feature = "testing"))]
         let work = move || crate::planted::carry(bugs, work);
         let thread = std::thread::Builder::new()
@@ -139,13 +201,20 @@ impl Collection {
     }
 }
 
+impl Collection {
+    /// A property that a bulk load has set: see [`BulkOptions::property`].
+    pub fn property(&self, name: &str) -> Option<Vec<u8>> {
+        self.shared.view.load().version.manifest.properties.get(name).cloned()
+    }
+}
+
 impl Shared {
-    fn bulk_load<I>(&self, items: I, control: &Control) -> Result<BulkReport>
+    fn bulk_load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let report = self.load(items, control)?;
+        let report = self.load(items, options, control)?;
         if report.items > 0 && self.options.compaction != Compaction::Manual {
             match self.options.background {
                 Background::Inline => self.compact_after_flush(),
@@ -158,7 +227,7 @@ impl Shared {
         Ok(report)
     }
 
-    fn load<I>(&self, items: I, control: &Control) -> Result<BulkReport>
+    fn load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
@@ -179,10 +248,10 @@ impl Shared {
             control.step()?;
         }
         parts.finish()?;
-        if parts.done.is_empty() {
+        if parts.done.is_empty() && options.properties.is_empty() {
             return Ok(BulkReport { seq: self.view.load().seq, ..BulkReport::default() });
         }
-        let done = install::install(self, &mut parts, control)?;
+        let done = install::install(self, &mut parts, options, control)?;
         Ok(BulkReport {
             seq: done.seq,
             items: taken,

@@ -41,8 +41,8 @@ pub(super) fn adopt(from: &dyn Storage, manifest: &mut Manifest, report: &mut Re
         report.lose(Loss::Deletes { after: manifest.covered_seq, up_to: seq - 1, error });
     }
     let fits = |facts: &FileFacts| facts.max_seq < seq && facts.last_row < row;
-    let rows = unlisted(from, manifest, &files, FileKind::Row, &manifest.row_files, &fits);
-    let tombstones = unlisted(from, manifest, &files, FileKind::Tombstone, &manifest.tombstones, &fits);
+    let rows = unlisted(from, manifest, &files, FileKind::Row, &manifest.row_files, seq - 1, &fits);
+    let tombstones = unlisted(from, manifest, &files, FileKind::Tombstone, &manifest.tombstones, seq - 1, &fits);
     take_rows(manifest, rows, &files, report);
     for entry in &tombstones {
         report.notes.push(format!("{} was taken up", FileName::File(FileKind::Tombstone, entry.id)));
@@ -59,6 +59,7 @@ fn unlisted(
     files: &[FileName],
     kind: FileKind,
     listed: &[FileEntry],
+    last_seq: u64,
     fits: &dyn Fn(&FileFacts) -> bool,
 ) -> Vec<FileEntry> {
     let id_of = |name: &FileName| match name {
@@ -66,7 +67,12 @@ fn unlisted(
         _ => None,
     };
     let entry = |id: FileId| {
-        let facts = stated_facts(from, kind, id, manifest.collection).ok().filter(fits)?;
+        let mut facts = stated_facts(from, kind, id, manifest.collection).ok()?;
+        // The sequence number of a bulk load stands in the manifest alone, which is the one that began the log.
+        if kind == FileKind::Row && facts.max_seq == 0 {
+            (facts.min_seq, facts.max_seq) = (last_seq, last_seq);
+        }
+        let facts = Some(facts).filter(fits)?;
         Some(FileEntry { id, facts })
     };
     files.iter().filter_map(id_of).filter_map(entry).collect()

@@ -23,6 +23,7 @@ use super::open::take_lock;
 use super::verify::{Verify, verify};
 use crate::compaction::{Control, Ids, merge};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::snapshot::Version;
 use crate::storage::{FileId, FileName, LockGuard, Storage};
@@ -54,10 +55,10 @@ pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Resu
     let _new = take_lock(to)?;
     refuse_occupied(to)?;
     let mut files = Files::read(from, &old, &mut report)?;
-    let logged = logs::read(from, &old, &mut report)?;
+    let mut logged = logs::read(from, &old, &mut report)?;
     files.bury(from, &old, &mut report)?;
     logged.bury(&mut files);
-    settle::settle(from, &old, &mut files, &mut report)?;
+    settle::settle(from, &old, &mut files, &mut logged, &mut report)?;
     files.leave_unproven(old.schema.id_kind(), &mut report);
     let mut made = Vec::new();
     let written = write(from, to, &old, &files, &logged, &mut made, &mut report);
@@ -128,7 +129,7 @@ impl Numbers {
             _ => None,
         });
         // A name that no writer gives says nothing about what they gave.
-        let used = used.filter(|number| *number < crate::format::manifest::COUNTER_END - (1 << 32));
+        let used = used.filter(|number| *number < COUNTER_END - (1 << 32));
         let next = used.max().map_or(0, |number| number.saturating_add(1)).max(old.next_file_number);
         let epoch = to.nonce().map_err(|error| Error::io("draw a number for", to.describe(), error))?;
         Ok(Numbers { next: Cell::new(next), epoch })
@@ -177,6 +178,11 @@ fn write(
     (manifest.generation, manifest.parent) = (newest.saturating_add(1), newest);
     let (wal, temp) = (numbers.give(), numbers.give());
     manifest.next_file_number = numbers.next.get();
+    let counters = [manifest.generation, manifest.next_file_number, manifest.next_row, manifest.covered_seq];
+    if counters.iter().any(|counter| *counter >= COUNTER_END - 1) {
+        let what = "the collection has counted as far as any can; its rows fit no other";
+        return Err(Error::corrupt(FileName::Manifest(old.generation), "manifest", 0, what));
+    }
     finish(to, manifest, wal, temp, made)
 }
 

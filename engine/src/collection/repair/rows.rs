@@ -183,13 +183,18 @@ impl Run {
     }
 }
 
-/// Proves each row by itself.
+/// Proves each row by itself, and that row numbers ascend within what the file states.
 fn prove(live: LiveRows) -> Salvage {
     let mut unproven = vec![0u64; live.file.len().div_ceil(64)];
+    let mut last = None;
+    let stated = live.file.first_row()..=live.file.last_row();
     for ordinal in 0..live.file.len() {
-        if live.file.prove_row(ordinal).is_err()
-            && let Some(word) = unproven.get_mut(ordinal / 64)
-        {
+        let row = live.file.row_number(ordinal).ok().filter(|row| stated.contains(row));
+        let row = row.filter(|row| last.is_none_or(|last| last < *row));
+        let found = row.is_some_and(|row| live.file.ordinal(row).ok() == Some(Some(ordinal)));
+        if found && live.file.prove_row(ordinal).is_ok() {
+            last = row;
+        } else if let Some(word) = unproven.get_mut(ordinal / 64) {
             *word |= 1 << (ordinal % 64);
         }
     }

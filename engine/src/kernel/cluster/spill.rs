@@ -82,12 +82,21 @@ pub(super) struct Spiller<'a> {
     distances: Vec<f32>,
     terms: Vec<(f32, f32)>,
     residual: Vec<f32>,
+    candidates: Vec<u32>,
 }
 
 impl<'a> Spiller<'a> {
     pub(super) fn new(kernels: &'a Kernels, centroids: &'a Matrix, neighbours: &'a Neighbours) -> Self {
         let residual = vec![0.0; centroids.width];
-        Spiller { kernels, centroids, neighbours, distances: Vec::new(), terms: Vec::new(), residual }
+        Spiller {
+            kernels,
+            centroids,
+            neighbours,
+            distances: Vec::new(),
+            terms: Vec::new(),
+            residual,
+            candidates: Vec::new(),
+        }
     }
 
     /// The squared distance of a row to a list.
@@ -118,9 +127,21 @@ impl<'a> Spiller<'a> {
         list
     }
 
-    /// The second list of a row whose first is `list`.
-    pub(super) fn second(&mut self, row: &[f32], list: u32, spill: Spill) -> u32 {
-        let neighbours = self.neighbours.of(list);
+    /// The second list of a row whose first is `list`: one of `near`, the lists nearest to the row, or, should there be no other,
+    /// of those nearest to the list.
+    pub(super) fn second(&mut self, row: &[f32], list: u32, near: &[(f32, u32)], spill: Spill) -> u32 {
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        candidates.extend(near.iter().map(|(_, other)| *other).filter(|other| *other != list));
+        if candidates.is_empty() {
+            candidates.extend_from_slice(self.neighbours.of(list));
+        }
+        let second = self.least_loss(row, list, &candidates, spill);
+        self.candidates = candidates;
+        second
+    }
+
+    fn least_loss(&mut self, row: &[f32], list: u32, neighbours: &[u32], spill: Spill) -> u32 {
         let centroid = self.centroids.row(list as usize);
         self.residual.iter_mut().zip(row).zip(centroid).for_each(|((r, x), c)| *r = x - c);
         let mut length = [0.0];

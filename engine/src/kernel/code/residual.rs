@@ -147,6 +147,11 @@ fn split<L: Lanes>(lanes: L, vector: &[f32], centroid: &[f32], residual: &mut [f
     Sums { energy: lanes.fold(energy), size: lanes.fold(size), centroid: lanes.fold(centre) }
 }
 
+/// `k` of the estimates: 2 for L2, 1 for the inner product.
+pub fn gain_of(op: Op) -> f32 {
+    gain(op)
+}
+
 /// `k` of the estimates.
 #[inline(always)]
 pub(in crate::kernel) fn gain(op: Op) -> f32 {

@@ -61,6 +61,13 @@ pub fn take_factors(bytes: &[u8; FACTOR_BYTES], lane: usize) -> SignFactors {
     SignFactors { add: word(2 * lane), rescale: word(64 + 2 * lane) }
 }
 
+/// `F`, in units of the model, and `fr` of the entry at `position` of a list; zeros if there is no such entry.
+pub fn first_stage_factors(factors: &[u8], position: usize) -> (f32, f32) {
+    let block = factors.as_chunks::<FACTOR_BYTES>().0.get(position / BLOCK);
+    let stored = block.map_or(SignFactors::default(), |block| take_factors(block, position % BLOCK));
+    (half::f16::from_bits(stored.add).to_f32(), half::bf16::from_bits(stored.rescale).to_f32())
+}
+
 /// Appends the blocks and factors of `entries`, the last block filled up with zeros.
 pub fn append_blocks<'a>(
     padded: usize,

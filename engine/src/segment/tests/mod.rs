@@ -6,6 +6,7 @@ mod dead_rows;
 mod flips;
 mod hostile;
 mod ids;
+mod lists;
 mod reseal;
 mod rows;
 mod sample;

@@ -49,7 +49,7 @@ fn seal_section(bytes: &mut [u8], seed: u32, section: &Section) -> u32 {
         Some(Scheme::Record) => seal_pieces(&mut bytes[start..end], section.width as usize, seed, section.offset),
         Some(Scheme::Units | Scheme::Offsets) => seal_pieces(&mut bytes[start..end], UNIT_BYTES, seed, section.offset),
         Some(Scheme::Blocks) => seal_blocks(&mut bytes[start..end], seed, section.offset),
-        None => {}
+        Some(Scheme::Pieces) | None => {}
     }
     0
 }

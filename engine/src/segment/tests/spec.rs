@@ -11,8 +11,10 @@ use crate::format::batch::{BatchHead, OpHead};
 use crate::format::container::{Footer, Header};
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::Described;
+use crate::format::list::ListHeader;
 use crate::format::log::{LogHeader, RecordHeader};
 use crate::format::manifest::{FileEntryBytes, ManifestHead, ManifestTail, TableHead};
+use crate::format::model::{CentroidTail, FrameHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
 
@@ -28,13 +30,15 @@ const PAGES: [(&str, &str); 8] = [
 ];
 
 /// Where tags are cited.
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 9] = [
     include_str!("../../format/attributes_tests.rs"),
     include_str!("../../format/unit_tests.rs"),
     include_str!("../id_filter.rs"),
     include_str!("dead_rows.rs"),
     include_str!("flips.rs"),
     include_str!("hostile.rs"),
+    include_str!("lists.rs"),
+    include_str!("../../trial/tests.rs"),
     concat!(include_str!("ids.rs"), include_str!("rows.rs")),
 ];
 
@@ -97,6 +101,9 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<RecordHeader>(&mut tables);
     take::<BatchHead>(&mut tables);
     take::<OpHead>(&mut tables);
+    take::<ListHeader>(&mut tables);
+    take::<FrameHead>(&mut tables);
+    take::<CentroidTail>(&mut tables);
     assert!(tables.is_empty(), "only in the specification: {:?}", tables.keys());
 }
 
@@ -114,7 +121,7 @@ fn numbers_of_sections_files_and_schemes_are_those_of_the_program() {
         .collect();
     let own: Vec<(u16, &str)> = (1..).map_while(|n| Some((n, ContainerKind::from_number(n)?.name()))).collect();
     assert_eq!(files, own);
-    let schemes = [Scheme::Record, Scheme::Units, Scheme::Offsets, Scheme::Whole, Scheme::Blocks];
+    let schemes = [Scheme::Record, Scheme::Units, Scheme::Offsets, Scheme::Whole, Scheme::Blocks, Scheme::Pieces];
     for scheme in schemes {
         let (number, name) = ((scheme as u32).to_string(), format!("{scheme:?}").to_lowercase());
         assert!(rows().any(|cells| cells.len() == 3 && cells[0] == number && cells[1] == name), "{name}");

@@ -1,0 +1,95 @@
+//! Merging list segments: entries move, nothing is coded again.
+//!
+//! Segments with one model, shape and rule of second copies differ in nothing that codes depend on: signs change their lane,
+//! factors and records are copied as they are, row words are renamed. Dead rows stay behind.
+
+use crate::error::{Error, Result};
+use crate::index::ivf::{EncodedList, take_entry};
+use crate::segment::{ListFile, ListInput, ListSource};
+
+/// The lists of several segments as those of one.
+pub(crate) struct ListMerge<'a> {
+    inputs: &'a [&'a ListFile],
+    dead: &'a dyn Fn(u64) -> bool,
+    list: EncodedList,
+}
+
+impl<'a> ListMerge<'a> {
+    /// The rows of all inputs that are not `dead`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there are no inputs, or they differ in the number of lists or their shape. That they have one model
+    /// was proven when they were opened.
+    pub(crate) fn new(inputs: &'a [&'a ListFile], dead: &'a dyn Fn(u64) -> bool) -> Result<ListMerge<'a>> {
+        let alike = |a: &ListFile, b: &ListFile| a.lists() == b.lists() && a.shape() == b.shape();
+        match inputs.first() {
+            Some(first) if inputs.iter().all(|input| alike(first, input)) => {
+                Ok(ListMerge { inputs, dead, list: EncodedList::new(first.shape().padded()) })
+            }
+            _ => Err(Error::argument("lists", "to be merged are none, or not of one shape")),
+        }
+    }
+
+    /// Calls `take` with the input, position and row of every entry that stays, first copies of all inputs in front; returns how
+    /// many those are.
+    fn entries(&self, list: usize, take: &mut dyn FnMut(&ListFile, usize, u64) -> Result<()>) -> Result<usize> {
+        let mut primary = 0;
+        for second_copies in [false, true] {
+            for input in self.inputs {
+                let bytes = input.list(list)?;
+                let (first, count) = (bytes.primary as usize, bytes.count as usize);
+                let range = if second_copies { first..count } else { 0..first };
+                for (at, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate().take(range.end).skip(range.start) {
+                    let row = input.row(u32::from_le_bytes(*word))?;
+                    if !(self.dead)(row) {
+                        take(input, at, row)?;
+                        primary += usize::from(!second_copies);
+                    }
+                }
+            }
+        }
+        Ok(primary)
+    }
+}
+
+impl ListSource for ListMerge<'_> {
+    fn lists(&self) -> usize {
+        self.inputs.first().map_or(0, |first| first.lists())
+    }
+
+    fn rows(&self, list: usize, take: &mut dyn FnMut(&[u64], usize)) -> Result<()> {
+        let mut rows = Vec::new();
+        let primary = self.entries(list, &mut |_, _, row| {
+            rows.push(row);
+            Ok(())
+        })?;
+        take(&rows, primary);
+        Ok(())
+    }
+
+    fn visit(&mut self, list: usize, take: &mut dyn FnMut(ListInput<'_>) -> Result<()>) -> Result<()> {
+        let mut merged = std::mem::take(&mut self.list);
+        merged.clear();
+        let mut signs = Vec::new();
+        self.entries(list, &mut |input, at, row| {
+            let bytes = input.list(list)?;
+            let shape = input.shape();
+            let (padded, stride) = (shape.padded(), shape.stride());
+            if shape.sign_bytes() > 0 {
+                let factors = take_entry(padded, bytes.signs, bytes.factors, at, &mut signs);
+                merged.push(row, &signs, factors.unwrap_or_default());
+            } else {
+                merged.rows.push(row);
+            }
+            if stride > 0 {
+                input.prove_record(list, at as u32)?;
+                merged.records.extend_from_slice(bytes.records.get(at * stride..(at + 1) * stride).unwrap_or_default());
+            }
+            Ok(())
+        })?;
+        let EncodedList { rows, signs, factors, records, .. } = &merged;
+        let outcome = take(ListInput { rows, signs, factors, records });
+        self.list = merged;
+        outcome
+    }
+}

@@ -1,0 +1,256 @@
+//! Records of a list segment, and the arithmetic of where the parts of a list lie.
+//!
+//! A list is two pieces: one in `list-scan` (all that a scan reads, and the row words), one in `list-records` or `list-raw`
+//! (what is read of survivors). Sizes of pieces follow from the number of entries and the shape alone; headers say where they
+//! start and are proven when the file is opened.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+use std::ops::Range;
+
+use zerocopy::little_endian::{U32, U64};
+
+use super::layout::layout;
+use super::model::{BLOCK_ENTRIES, BLOCK_FACTOR_BYTES, COMPONENT_STEP};
+
+layout! {
+    /// One list: where its pieces start, counted from the start of their sections, how many entries it has, and which of the
+    /// checksums is its first.
+    pub struct ListHeader: 32 {
+        scan_offset: U64,
+        record_offset: U64,
+        n_primary: U32,
+        n_total: U32,
+        first_check: U32,
+        reserved: U32,
+    }
+}
+
+/// Most bytes under one checksum.
+pub const CHUNK_BYTES: usize = 64 << 10;
+/// What pieces start at and end with.
+pub const PIECE_ALIGN: usize = 64;
+/// Bytes of a row word.
+pub const ROW_WORD_BYTES: usize = 4;
+/// The row word of a lane that no entry uses.
+pub const NO_ROW: u32 = u32::MAX;
+/// Most entries of a list.
+pub const MAX_ENTRIES: u32 = 1 << 28;
+/// Most bits per component.
+pub const MAX_BITS: u64 = 8;
+
+/// How the entries of all lists of a segment are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ListCode {
+    /// Codes of so many bits per component, 1 to 8.
+    Bits(u32),
+    /// Whole vectors, so many bytes each.
+    Raw(u32),
+}
+
+/// What the layout of every list follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListShape {
+    padded: usize,
+    code: ListCode,
+}
+
+impl ListShape {
+    /// The shape of lists with `padded` components; `None` if there is no such shape.
+    pub fn new(padded: usize, code: ListCode) -> Option<ListShape> {
+        let whole = padded > 0 && padded.is_multiple_of(COMPONENT_STEP) && padded <= 1 << 17;
+        let valid = match code {
+            ListCode::Bits(bits) => (1..=MAX_BITS as u32).contains(&bits),
+            ListCode::Raw(stride) => stride >= 8 && stride.is_multiple_of(8) && stride <= 1 << 20,
+        };
+        (whole && valid).then_some(ListShape { padded, code })
+    }
+
+    /// How a footer states it, in front of the number of lists.
+    pub fn parameters(&self, lists: u64) -> [u64; 4] {
+        let (kind, value) = match self.code {
+            ListCode::Bits(bits) => (1, bits),
+            ListCode::Raw(stride) => (2, stride),
+        };
+        [lists, self.padded as u64, kind, value.into()]
+    }
+
+    /// The shape and the number of lists that a footer states.
+    pub fn from_parameters(parameters: [u64; 4]) -> Option<(ListShape, u64)> {
+        let [lists, padded, kind, value] = parameters;
+        let value = u32::try_from(value).ok()?;
+        let code = match kind {
+            1 => ListCode::Bits(value),
+            2 => ListCode::Raw(value),
+            _ => return None,
+        };
+        Some((ListShape::new(usize::try_from(padded).ok()?, code)?, lists))
+    }
+
+    /// Components after padding.
+    pub fn padded(&self) -> usize {
+        self.padded
+    }
+
+    /// How entries are kept.
+    pub fn code(&self) -> ListCode {
+        self.code
+    }
+
+    /// Bytes of the sign codes of 32 entries.
+    pub fn sign_bytes(&self) -> usize {
+        match self.code {
+            ListCode::Bits(_) => self.padded * 4,
+            ListCode::Raw(_) => 0,
+        }
+    }
+
+    /// Bytes of the first-stage factors of 32 entries.
+    pub fn factor_bytes(&self) -> usize {
+        match self.code {
+            ListCode::Bits(_) => BLOCK_FACTOR_BYTES,
+            ListCode::Raw(_) => 0,
+        }
+    }
+
+    /// Bytes between the starts of two records; 0 if there are none.
+    pub fn stride(&self) -> usize {
+        match self.code {
+            ListCode::Bits(1) => 0,
+            ListCode::Bits(bits) => self.padded / 8 * (bits as usize - 1) + 8,
+            ListCode::Raw(stride) => stride as usize,
+        }
+    }
+
+    /// Where the parts of a list of `count` entries lie in its pieces.
+    pub fn parts(&self, count: u32) -> ListParts {
+        let blocks = (count as usize).div_ceil(BLOCK_ENTRIES);
+        let factors = blocks * self.sign_bytes();
+        let rows = factors + blocks * self.factor_bytes();
+        let scan = rows + blocks * BLOCK_ENTRIES * ROW_WORD_BYTES;
+        let records = (count as usize).saturating_mul(self.stride()).next_multiple_of(PIECE_ALIGN);
+        ListParts { count, factors, rows, scan, records, stride: self.stride() }
+    }
+}
+
+/// The parts of one list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ListParts {
+    count: u32,
+    factors: usize,
+    rows: usize,
+    scan: usize,
+    records: usize,
+    stride: usize,
+}
+
+impl ListParts {
+    /// Bytes of the piece in `list-scan`.
+    pub fn scan_bytes(&self) -> usize {
+        self.scan
+    }
+
+    /// Bytes of the piece of records.
+    pub fn record_bytes(&self) -> usize {
+        self.records
+    }
+
+    /// Sign codes, within the piece.
+    pub fn signs(&self) -> Range<usize> {
+        0..self.factors
+    }
+
+    /// First-stage factors, within the piece.
+    pub fn factors(&self) -> Range<usize> {
+        self.factors..self.rows
+    }
+
+    /// Row words, within the piece.
+    pub fn rows(&self) -> Range<usize> {
+        self.rows..self.scan
+    }
+
+    /// Checksums of the piece in `list-scan`.
+    pub fn scan_checks(&self) -> usize {
+        self.scan.div_ceil(CHUNK_BYTES)
+    }
+
+    /// Records under one checksum: none straddles two chunks.
+    pub fn records_per_check(&self) -> usize {
+        (CHUNK_BYTES / self.stride.max(1)).max(1)
+    }
+
+    /// Checksums of the records.
+    pub fn record_checks(&self) -> usize {
+        match self.count as usize * self.stride {
+            0 => 0,
+            // Nearly every list: no division.
+            1..=CHUNK_BYTES => 1,
+            _ => (self.count as usize).div_ceil(self.records_per_check()),
+        }
+    }
+
+    /// All checksums of the list.
+    pub fn checks(&self) -> usize {
+        self.scan_checks() + self.record_checks()
+    }
+
+    /// The bytes of a chunk of the piece in `list-scan`.
+    pub fn scan_chunk(&self, chunk: usize) -> Range<usize> {
+        let start = chunk * CHUNK_BYTES;
+        start..(start + CHUNK_BYTES).min(self.scan)
+    }
+
+    /// The bytes of a chunk of records; the last one includes the padding.
+    pub fn record_chunk(&self, chunk: usize) -> Range<usize> {
+        let bytes = self.records_per_check() * self.stride;
+        let end = if chunk + 1 == self.record_checks() { self.records } else { (chunk + 1) * bytes };
+        chunk * bytes..end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_cover_pieces_without_gaps_and_records_do_not_straddle() {
+        for code in
+            [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(1544), ListCode::Raw(1 << 20)]
+        {
+            let shape = ListShape::new(384, code).unwrap();
+            for count in [0, 1, 31, 32, 33, 425, 426, 3_000, 70_001] {
+                let parts = shape.parts(count);
+                let covered = |chunks: Vec<Range<usize>>, bytes: usize| {
+                    let end = chunks.iter().fold(0, |end, chunk| {
+                        assert!(chunk.start == end && chunk.end > end, "{code:?} {count} {chunks:?}");
+                        chunk.end
+                    });
+                    assert_eq!(end, bytes, "{code:?} {count}");
+                };
+                covered((0..parts.scan_checks()).map(|i| parts.scan_chunk(i)).collect(), parts.scan_bytes());
+                covered((0..parts.record_checks()).map(|i| parts.record_chunk(i)).collect(), parts.record_bytes());
+                for at in 0..count as usize * usize::from(parts.record_bytes() > 0) {
+                    let chunk = parts.record_chunk(at / parts.records_per_check());
+                    assert!(chunk.start <= at * shape.stride() && (at + 1) * shape.stride() <= chunk.end);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn footers_state_shapes_and_refuse_what_is_none() {
+        let shape = ListShape::new(384, ListCode::Bits(4)).unwrap();
+        assert_eq!(ListShape::from_parameters(shape.parameters(7)), Some((shape, 7)));
+        for wrong in [
+            [7, 0, 1, 4],
+            [7, 65, 1, 4],
+            [7, 64, 1, 9],
+            [7, 64, 1, 0],
+            [7, 64, 3, 4],
+            [7, 64, 2, 12],
+            [7, u64::MAX, 1, 4],
+        ] {
+            assert_eq!(ListShape::from_parameters(wrong), None, "{wrong:?}");
+        }
+    }
+}

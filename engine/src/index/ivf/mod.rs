@@ -1,0 +1,51 @@
+//! Search by lists: the few lists whose centroids are near the query are scanned, what may be near is looked at again with more
+//! bits, and the best of that is measured exactly.
+//!
+//! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
+//! * `centroids`: where lists lie, and which of them a query should look at.
+//! * `encoder`: rows become entries of lists.
+//! * `search`: waves of lists with a bound that tightens, candidates (`candidates`), exact distances.
+//!
+//! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
+//! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
+//! (<https://arxiv.org/abs/2404.00774>) for second copies.
+
+mod candidates;
+mod centroids;
+mod encoder;
+mod frame;
+mod search;
+
+pub(crate) use centroids::{CentroidBytes, CentroidSet};
+pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
+pub(crate) use frame::Frame;
+pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Rows, Scratch};
+
+/// Parts of a search, in order; what a [`Trace`] is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Rotation of the query and its tables.
+    Query,
+    /// Estimates of all centroids and the choice among them.
+    Centroids,
+    /// Distances of the chosen centroids.
+    Refine,
+    /// Lower bounds of all entries of the probed lists.
+    Scan,
+    /// More bits of the entries that passed.
+    Records,
+    /// Exact distances.
+    Exact,
+}
+
+/// Someone who is told when a stage has ended.
+pub(crate) trait Trace {
+    /// The stage that ends now.
+    fn ended(&mut self, stage: Stage);
+}
+
+/// Nobody.
+impl Trace for () {
+    #[inline(always)]
+    fn ended(&mut self, _: Stage) {}
+}

@@ -1,0 +1,337 @@
+//! An open list segment: inverted lists of codes, or of whole vectors.
+
+use std::sync::Arc;
+
+use zerocopy::little_endian::U32;
+
+use super::id_table::{MAX_PAGES, PageName};
+use super::layout::{MAX_ROWS, PAGE_ROWS, PAGE_SHIFT};
+use super::mapped_file::MappedFile;
+use crate::error::{Error, Result};
+use crate::format::checksum::{matches, unit_crc};
+use crate::format::facts::FileFacts;
+use crate::format::kind::{ContainerKind, SectionKind};
+use crate::format::list::{ListCode, ListHeader, ListParts, ListShape, MAX_ENTRIES, PIECE_ALIGN};
+use crate::format::proven::ProvenBits;
+use crate::format::section::{Scheme, Section};
+use crate::storage::{AccessPattern, FileId, Storage};
+
+/// Largest page number.
+const MAX_PAGE: u64 = u64::MAX >> PAGE_SHIFT;
+
+/// What a search reads of one list.
+#[derive(Clone, Copy)]
+pub(crate) struct ListBytes<'a> {
+    /// Entries.
+    pub(crate) count: u32,
+    /// Entries that are the first copy of their row: they stand in front.
+    pub(crate) primary: u32,
+    /// Sign blocks; none in lists of whole vectors.
+    pub(crate) signs: &'a [u8],
+    /// First-stage factors of the blocks.
+    pub(crate) factors: &'a [u8],
+    /// A row word for each lane.
+    pub(crate) rows: &'a [u8],
+    /// Records or vectors, not proven: see [`ListFile::prove_record`].
+    pub(crate) records: &'a [u8],
+}
+
+/// Lists `0..lists()`. Where pieces lie was proven when the file was opened; pieces are proven when first touched.
+pub(crate) struct ListFile {
+    pub(super) file: Arc<MappedFile>,
+    shape: ListShape,
+    pages: Section,
+    headers: Section,
+    scan: Section,
+    records: Option<Section>,
+    checks: Section,
+    proven: ProvenBits,
+}
+
+impl ListFile {
+    /// Maps the segment and proves that it is the one `facts` states, made with the model of this hash: header, footer, pages,
+    /// headers and the table of checksums. No list is touched.
+    ///
+    /// # Errors
+    /// `Corrupt`, `UnsupportedVersion` or `Io`.
+    pub(crate) fn open(
+        storage: &dyn Storage,
+        id: FileId,
+        collection: u128,
+        origin: u128,
+        model: &[u8; 32],
+        facts: &FileFacts,
+    ) -> Result<ListFile> {
+        let known = [
+            SectionKind::LIST_PAGES,
+            SectionKind::LIST_HEADERS,
+            SectionKind::LIST_SCAN,
+            SectionKind::LIST_RECORDS,
+            SectionKind::LIST_RAW,
+            SectionKind::LIST_CHECKS,
+        ];
+        let file = MappedFile::open(storage, ContainerKind::Lists, id, collection, origin, facts, &known)?;
+        let footer = *file.container().footer();
+        let Some((shape, lists)) = ListShape::from_parameters(footer.parameters) else {
+            let what = format!("its lists are laid out as {:?}, which is none of our layouts", footer.parameters);
+            return Err(file.container().corrupt_footer(what));
+        };
+        if file.container().frame_hash() != model || !(1..=MAX_ROWS).contains(&footer.rows) {
+            return Err(file
+                .container()
+                .corrupt_footer("it was made with another model, or it has no rows or too many"));
+        }
+        let headers = file.require(SectionKind::LIST_HEADERS, Scheme::Whole, size_of::<ListHeader>(), lists)?;
+        file.whole(&headers)?;
+        let totals = check_headers(&file, &headers, &shape, footer.rows)?;
+        let pages = file
+            .section(SectionKind::LIST_PAGES, Scheme::Whole, size_of::<PageName>())?
+            .ok_or_else(|| file.container().missing(SectionKind::LIST_PAGES))?;
+        file.whole(&pages)?;
+        check_pages(&file, &pages)?;
+        let scan =
+            file.require(SectionKind::LIST_SCAN, Scheme::Pieces, PIECE_ALIGN, totals.scan / PIECE_ALIGN as u64)?;
+        let records = open_records(&file, &shape, totals.records)?;
+        let checks = file.require(SectionKind::LIST_CHECKS, Scheme::Whole, 4, totals.checks)?;
+        file.whole(&checks)?;
+        // The table of checksums is inside the file, so their number is no more than its bytes.
+        let proven = ProvenBits::new(totals.checks as usize);
+        // A query touches lists here and there: reading ahead would turn it into megabytes.
+        file.advise(AccessPattern::Random);
+        Ok(ListFile { file, shape, pages, headers, scan, records, checks, proven })
+    }
+
+    /// What a manifest states about this file.
+    pub(crate) fn facts(&self) -> FileFacts {
+        self.file.container().facts()
+    }
+
+    /// How entries are kept.
+    pub(crate) fn shape(&self) -> &ListShape {
+        &self.shape
+    }
+
+    /// Number of lists, at least one.
+    pub(crate) fn lists(&self) -> usize {
+        self.headers.entries as usize
+    }
+
+    fn header(&self, list: usize) -> Option<&ListHeader> {
+        self.file.entries::<ListHeader>(&self.headers).get(list)
+    }
+
+    /// The piece of a list in `list-scan`, as it is in the file. Not proven; empty if there is no such list.
+    #[inline]
+    pub(crate) fn scan_piece(&self, list: usize) -> &[u8] {
+        let Some(header) = self.header(list) else { return &[] };
+        let bytes = self.shape.parts(header.n_total.get()).scan_bytes();
+        let start = header.scan_offset.get() as usize;
+        self.file.section_bytes(&self.scan).get(start..start + bytes).unwrap_or_default()
+    }
+
+    /// A list; what a scan reads of it is proven.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub(crate) fn list(&self, list: usize) -> Result<ListBytes<'_>> {
+        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
+        let parts = self.shape.parts(header.n_total.get());
+        let first = header.first_check.get() as usize;
+        let piece = self.scan_piece(list);
+        for chunk in 0..parts.scan_checks() {
+            if !self.proven.has(first + chunk) {
+                self.prove(first + chunk, &self.scan, header.scan_offset.get(), piece, parts.scan_chunk(chunk))?;
+            }
+        }
+        let part = |range| piece.get(range).unwrap_or_default();
+        Ok(ListBytes {
+            count: header.n_total.get(),
+            primary: header.n_primary.get(),
+            signs: part(parts.signs()),
+            factors: part(parts.factors()),
+            rows: part(parts.rows()),
+            records: self.record_piece(header, &parts),
+        })
+    }
+
+    #[inline]
+    fn record_piece(&self, header: &ListHeader, parts: &ListParts) -> &[u8] {
+        let Some(section) = &self.records else { return &[] };
+        let start = header.record_offset.get() as usize;
+        self.file.section_bytes(section).get(start..start + parts.record_bytes()).unwrap_or_default()
+    }
+
+    /// Proves the record of an entry, and with it the others under the same checksum.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    #[inline]
+    pub(crate) fn prove_record(&self, list: usize, position: u32) -> Result<()> {
+        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
+        let parts = self.shape.parts(header.n_total.get());
+        let chunk = match parts.record_checks() {
+            _ if position >= header.n_total.get() => return Err(self.no_list(list)),
+            0 => return Err(self.no_list(list)),
+            1 => 0,
+            _ => position as usize / parts.records_per_check(),
+        };
+        let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
+        match self.proven.has(check) {
+            true => Ok(()),
+            false => self.prove_records(list, chunk),
+        }
+    }
+
+    #[cold]
+    fn prove_records(&self, list: usize, chunk: usize) -> Result<()> {
+        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
+        let parts = self.shape.parts(header.n_total.get());
+        let Some(section) = self.records.filter(|_| chunk < parts.record_checks()) else {
+            return Err(self.no_list(list));
+        };
+        let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
+        let piece = self.record_piece(header, &parts);
+        self.prove(check, &section, header.record_offset.get(), piece, parts.record_chunk(chunk))
+    }
+
+    /// Compares a chunk of a piece with its checksum and remembers that it is right.
+    #[cold]
+    fn prove(
+        &self,
+        check: usize,
+        section: &Section,
+        piece_offset: u64,
+        piece: &[u8],
+        chunk: std::ops::Range<usize>,
+    ) -> Result<()> {
+        let at = section.offset.saturating_add(piece_offset).saturating_add(chunk.start as u64);
+        let bytes = piece.get(chunk).unwrap_or_default();
+        let stored = self.file.entries::<U32>(&self.checks).get(check).map_or(0, |crc| crc.get());
+        let found = unit_crc(self.file.container().file_seed(), at, bytes);
+        if !matches(found, stored) {
+            let what = format!("checksum of {} bytes is {found:08x}, stored is {stored:08x}", bytes.len());
+            return Err(Error::corrupt(self.file.container().name(), section.kind.name(), at, what));
+        }
+        self.proven.set(check);
+        Ok(())
+    }
+
+    /// The row number of a row word.
+    ///
+    /// # Errors
+    /// `Corrupt` if it names no page.
+    #[inline]
+    pub(crate) fn row(&self, word: u32) -> Result<u64> {
+        let names = self.file.entries::<PageName>(&self.pages);
+        match names.get((word >> PAGE_SHIFT) as usize) {
+            Some(name) => Ok(name.page.get() << PAGE_SHIFT | (u64::from(word) & (PAGE_ROWS - 1))),
+            None => {
+                let what = format!("row word {word:#x} names no page of {}", names.len());
+                Err(self.file.container().corrupt_section(&self.scan, what))
+            }
+        }
+    }
+
+    pub(super) fn page_count(&self) -> usize {
+        self.pages.entries as usize
+    }
+
+    pub(super) fn corrupt_list(&self, list: usize, what: &str) -> Error {
+        self.file.container().corrupt_section(&self.scan, format!("list {list}: {what}"))
+    }
+
+    fn no_list(&self, list: usize) -> Error {
+        let what = format!("list {list} of {}, or an entry it does not have, was asked for", self.lists());
+        self.file.container().corrupt_section(&self.headers, what)
+    }
+
+    /// Proves every chunk whether or not it was proven before; reports all that fail.
+    pub(super) fn check_pieces(&self, report: &mut dyn FnMut(Error)) {
+        for list in 0..self.lists() {
+            let Some(header) = self.header(list) else { continue };
+            let parts = self.shape.parts(header.n_total.get());
+            let first = header.first_check.get() as usize;
+            let pieces = [
+                Some((self.scan, header.scan_offset.get(), self.scan_piece(list), 0)),
+                self.records
+                    .map(|r| (r, header.record_offset.get(), self.record_piece(header, &parts), parts.scan_checks())),
+            ];
+            for (section, offset, piece, before) in pieces.into_iter().flatten() {
+                let chunks = if before == 0 && section.kind == SectionKind::LIST_SCAN {
+                    (0..parts.scan_checks()).map(|i| parts.scan_chunk(i)).collect::<Vec<_>>()
+                } else {
+                    (0..parts.record_checks()).map(|i| parts.record_chunk(i)).collect()
+                };
+                for (i, chunk) in chunks.into_iter().enumerate() {
+                    if let Err(error) = self.prove(first + before + i, &section, offset, piece, chunk) {
+                        report(error);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What all lists need together.
+struct Totals {
+    scan: u64,
+    records: u64,
+    checks: u64,
+}
+
+/// Proves that pieces follow each other without gaps and that primaries are as many as rows.
+fn check_headers(file: &MappedFile, section: &Section, shape: &ListShape, rows: u64) -> Result<Totals> {
+    let mut totals = Totals { scan: 0, records: 0, checks: 0 };
+    let mut primaries = 0u64;
+    for (i, header) in file.entries::<ListHeader>(section).iter().enumerate() {
+        let (primary, total) = (header.n_primary.get(), header.n_total.get());
+        let right = header.scan_offset.get() == totals.scan
+            && header.record_offset.get() == totals.records
+            && u64::from(header.first_check.get()) == totals.checks
+            && primary <= total
+            && total <= MAX_ENTRIES
+            && header.reserved.get() == 0;
+        if !right {
+            let what = format!("list {i} does not follow the one before, or has impossible numbers");
+            return Err(file.container().corrupt_section(section, what));
+        }
+        // At most 2^28 lists of 2^28 entries of 2^20 bytes could pass u64: saturated sums match no section.
+        let parts = shape.parts(total);
+        totals.scan = totals.scan.saturating_add(parts.scan_bytes() as u64);
+        totals.records = totals.records.saturating_add(parts.record_bytes() as u64);
+        totals.checks = totals.checks.saturating_add(parts.checks() as u64);
+        primaries = primaries.saturating_add(primary.into());
+    }
+    match primaries == rows {
+        true => Ok(totals),
+        false => {
+            let what = format!("lists have {primaries} first copies, the file states {rows} rows");
+            Err(file.container().corrupt_section(section, what))
+        }
+    }
+}
+
+fn open_records(file: &Arc<MappedFile>, shape: &ListShape, bytes: u64) -> Result<Option<Section>> {
+    let (kind, other) = match shape.code() {
+        ListCode::Bits(_) => (SectionKind::LIST_RECORDS, SectionKind::LIST_RAW),
+        ListCode::Raw(_) => (SectionKind::LIST_RAW, SectionKind::LIST_RECORDS),
+    };
+    file.forbid(&[other])?;
+    if bytes == 0 {
+        return file.forbid(&[kind]).map(|()| None);
+    }
+    file.require(kind, Scheme::Pieces, PIECE_ALIGN, bytes / PIECE_ALIGN as u64).map(Some)
+}
+
+/// Proves that pages ascend and are of the one origin that the footer names.
+fn check_pages(file: &MappedFile, section: &Section) -> Result<()> {
+    let names: &[PageName] = file.entries(section);
+    let ascending = names.windows(2).all(|pair| matches!(pair, [a, b] if a.page.get() < b.page.get()));
+    let valid =
+        |name: &PageName| name.page.get() <= MAX_PAGE && name.origin_index.get() == 0 && name.reserved.get() == 0;
+    match ascending && names.iter().all(valid) && names.len() as u64 <= MAX_PAGES {
+        true => Ok(()),
+        false => Err(file.container().corrupt_section(section, "the pages do not ascend, or one is out of range")),
+    }
+}

@@ -1,0 +1,124 @@
+//! Files behind the faces that a search by lists sees.
+
+use super::version::LiveRows;
+use crate::error::{Error, Result};
+use crate::format::list::ListCode;
+use crate::format::model::centroid_stride;
+use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
+use crate::segment::{ListFile, ModelFile};
+
+/// A model, ready for queries.
+pub(crate) struct OpenModel {
+    pub(crate) file: ModelFile,
+    pub(crate) frame: Frame,
+}
+
+impl OpenModel {
+    /// Prepares the rotation.
+    pub(crate) fn new(file: ModelFile) -> OpenModel {
+        let frame = Frame::new(file.metric(), file.mean().to_vec(), file.seed(), file.scale());
+        OpenModel { file, frame }
+    }
+
+    /// The centroids.
+    pub(crate) fn centroids(&self) -> CentroidSet<'_> {
+        let (signs, factors) = self.file.codes();
+        let stride = centroid_stride(self.file.padded());
+        CentroidSet { count: self.file.lists(), bytes: self.file.centroids(), stride, signs, factors }
+    }
+}
+
+/// The lists of a segment of codes, proven to be of one model's shape.
+#[derive(Clone, Copy)]
+pub(crate) struct CodedLists<'a> {
+    file: &'a ListFile,
+    bits: usize,
+}
+
+impl<'a> CodedLists<'a> {
+    /// # Errors
+    /// `InvalidArgument` if the segment holds whole vectors, or does not have the model's lists or dimension.
+    pub(crate) fn new(file: &'a ListFile, model: &ModelFile) -> Result<Self> {
+        let shape = file.shape();
+        match shape.code() {
+            ListCode::Bits(bits) if file.lists() == model.lists() && shape.padded() == model.padded() => {
+                Ok(CodedLists { file, bits: bits as usize })
+            }
+            _ => Err(Error::argument("lists", "are no codes, or not as many or as long as those of the model")),
+        }
+    }
+}
+
+impl Lists for CodedLists<'_> {
+    fn bits(&self) -> usize {
+        self.bits
+    }
+
+    #[inline]
+    fn list(&self, list: u32) -> Result<ListPieces<'_>> {
+        let bytes = self.file.list(list as usize)?;
+        let (signs, factors, rows, records) = (bytes.signs, bytes.factors, bytes.rows, bytes.records);
+        Ok(ListPieces { count: bytes.count, signs, factors, rows, records })
+    }
+
+    #[inline]
+    fn ahead(&self, list: u32) -> &[u8] {
+        self.file.scan_piece(list as usize)
+    }
+
+    #[inline]
+    fn prove_record(&self, list: u32, position: u32) -> Result<()> {
+        self.file.prove_record(list as usize, position)
+    }
+
+    #[inline]
+    fn row(&self, word: u32) -> Result<u64> {
+        self.file.row(word)
+    }
+}
+
+/// Rows in files. `killed` is asked about rows that a generation in memory may have killed.
+pub(crate) struct FileRows<'a, K> {
+    pub(crate) files: &'a [LiveRows],
+    pub(crate) killed: K,
+}
+
+impl<K: Fn(u64) -> bool> FileRows<'_, K> {
+    fn locate(&self, row: u64) -> Result<Option<(usize, usize)>> {
+        let index = self.files.partition_point(|rows| rows.file.last_row() < row);
+        let Some(rows) = self.files.get(index) else { return Ok(None) };
+        Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
+    }
+
+    /// The file and ordinal of a place.
+    fn at(&self, place: u64) -> Option<(&LiveRows, usize)> {
+        Some((self.files.get((place >> 32) as usize)?, (place & 0xFFFF_FFFF) as usize))
+    }
+}
+
+impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
+    fn live(&self, row: u64) -> Result<bool> {
+        // A row that is in no file any more died before the files were last rewritten.
+        let Some((index, ordinal)) = self.locate(row)? else { return Ok(false) };
+        let Some(rows) = self.files.get(index) else { return Ok(false) };
+        let bit = |word: u64| word >> (ordinal % 64) & 1 == 1;
+        Ok(bit(rows.live_word(ordinal / 64)) && !(bit(rows.maybe_dead_word(ordinal / 64)) && (self.killed)(row)))
+    }
+
+    fn place(&self, row: u64) -> Result<u64> {
+        match self.locate(row)? {
+            Some((index, ordinal)) => Ok((index as u64) << 32 | ordinal as u64),
+            None => Err(Error::corrupt("row files", "rows", 0, format!("row {row} of a list is in none of them"))),
+        }
+    }
+
+    fn ahead(&self, place: u64) -> &[u8] {
+        self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record_vector(ordinal))
+    }
+
+    fn vector(&self, place: u64) -> Result<(&[u8], f32)> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok((&[], 0.0)) };
+        rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+        Ok((rows.file.record_vector(ordinal), rows.file.record_norm(ordinal)))
+    }
+}

@@ -1,0 +1,177 @@
+use super::*;
+use crate::kernel::cluster::Serial;
+use crate::kernel::{SplitMix64, decode_row};
+use crate::metric::RowFormat;
+use crate::storage::testing::MemDir;
+use crate::storage::{FileKind, FileName};
+
+/// The rows and queries of the demonstration: 5,000 and some texts of 384 components, of unit length.
+const BASE: &[u8] = include_bytes!("../../../demo/data/base.f16.npy");
+const QUERIES: &[u8] = include_bytes!("../../../demo/data/query.f16.npy");
+const DIM: usize = 384;
+
+fn halves(npy: &[u8]) -> Vec<f32> {
+    let bytes = &npy[10 + usize::from(u16::from_le_bytes([npy[8], npy[9]]))..];
+    let mut values = vec![0.0; bytes.len() / 2];
+    decode_row(RowFormat::F16, bytes, &mut values);
+    values
+}
+
+fn random(count: usize, dim: usize, seed: u64) -> Vec<f32> {
+    let mut draw = SplitMix64::new(seed);
+    // Clustered: near one of twenty points.
+    let centres: Vec<f32> = (0..20 * dim).map(|_| (draw.next_u64() >> 40) as f32 / 8e6 - 1.0).collect();
+    (0..count)
+        .flat_map(|_| {
+            let centre = (draw.next_u64() % 20) as usize * dim;
+            let noise: Vec<f32> = (0..dim).map(|_| (draw.next_u64() >> 40) as f32 / 1.6e7 - 0.5).collect();
+            centres[centre..centre + dim].iter().zip(noise).map(|(c, x)| c + x).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn schema(dim: usize, metric: Metric) -> Schema {
+    Schema::new(dim, metric).ids(crate::id::IdKind::U64)
+}
+
+fn build(schema: &Schema, values: &[f32], options: TrialOptions) -> Trial {
+    let dir = Arc::new(MemDir::new(1));
+    let trial = Trial::build(dir, schema, values, options, &Serial).unwrap();
+    assert!(trial.verify().is_empty());
+    trial
+}
+
+fn options(lists: usize) -> TrialOptions {
+    TrialOptions { lists, bits: 4, spill: true, segments: 1, seed: 7 }
+}
+
+/// Exact search, scored as flat collections score.
+fn truth(schema: &Schema, values: &[f32], query: &[f32], k: usize, dead: &[u64]) -> Vec<(f32, u64)> {
+    let flat = FlatQuery::new(query, schema).unwrap();
+    let mut all: Vec<(f32, u64)> = lengths(values, schema.dim())
+        .zip(values.chunks_exact(schema.dim()))
+        .zip(0..)
+        .filter(|(_, row)| !dead.contains(row))
+        .map(|((length, row), number)| {
+            let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
+            (flat.score_one(&bytes, length), number)
+        })
+        .collect();
+    all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    all.truncate(k);
+    all
+}
+
+fn everything(trial: &Trial) -> Effort {
+    Effort { exact: 200, deviations: 8.0, ..Effort::new(trial.lists()) }
+}
+
+#[test]
+fn all_lists_and_enough_exact_rows_give_what_exact_search_gives() {
+    let (base, queries) = (halves(BASE), halves(QUERIES));
+    let small = random(3_000, 100, 5);
+    let asked = random(30, 100, 6);
+    let mut cases = vec![(DIM, Metric::Cosine, &base, &queries), (DIM, Metric::L2, &base, &queries)];
+    cases.extend([Metric::L2, Metric::Cosine, Metric::InnerProduct].map(|metric| (100, metric, &small, &asked)));
+    for (dim, metric, values, queries) in cases {
+        let schema = schema(dim, metric);
+        let trial = build(&schema, values, options(60));
+        let mut seeker = trial.seeker().unwrap();
+        for query in queries.chunks_exact(dim).take(30) {
+            let found = seeker.nearest(query, 10, &everything(&trial)).unwrap();
+            assert_eq!(found, truth(&schema, values, query, 10, &[]), "{metric:?} {dim}");
+        }
+    }
+}
+
+#[test]
+fn few_lists_find_most_of_the_nearest_texts() {
+    let (base, queries) = (halves(BASE), halves(QUERIES));
+    let schema = schema(DIM, Metric::Cosine);
+    for (bits, exact, least) in [(1, 64, 0.93), (2, 32, 0.94), (4, 16, 0.94), (7, 16, 0.94)] {
+        let trial = build(&schema, &base, TrialOptions { bits, ..options(200) });
+        let mut seeker = trial.seeker().unwrap();
+        let (mut hits, mut wanted) = (0, 0);
+        for query in queries.chunks_exact(DIM).take(100) {
+            let truth = truth(&schema, &base, query, 10, &[]);
+            let found = seeker.nearest(query, 10, &Effort { exact, ..Effort::new(24) }).unwrap();
+            hits += truth.iter().filter(|row| found.contains(row)).count();
+            wanted += truth.len();
+        }
+        let recall = hits as f64 / wanted as f64;
+        assert!(recall >= least, "{bits} bits: {recall}");
+    }
+}
+
+#[test]
+fn dead_rows_are_not_found_and_take_no_place_of_others() {
+    let base = halves(BASE);
+    let schema = schema(DIM, Metric::Cosine);
+    let mut trial = build(&schema, &base, options(50));
+    let query = &base[..DIM];
+    let dead: Vec<u64> = truth(&schema, &base, query, 40, &[]).iter().map(|found| found.1).collect();
+    trial.kill(&dead).unwrap();
+    let effort = Effort { exact: 16, ..everything(&trial) };
+    let found = trial.seeker().unwrap().nearest(query, 10, &effort).unwrap().to_vec();
+    assert_eq!(found, truth(&schema, &base, query, 10, &dead));
+}
+
+#[test]
+fn more_rows_than_there_are_and_no_patience_are_no_special_case() {
+    let values = random(25, 64, 3);
+    let schema = schema(64, Metric::L2);
+    for lists in [1, 3, 25] {
+        let trial = build(&schema, &values, options(lists));
+        let mut seeker = trial.seeker().unwrap();
+        let found = seeker.nearest(&values[..64], 100, &everything(&trial)).unwrap();
+        assert_eq!(found, truth(&schema, &values, &values[..64], 100, &[]));
+        let impatient = Effort { patience: 0, ..Effort::new(3) };
+        assert!(seeker.nearest(&values[..64], 5, &impatient).unwrap().is_empty());
+        assert!(seeker.nearest(&values[..64], 0, &Effort::new(3)).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn merging_moves_entries_and_changes_none_of_their_bits() {
+    let base = halves(BASE);
+    let schema = schema(DIM, Metric::Cosine);
+    for bits in [1, 4] {
+        let mut trial = build(&schema, &base, TrialOptions { segments: 3, bits, ..options(100) });
+        let dead = [0, 17, 2_000, 4_999];
+        let kept: Vec<_> = trial.entries().into_iter().filter(|entry| !dead.contains(&entry.1)).collect();
+        let apart: Vec<_> = {
+            let mut seeker = trial.seeker().unwrap();
+            seeker.nearest(&base[5 * DIM..6 * DIM], 10, &Effort::new(20)).unwrap().to_vec()
+        };
+        trial.kill(&dead).unwrap();
+        trial.merge().unwrap();
+        assert_eq!(trial.segments.len(), 1);
+        assert!(trial.verify().is_empty());
+        assert_eq!(trial.entries(), kept);
+        let merged = trial.seeker().unwrap().nearest(&base[5 * DIM..6 * DIM], 10, &Effort::new(20)).unwrap().to_vec();
+        assert_eq!(merged, apart);
+    }
+}
+
+/// [LIST-4]
+#[test]
+fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
+    struct Backwards;
+    impl Parallel for Backwards {
+        fn threads(&self) -> usize {
+            3
+        }
+        fn run(&self, tasks: usize, task: &(dyn Fn(usize) + Sync)) {
+            (0..tasks).rev().for_each(task);
+        }
+    }
+    let values = random(2_000, 96, 8);
+    let schema = schema(96, Metric::L2);
+    let bytes = |parallel: &dyn Parallel| {
+        let dir = Arc::new(MemDir::new(1));
+        Trial::build(dir.clone(), &schema, &values, options(90), parallel).unwrap();
+        let file = |kind, number| dir.file_bytes(FileName::File(kind, FileId { number, epoch: 1 })).unwrap();
+        (file(FileKind::Model, 2), file(FileKind::List, 4))
+    };
+    assert!(bytes(&Serial) == bytes(&Backwards));
+}
