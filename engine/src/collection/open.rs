@@ -25,7 +25,7 @@ pub(super) fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
         LockOutcome::Busy { holder_pid } => {
             let holder = holder_pid.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
             Err(Error::new(ErrorKind::Locked, format!("{} is open for writing by {holder}", storage.describe()))
-                .with_hint("close it there, or open it here read-only; the lock ends with the process that holds it"))
+                .with_hint("close it there, or read it here with Collection::open_read_only; the lock ends with the process that holds it"))
         }
     }
 }
