@@ -210,7 +210,7 @@ class Manifest:
         previous = found = 0
         while source.left():
             kind, flags, width, entries = source.fields("HHIQ")
-            if kind <= previous or entries == 0 or width * entries > source.left():
+            if kind <= previous or width * entries == 0 or width * entries > source.left():
                 raise source.bad("tables out of order, empty or cut")
             previous, found = kind, found + 1
             if kind not in KNOWN_TABLES:

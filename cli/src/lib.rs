@@ -76,9 +76,13 @@ fn finish(ended: Result<(), Failure>, json: bool) -> ExitCode {
 /// Help and version go out as clap has them; usage errors in our own form.
 fn refuse(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        // Whoever closed the pipe has read enough.
-        let _ = error.print();
-        return ExitCode::SUCCESS;
+        return match error.print() {
+            // Whoever closed the pipe has read enough.
+            Err(source) if source.kind() != std::io::ErrorKind::BrokenPipe => {
+                finish(Err(Failure::io("write to", std::path::Path::new("standard output"), &source)), false)
+            }
+            _ => ExitCode::SUCCESS,
+        };
     }
     let json = arguments.iter().any(|argument| argument == "--json");
     finish(Err(command::usage_failure(error, arguments)), json)

@@ -58,6 +58,21 @@ fn a_collection_that_is_not_there_is_missing() {
 }
 
 #[test]
+fn a_missing_folder_is_named_when_a_collection_is_created() {
+    let place = Place::new();
+    let ran = place.run(&["create", "a/b/c", "--dim", "2", "--metric", "cosine"]).expect_code(3);
+    assert!(ran.err.contains("hint: make the folder first: mkdir -p a/b\n"), "{}", ran.err);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn help_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+    let ran = std::process::Command::new(env!("CARGO_BIN_EXE_stratavec")).arg("--help").stdout(full).status();
+    assert_eq!(ran.expect("run").code(), Some(1));
+}
+
+#[test]
 fn creating_over_something_fails_and_changes_nothing() {
     let place = small();
     let ran = place.run(&["create", "c", "--dim", "2", "--metric", "cosine"]).expect_code(1);

@@ -86,7 +86,8 @@ impl Schema {
         self
     }
 
-    /// Sets the seed of everything that is drawn at random and reaches the disk.
+    /// Sets the seed of everything that is drawn at random and reaches the disk. It is stored; flat collections draw nothing, so there it
+    /// has no effect yet, and opening a collection with another seed than its own is no mismatch: its own counts.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -410,7 +411,8 @@ pub struct RecoveryReport {
 }
 
 impl RecoveryReport {
-    /// Whether the last writer stopped without `close()` or left anything behind.
+    /// Whether there was nothing to recover: no batch to replay, no torn tail, no left-over file, no damaged copy of the manifest. So it is
+    /// after `close()`, and also if the last writer stopped without it while nothing was in the log.
     pub fn is_clean(&self) -> bool {
         *self == RecoveryReport::default()
     }

@@ -1,7 +1,9 @@
 //! `stratavec create`
 
+use std::path::Path;
+
 use serde_json::json;
-use stratavec::{Collection, OpenOptions, Schema};
+use stratavec::{Collection, Error, ErrorKind, OpenOptions, Schema};
 
 use crate::args;
 use crate::failure::Failure;
@@ -12,7 +14,7 @@ pub fn create(args: &args::Create, screen: &Screen) -> Result<(), Failure> {
     let schema = Schema::new(args.dim, args.metric.into()).ids(args.ids.into()).rows(args.rows.into()).seed(args.seed);
     let path = &args.collection;
     let made = Collection::create(path, schema.clone(), OpenOptions::default());
-    let made = made.map_err(|e| Failure::engine(&e, path))?;
+    let made = made.map_err(|e| refused(&e, path))?;
     super::close(made, path)?;
     if screen.json {
         return screen.document(&json!({
@@ -32,4 +34,16 @@ pub fn create(args: &args::Create, screen: &Screen) -> Result<(), Failure> {
         schema.row_format().name()
     ))?;
     screen.remark(format!("next: stratavec import {path} FILE"))
+}
+
+/// Why there is no new collection. What is missing then is never the collection but the folder it was to stand in.
+fn refused(error: &Error, path: &Path) -> Failure {
+    let failure = Failure::engine(error, path);
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match (error.kind(), parent) {
+        (ErrorKind::NotFound, Some(parent)) => {
+            failure.hint(format!("make the folder first: mkdir -p {}", parent.display()))
+        }
+        _ => failure,
+    }
 }

@@ -55,6 +55,10 @@ impl RecordSource for JsonlSource {
             if !self.input.line(&mut self.line, Place::Line(self.line_number))? {
                 return Ok(false);
             }
+            // Some editors put a byte order mark in front of a file; it says nothing in UTF-8.
+            if self.line_number == 1 && self.line.starts_with(&[0xEF, 0xBB, 0xBF]) {
+                self.line.drain(..3);
+            }
             if !self.line.trim_ascii().is_empty() {
                 break;
             }
@@ -272,6 +276,13 @@ mod tests {
             out.push(record.clone());
         }
         Ok(out)
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_skipped_at_the_start_alone() {
+        let line = "{\"id\": 1, \"vector\": [1]}\n";
+        assert_eq!(read_all(&format!("\u{feff}{line}"), IdKind::U64).unwrap().len(), 1);
+        assert!(read_all(&format!("{line}\u{feff}{line}"), IdKind::U64).is_err());
     }
 
     fn error(text: &str) -> String {

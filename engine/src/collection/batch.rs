@@ -244,7 +244,8 @@ fn encoded_bytes(rows: &BlockBuilder, changes: usize) -> usize {
 }
 
 impl Put<'_, '_> {
-    /// Attributes of the row; replaces those set before. At most 64 KiB encoded.
+    /// Attributes of the row; replaces those set before. Names of 1 to 255 bytes; at most 64 KiB
+    /// encoded.
     pub fn attributes(self, attributes: impl Into<Attributes>) -> Self {
         if self.added {
             match encode_attributes(&attributes.into()) {

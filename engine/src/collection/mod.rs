@@ -75,7 +75,8 @@ impl Collection {
     /// Makes a new collection in a directory that does not exist or is empty.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `path`, `dim` or an option; `Locked`; `NoSpace`; `Io`.
+    /// `InvalidArgument` naming `path`, `dim` or an option; `NotFound` if the folder that `path` is to stand in is not there;
+    /// `Locked`; `NoSpace`; `Io`.
     pub fn create(path: impl AsRef<Path>, schema: Schema, options: OpenOptions) -> Result<Collection> {
         schema.check()?;
         options.check()?;

@@ -108,6 +108,18 @@ pub enum TableKind {
     Properties = 5,
 }
 
+/// Kinds of tables that later versions will write. They have numbers so that nobody gives them twice.
+#[allow(dead_code, reason = "reserved numbers")]
+pub const RESERVED_TABLES: [(u16, &str); 7] = [
+    (6, "models"),
+    (7, "list segments"),
+    (8, "sidecars"),
+    (9, "retired pages"),
+    (10, "calibration"),
+    (11, "shards"),
+    (12, "leases"),
+];
+
 impl TableKind {
     /// All tables in order.
     pub const ALL: [TableKind; 5] =

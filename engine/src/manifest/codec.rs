@@ -2,7 +2,7 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{FileEntry, Manifest};
+use super::{CarriedTable, FileEntry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
@@ -53,18 +53,22 @@ fn encode_body(manifest: &Manifest) -> Vec<u8> {
         if entries.is_empty() {
             continue;
         }
-        let head = TableHead {
-            kind: (kind as u16).into(),
-            flags: 0.into(),
-            width: (kind.width() as u32).into(),
-            count: ((entries.len() / kind.width()) as u64).into(),
-        };
-        tables.extend_from_slice(head.as_bytes());
-        tables.extend(entries);
+        put_table(&mut tables, kind as u16, 0, kind.width() as u32, &entries);
+        count += 1;
+    }
+    for table in &manifest.carried {
+        put_table(&mut tables, table.kind, table.flags, table.width, &table.entries);
         count += 1;
     }
     let head = encode_head(manifest, HEAD + tables.len() + TAIL, count);
     [head.as_bytes(), &tables, &[0; TAIL]].concat()
+}
+
+fn put_table(tables: &mut Vec<u8>, kind: u16, flags: u16, width: u32, entries: &[u8]) {
+    let count = entries.len() as u64 / u64::from(width.max(1));
+    let head = TableHead { kind: kind.into(), flags: flags.into(), width: width.into(), count: count.into() };
+    tables.extend_from_slice(head.as_bytes());
+    tables.extend_from_slice(entries);
 }
 
 fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
@@ -73,7 +77,7 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         magic: MANIFEST_MAGIC,
         version: FORMAT_VERSION.into(),
         copy_len: (len as u32).into(),
-        compatible: 0.into(),
+        compatible: manifest.compatible.into(),
         read_compatible: 0.into(),
         incompatible: 0.into(),
         table_count: tables.into(),
@@ -224,6 +228,7 @@ fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str>
         covered_seq: head.covered_seq.get(),
         first_wal,
         origins: Vec::new(),
+        compatible: head.compatible.get(),
         ..Manifest::new(u128::from_le_bytes(head.collection), schema)
     })
 }
@@ -246,7 +251,12 @@ fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn 
                 read_table(&mut manifest, kind, entries).map_err(fail)?;
             }
             Some(_) => return Err(fail("a table has another width than its kind")),
-            None if head.flags.get() & TABLE_IGNORABLE != 0 => {}
+            None if head.flags.get() & TABLE_IGNORABLE != 0 => manifest.carried.push(CarriedTable {
+                kind: head.kind.get(),
+                flags: head.flags.get(),
+                width: head.width.get(),
+                entries: entries.to_vec(),
+            }),
             None => {
                 return Err(Error::new(
                     ErrorKind::UnsupportedVersion,
@@ -397,6 +407,22 @@ mod tests {
             assert!(findings > 0, "cut at {len}");
         }
         assert_eq!(decode(&bytes, 6).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    /// [MAN-9] what a build does not know and may ignore stands in the manifests it writes.
+    #[test]
+    fn tables_that_can_be_ignored_and_compatible_bits_stay_through_rewrites() {
+        let carried = |kind, entries: &[u8]| CarriedTable { kind, flags: 1, width: 4, entries: entries.to_vec() };
+        let mut manifest = sample();
+        manifest.compatible = 0x50;
+        manifest.carried = vec![carried(8, b"side-car"), carried(300, b"more")];
+        let read = decode(&encode(&manifest), 5).unwrap().0;
+        assert_eq!(read, manifest);
+        let next = read.successor();
+        assert_eq!(decode(&encode(&next), 6).unwrap().0, next);
+        assert_eq!((next.compatible, next.carried), (manifest.compatible, manifest.carried.clone()));
+        manifest.carried[0].flags = 0;
+        assert_eq!(decode(&encode(&manifest), 5).unwrap_err().kind(), ErrorKind::UnsupportedVersion);
     }
 
     #[test]

@@ -48,6 +48,23 @@ pub struct Manifest {
     pub tombstones: Vec<FileEntry>,
     /// What bulk loads have set, by name.
     pub properties: BTreeMap<String, Vec<u8>>,
+    /// Feature bits that a build may write without knowing them; kept as they are.
+    pub compatible: u32,
+    /// Tables of a later version that can be ignored, ascending by kind; kept as they are.
+    pub carried: Vec<CarriedTable>,
+}
+
+/// A table of a kind this build does not know and may go on without. It stands in every manifest that follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CarriedTable {
+    /// Its kind, above every kind that is known here.
+    pub kind: u16,
+    /// Its flags, with the one that lets it be ignored.
+    pub flags: u16,
+    /// Bytes of an entry.
+    pub width: u32,
+    /// All entries.
+    pub entries: Vec<u8>,
 }
 
 /// One immutable file.
@@ -77,6 +94,8 @@ impl Manifest {
             id_tables: Vec::new(),
             tombstones: Vec::new(),
             properties: BTreeMap::new(),
+            compatible: 0,
+            carried: Vec::new(),
         }
     }
 
