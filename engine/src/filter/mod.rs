@@ -102,51 +102,62 @@ impl Filter {
     }
 }
 
-/// The members of a chain that goes on with another filter: moved if nobody else has the chain.
-fn chain(
-    first: Filter,
-    other: Filter,
-    same: impl Fn(&Node) -> Option<&Vec<Filter>>,
-    back: impl Fn(Node) -> Vec<Filter>,
-) -> (Vec<Filter>, u32) {
+/// The operator of a chain.
+#[derive(Clone, Copy)]
+enum Operator {
+    And,
+    Or,
+}
+
+impl Node {
+    /// The members of a chain of this operator.
+    fn members(&self, operator: Operator) -> Option<&Vec<Filter>> {
+        match (self, operator) {
+            (Node::And(all), Operator::And) | (Node::Or(all), Operator::Or) => Some(all),
+            _ => None,
+        }
+    }
+}
+
+/// A chain that goes on with another filter; its members are moved if nobody else has them.
+fn chain(first: Filter, other: Filter, operator: Operator) -> Filter {
     let mut depth = 0;
     let mut members = Vec::new();
     for part in [first, other] {
-        if same(&part.node).is_none() {
+        if part.node.members(operator).is_none() {
             depth = depth.max(part.depth + 1);
             members.push(part);
             continue;
         }
         depth = depth.max(part.depth);
         let more = match Arc::try_unwrap(part.node) {
-            Ok(node) => back(node),
-            Err(shared) => same(&shared).cloned().unwrap_or_default(),
+            Ok(Node::And(all) | Node::Or(all)) => all,
+            Ok(_) => Vec::new(),
+            Err(shared) => shared.members(operator).cloned().unwrap_or_default(),
         };
         match members.is_empty() {
             true => members = more,
             false => members.extend(more),
         }
     }
-    (members, depth)
+    let node = match operator {
+        Operator::And => Node::And(members),
+        Operator::Or => Node::Or(members),
+    };
+    Filter::new(node, depth)
 }
 
 impl BitAnd for Filter {
     type Output = Filter;
     fn bitand(self, other: Filter) -> Filter {
-        let same = |node: &Node| if let Node::And(all) = node { Some(all) } else { None };
-        let back = |node| if let Node::And(all) = node { all } else { Vec::new() };
-        let (all, depth) = chain(self, other, same, back);
-        Filter::new(Node::And(all), depth)
+        chain(self, other, Operator::And)
     }
 }
 
 impl BitOr for Filter {
     type Output = Filter;
     fn bitor(self, other: Filter) -> Filter {
-        let same = |node: &Node| if let Node::Or(any) = node { Some(any) } else { None };
-        let back = |node| if let Node::Or(any) = node { any } else { Vec::new() };
-        let (any, depth) = chain(self, other, same, back);
-        Filter::new(Node::Or(any), depth)
+        chain(self, other, Operator::Or)
     }
 }
 
