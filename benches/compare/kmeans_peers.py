@@ -8,6 +8,9 @@
 rows. Without FILE.npy (rows of f16 or f32) a seeded mixture of 40 rows per list is used. `build`: training and assignment to
 two lists per row, against the insertion of the same rows into hnswlib (M=16, ef_construction=200) with as many threads.
 
+Seconds are of the clock, and of the processor (all threads together) where the name ends in `cpu_s`: on a machine that does
+other work too, the latter are what a program costs. Results are kept in benches/results/clustering.json, by run.
+
 The first run makes an environment of its own (numpy, faiss-cpu, hnswlib) under target/, or where STRATAVEC_PEERS says.
 Needs a release build: cargo build --release -p stratavec-benches --bin cluster.
 """
@@ -15,6 +18,7 @@ Needs a release build: cargo build --release -p stratavec-benches --bin cluster.
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
@@ -45,7 +49,23 @@ def tool(*words):
     return json.loads(done.stdout)
 
 
-def mixture(rows, dim, clusters, seed=20261121):
+def provenance(seed):
+    """What a result was measured on, and how to measure it again."""
+    import importlib.metadata as metadata
+
+    with open("/proc/cpuinfo") as file:
+        cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
+    return {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cpu": cpu, "cores": os.cpu_count(), "seed": seed,
+            "command": " ".join(["kmeans_peers.py", *words]), "commit": commit.stdout.strip(),
+            "peers": {name: metadata.version(name) for name in ("faiss-cpu", "hnswlib", "numpy")}}
+
+
+SEED = 20261121
+
+
+def mixture(rows, dim, clusters, seed=SEED):
     """The file of a seeded mixture."""
     DATA.mkdir(parents=True, exist_ok=True)
     file = DATA / f"mixture-{rows}-{dim}-{clusters}.f32"
@@ -80,20 +100,23 @@ def kmeans(args):
 
     rounds = []
     for number in range(args.rounds):
-        started = time.perf_counter()
+        started, started_cpu = time.perf_counter(), time.process_time()
         peer = faiss.Kmeans(dim, args.nlist, niter=args.passes, seed=number + 1, max_points_per_centroid=10**9,
                             min_points_per_centroid=1)
         peer.train(rows)
-        peer_s = time.perf_counter() - started
+        peer_s, peer_cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
         ours = tool("train", file, dim, args.nlist, f"sample={len(rows)}", f"passes={args.passes}", "halve=0",
                     f"probes={args.probes}", f"threads={args.threads}", f"seed={number + 1}")
         centroids = np.fromfile(f"{file}.centroids", np.float32).reshape(-1, dim)
-        rounds.append({"faiss_s": peer_s, "ours_s": ours["train_s"], "faiss_error": error(peer.centroids),
+        rounds.append({"faiss_s": peer_s, "ours_s": ours["train_s"], "faiss_cpu_s": peer_cpu_s,
+                       "ours_cpu_s": ours["train_cpu_s"], "faiss_error": error(peer.centroids),
                        "ours_error": error(centroids), "lists": ours["lists"], "load": load()})
         print(json.dumps(rounds[-1]), flush=True)
-    middle = {name: statistics.median(r[name] for r in rounds) for name in ("faiss_s", "ours_s", "faiss_error", "ours_error")}
+    names = ("faiss_s", "ours_s", "faiss_cpu_s", "ours_cpu_s", "faiss_error", "ours_error")
+    middle = {name: statistics.median(r[name] for r in rounds) for name in names}
     return {"rows": len(rows), "dim": dim, "nlist": args.nlist, "passes": args.passes, "threads": args.threads, **middle,
-            "speed": middle["faiss_s"] / middle["ours_s"], "error_ratio": middle["ours_error"] / middle["faiss_error"]}
+            "rounds": rounds, "speed": statistics.median(r["faiss_s"] / r["ours_s"] for r in rounds),
+            "cpu_speed": middle["faiss_cpu_s"] / middle["ours_cpu_s"], "error_ratio": middle["ours_error"] / middle["faiss_error"]}
 
 
 def build(args):
@@ -103,22 +126,24 @@ def build(args):
     rows_wanted, dim = args.rows, args.dim or 128
     file = mixture(rows_wanted, dim, args.clusters or 20000)
     ours = tool("build", file, dim, args.nlist, f"threads={args.threads}", f"probes={args.probes}")
-    ours_s = ours["train_s"] + ours["assign_s"]
     print(json.dumps({**ours, "load": load()}), flush=True)
     rows = np.fromfile(file, np.float32).reshape(-1, dim)
     graph = hnswlib.Index(space="l2", dim=dim)
     graph.init_index(max_elements=len(rows), M=16, ef_construction=200, random_seed=1)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     step, done = max(len(rows) // 20, 1), 0
     while done < len(rows):
         graph.add_items(rows[done:done + step], np.arange(done, min(done + step, len(rows))), num_threads=args.threads)
         done = min(done + step, len(rows))
         print(f"hnswlib {done} rows {time.perf_counter() - started:.1f} s", file=sys.stderr, flush=True)
-    peer_s = time.perf_counter() - started
+    peer_s, peer_cpu_s = time.perf_counter() - started, time.process_time() - started_cpu
     again = tool("build", file, dim, args.nlist, f"threads={args.threads}", f"probes={args.probes}")
-    again_s = again["train_s"] + again["assign_s"]
+    both = [(run["train_s"] + run["assign_s"], run["train_cpu_s"] + run["assign_cpu_s"]) for run in (ours, again)]
+    (ours_s, ours_cpu_s), (again_s, again_cpu_s) = both
     return {"rows": len(rows), "dim": dim, "nlist": args.nlist, "threads": args.threads, "hnswlib_s": peer_s,
-            "ours_before_s": ours_s, "ours_after_s": again_s, "share": max(ours_s, again_s) / peer_s, "load": load()}
+            "hnswlib_cpu_s": peer_cpu_s, "ours_before": ours, "ours_after": again, "ours_before_s": ours_s,
+            "ours_after_s": again_s, "share": max(ours_s, again_s) / peer_s,
+            "cpu_share": max(ours_cpu_s, again_cpu_s) / peer_cpu_s, "load": load()}
 
 
 def main():
@@ -139,10 +164,13 @@ def main():
     enter_environment()
     args.nlist = args.nlist or (4096 if args.what == "kmeans" else 8000)
     result = kmeans(args) if args.what == "kmeans" else build(args)
-    folder = ROOT / "benches" / "results"
-    folder.mkdir(exist_ok=True)
-    name = f"cluster-{args.what}" + (f"-{Path(args.file).stem}" if args.file else "")
-    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    result["provenance"] = provenance(SEED)
+    name = args.what + (f"-{Path(args.file).stem}" if args.file else "")
+    kept = ROOT / "benches" / "results" / "clustering.json"
+    results = json.loads(kept.read_text()) if kept.exists() else {}
+    results[name] = result
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n")
     print(json.dumps(result, indent=2))
 
 

@@ -86,6 +86,15 @@ pub fn thread_seconds() -> f64 {
     nanoseconds.unwrap_or(f64::NAN) / 1e9
 }
 
+/// Seconds all threads of this process have been running on processors, those that ended too, to a hundredth.
+pub fn process_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, which comes second, is in brackets and may have spaces; user and system ticks are fields 14 and 15.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: Vec<f64> = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse().ok()).collect();
+    if let [user, system] = ticks[..] { (user + system) / 100.0 } else { f64::NAN }
+}
+
 /// Bytes of this process that are in memory: anonymous, and mapped from files.
 pub fn resident_bytes() -> (u64, u64) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

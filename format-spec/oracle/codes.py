@@ -166,6 +166,8 @@ def best_step(size, energy, bits):
 
 def record_code(values, extra_bits):
     """The code bits of a record: runs of 64 components, fields of 4, 2 and 1 bits."""
+    if extra_bits == 8:
+        return values.astype(np.uint8)
     out = []
     for run in values.reshape(-1, 64).astype(int):
         rest = extra_bits
@@ -262,3 +264,97 @@ def refined(made, entry, op, base, bits):
     whole = F(1 << extra_bits) * product(made, sign_sum(made, entry)) + further
     add, rescale = entry["factors"]
     return (F(add) + base) - F(rescale) * (gain * whole)
+
+
+# ---- row codes
+
+
+def encode_row(vector, bits, op, offset):
+    """Code and factors of a whole row, without a list."""
+    size = np.abs(vector)
+    energy = total(vector * vector)
+    values, rescale = np.zeros(len(vector), dtype=int), F(0)
+    if energy >= SMALLEST and np.isfinite(energy):
+        step = size.max() / F(127.5) if bits == 8 else best_step(size, energy, bits)
+        largest = F((1 << (bits - 1)) - 1)
+        m = magnitude(size, F(1) / step, largest)
+        rescale = energy / total(size * (m + F(0.5)))
+        values = np.where(vector >= 0, m, largest - m).astype(int)
+    values = values | np.where(vector >= 0, 1 << (bits - 1), 0)
+    return {"values": values, "factors": (energy if op == "l2" else F(-F(offset)), rescale)}
+
+
+def row_estimate(made, entry, op, base, bits):
+    gain = F(2 if op == "l2" else 1)
+    mean = (1 << bits) - 1
+    twice = 128 * (2 * int(entry["values"] @ made["high"]) - mean * int(made["high"].sum()))
+    if bits > 4:
+        twice += 2 * int(entry["values"] @ made["low"]) - mean * int(made["low"].sum())
+    add, rescale = entry["factors"]
+    return (F(add) + base) - F(rescale) * (gain * (F(twice) * (F(0.5) * made["plane_unit"])))
+
+
+# ---- product codes: a book is an array of parts x components of a part x codewords
+
+
+def encode_product(vector, centroid, book, op, offset):
+    """Numbers and factors of an entry: `F`, then `fr` and the standard error as bfloat16 words."""
+    gain = F(2 if op == "l2" else 1)
+    parts, width, size = book.shape
+    r = vector - centroid
+    distance = np.zeros((parts, size), dtype=F)
+    for i in range(width):
+        difference = r.reshape(parts, width)[:, i : i + 1] - book[:, i]
+        distance = distance + difference * difference
+    numbers = distance.argmin(axis=1)
+    decoded = book[np.arange(parts), :, numbers].reshape(-1)
+    energy, inner, square = total(r * r), total(r * decoded), total(decoded * decoded)
+    fixed = energy if op == "l2" else F(-(total(r * centroid) + F(offset)))
+    told = inner > 0 and np.isfinite(energy)
+    word = bf16(energy / inner if told else F(0))
+    tangent = max(energy * square / inner / inner - F(1), F(0)) if told else F(1)
+    error = np.sqrt(energy * tangent / max(F(len(r)) - F(1), F(1)))
+    add = fixed + from_bf16(word) * (gain * total(decoded * centroid))
+    return {"numbers": numbers, "factors": (add, word, bf16(error))}
+
+
+def packed(numbers, size):
+    """One number per part, from the lowest bit of the first byte on."""
+    bits = size.bit_length() - 1
+    whole = sum(int(number) << (part * bits) for part, number in enumerate(numbers))
+    return whole.to_bytes((len(numbers) * bits + 7) // 8, "little")
+
+
+def product_tables(query, book):
+    """Inner products of the query's parts with their codewords."""
+    parts, width, size = book.shape
+    sums = np.zeros((parts, size), dtype=F)
+    for i in range(width):
+        sums = sums + query.reshape(parts, width)[:, i : i + 1] * book[:, i]
+    return sums
+
+
+def product_estimate(made, entry, op, base):
+    gain = F(2 if op == "l2" else 1)
+    sums = [F(0)] * 4
+    for part, number in enumerate(entry["numbers"]):
+        sums[part % 4] = sums[part % 4] + made[part, number]
+    add, rescale, _ = entry["factors"]
+    return (add + base) - from_bf16(rescale) * (gain * ((sums[0] + sums[1]) + (sums[2] + sums[3])))
+
+
+def product_block_tables(made):
+    """Tables of a book of 16 words as bytes for the block scan, with their unit and bias."""
+    groups = -len(made) % 16 + len(made)
+    least, reach = made.min(axis=1), np.zeros(groups, dtype=F)
+    reach[: len(made)] = made.max(axis=1) - least
+    reach = reach.reshape(-1, 2, 4)
+    unit = (reach[:, 0] + reach[:, 1]).max() / F(254)
+    unit = unit if unit >= SMALLEST else F(0)
+    inverse = F(1) / unit if unit > 0 else F(0)
+    table = np.zeros((groups, 16), dtype=np.uint8)
+    table[: len(made)] = np.rint((made - least[:, None]) * inverse).astype(np.uint8)
+    bias = F(0)
+    for smallest in least:
+        bias = bias + smallest
+    return table, unit, bias

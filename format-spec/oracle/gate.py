@@ -92,7 +92,7 @@ def main():
     count = int(8 * np.sqrt(len(x)))
     centroids = train(x, count, np.random.default_rng(SEED))
     first, second = assign(x, centroids)
-    for name, array in [("base", x), ("query", q), ("centroids", centroids)]:
+    for name, array in [("base", x), ("query", q), ("centroids", centroids), ("mean", rotate_all(mean[None], SEED))]:
         array.astype("<f4").tofile(out / f"{name}.f32")
     for name, array in [("first", first), ("second", second), ("truth", truth)]:
         array.astype("<i4").tofile(out / f"{name}.i32")

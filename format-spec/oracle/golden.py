@@ -13,6 +13,38 @@ def floats(*values):
     return b"".join(struct.pack("<f", float(v)) for v in values)
 
 
+BOOKS = [(64, 16, 16), (64, 2, 1024), (128, 8, 256), (192, 24, 32), (384, 96, 16)]
+
+
+def row_codes(put, padded, made, members):
+    for bits in (4, 8):
+        for op in ("l2", "dot"):
+            entries = [codes.encode_row(o, bits, op, F(0.5)) for o in members]
+            name = f"{padded}/row{bits}/{op}"
+            records = (codes.record_code(e["values"], bits).tobytes() + floats(*e["factors"]) for e in entries)
+            put(f"{name}/records", b"".join(records))
+            put(f"{name}/estimates", floats(*(codes.row_estimate(made, e, op, F(7.5), bits) for e in entries)))
+
+
+def product_codes(put, padded, parts, size):
+    """Books are random numbers here: how they are trained is not part of the format."""
+    stream = codes.splitmix64(padded * 2048 + size)
+    vectors = [codes.uniform(stream, padded) for _ in range(6)]
+    book = codes.uniform(stream, padded * size).reshape(parts, padded // parts, size)
+    centroid, query, members = vectors[0], vectors[1], vectors[2:] + [vectors[0], np.zeros(padded, dtype=F)]
+    made = codes.product_tables(query, book)
+    name = f"{padded}/product{parts}x{size}"
+    put(f"{name}/tables", made.astype("<f4").tobytes())
+    if size == 16:
+        table, unit, bias = codes.product_block_tables(made)
+        put(f"{name}/block-tables", table.tobytes() + floats(unit, bias))
+    for op in ("l2", "dot"):
+        entries = [codes.encode_product(o, centroid, book, op, F(0.5)) for o in members]
+        put(f"{name}/{op}/codes", b"".join(codes.packed(e["numbers"], size) for e in entries))
+        put(f"{name}/{op}/factors", b"".join(struct.pack("<fHH", *e["factors"]) for e in entries))
+        put(f"{name}/{op}/estimates", floats(*(codes.product_estimate(made, e, op, F(7.5)) for e in entries)))
+
+
 def main():
     lines = []
 
@@ -43,6 +75,9 @@ def main():
                 records = (codes.record_code(e["extra"], bits - 1).tobytes() + floats(*e["factors"]) for e in entries)
                 put(f"{name}/records", b"".join(records))
                 put(f"{name}/estimates", floats(*(codes.refined(made, e, op, base, bits) for e in entries)))
+        row_codes(put, padded, made, members)
+    for padded, parts, size in BOOKS:
+        product_codes(put, padded, parts, size)
     path = pathlib.Path(__file__).parent.parent / "golden" / "codes.txt"
     path.write_text("\n".join(lines) + "\n")
     print(path, len(lines), "lines")

@@ -15,7 +15,7 @@ use stratavec::kernel::cluster::{
     Assigner, Oversize, Parallel, Places, Points, Rows, Spill, Trained, Training, Unwatched, Work, train,
 };
 use stratavec::kernel::kernels;
-use stratavec_benches::{Random, Threads, thread_seconds, time};
+use stratavec_benches::{Random, Threads, process_seconds, thread_seconds, time};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -86,13 +86,15 @@ fn run(file: &str, dim: usize, nlist: usize, words: &[&str], build: bool) -> Res
     let points = Rows::new(&values, dim)?;
     let threads = Threads(settings.threads);
     let work = Work { kernels: kernels(), parallel: &threads, watch: &Unwatched };
+    let before = process_seconds();
     let (trained, training_time) = time(|| train(&work, &points, &settings.training));
-    let trained = trained?;
+    let (trained, training_cpu) = (trained?, process_seconds() - before);
     write_words(&beside(file, "centroids"), trained.centroids.values().iter().map(|x| x.to_bits()))?;
     let mut report = report(&settings, &trained);
     report["train_s"] = json!(training_time.as_secs_f64());
+    report["train_cpu_s"] = json!(training_cpu);
     if build {
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), process_seconds());
         let assigner = Assigner::new(&work, &trained.centroids, settings.training.probes, Some(Spill::default()))?;
         report["prepare_s"] = json!(started.elapsed().as_secs_f64());
         let mut lists = vec![0; points.count()];
@@ -100,6 +102,7 @@ fn run(file: &str, dim: usize, nlist: usize, words: &[&str], build: bool) -> Res
         let places = Places { lists: &mut lists, seconds: Some(&mut seconds), distances: None };
         assigner.assign(&work, &points, 0, places)?;
         report["assign_s"] = json!(started.elapsed().as_secs_f64());
+        report["assign_cpu_s"] = json!(process_seconds() - before);
         write_words(&beside(file, "lists"), lists.into_iter().chain(seconds))?;
     }
     println!("{report}");

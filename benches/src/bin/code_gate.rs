@@ -1,5 +1,6 @@
 //! The table of `format-spec/oracle/gate.py` with the engine's own codes, over the lists it wrote: how many of the true ten
-//! neighbours are among the best T rows by estimate, and whether errors are as large as sigma says.
+//! neighbours are among the best T rows by estimate, and whether errors are as large as sigma says. The errors of inner products
+//! follow, over the same entries: there the inner products are those before the mean was taken off.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -20,6 +21,7 @@ struct Input {
     base: Vec<f32>,
     query: Vec<f32>,
     centroids: Vec<f32>,
+    mean: Vec<f32>,
     members: Vec<Vec<usize>>,
     truth: Vec<i32>,
     /// Unit of the stored first-stage constants.
@@ -32,6 +34,10 @@ fn words<T>(path: &Path, word: impl Fn([u8; 4]) -> T) -> Result<Vec<T>, Box<dyn 
 
 fn squared(a: &[f32], b: &[f32]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
 }
 
 impl Input {
@@ -50,12 +56,25 @@ impl Input {
         let longest = base.chunks_exact(dim).map(|x| squared(x, &vec![0.0; dim])).fold(0.0, f64::max);
         // Sixteen times the longest is far below the largest half-precision number.
         let scale = 2.0_f32.powi(longest.log2().ceil() as i32 - 11);
-        let (query, truth) = (floats("query.f32")?, integers("truth.i32")?);
-        Ok(Input { dim, base, query, centroids, members, truth, scale })
+        let (query, truth, mean) = (floats("query.f32")?, integers("truth.i32")?, floats("mean.f32")?);
+        Ok(Input { dim, base, query, centroids, mean, members, truth, scale })
     }
 
     fn row(&self, row: usize) -> &[f32] {
         &self.base[row * self.dim..][..self.dim]
+    }
+
+    /// What centring took off the inner products of a row with queries, but for a part that is the query's own.
+    fn offset(&self, row: usize, op: Op) -> f64 {
+        if op == Op::Dot { dot(&self.mean, self.row(row)) } else { 0.0 }
+    }
+
+    /// What an estimate for `row` should be.
+    fn exact(&self, query: &[f32], row: usize, op: Op) -> f64 {
+        match op {
+            Op::L2 => squared(query, self.row(row)),
+            Op::Dot => -(dot(query, self.row(row)) + self.offset(row, op)),
+        }
     }
 
     fn centroid(&self, list: usize) -> &[f32] {
@@ -76,7 +95,8 @@ impl List {
             .iter()
             .map(|row| {
                 let mut coded = Coded::default();
-                kernels().encode(coding, input.row(*row), input.centroid(list), 0.0, &mut coded);
+                let offset = input.offset(*row, coding.op) as f32;
+                kernels().encode(coding, input.row(*row), input.centroid(list), offset, &mut coded);
                 coded
             })
             .collect();
@@ -101,8 +121,8 @@ impl Errors {
     }
 }
 
-fn gate(input: &Input, bits: usize) {
-    let coding = Coding { bits, op: Op::L2, scale: input.scale };
+fn gate(input: &Input, op: Op, bits: usize) {
+    let coding = Coding { bits, op, scale: input.scale };
     let mut lists: HashMap<usize, List> = HashMap::new();
     let mut hits = [0_usize; TAKE.len()];
     let mut errors = Errors::default();
@@ -116,7 +136,8 @@ fn gate(input: &Input, bits: usize) {
         for (reach, at) in near.into_iter().take(PROBES) {
             let list = lists.entry(at).or_insert_with(|| List::new(input, &coding, at));
             let members = &input.members[at];
-            let terms = ScanTerms { op: Op::L2, base: reach as f32, reach: reach.sqrt() as f32, scale: input.scale };
+            let base = if op == Op::L2 { reach } else { -dot(query, input.centroid(at)) };
+            let terms = ScanTerms { op, base: base as f32, reach: reach.sqrt() as f32, scale: input.scale };
             let signs = SignList { codes: &list.codes, factors: &list.factors, count: members.len() };
             let mut estimates = vec![0.0; members.len()];
             if bits == 1 {
@@ -130,7 +151,7 @@ fn gate(input: &Input, bits: usize) {
             for ((row, estimate), rescale) in members.iter().zip(&estimates).zip(&list.rescale) {
                 let sigma = f64::from(terms.sigma(&tables, bits, *rescale));
                 if sigma > 0.0 {
-                    errors.note((f64::from(*estimate) - squared(query, input.row(*row))) / sigma);
+                    errors.note((f64::from(*estimate) - input.exact(query, *row, op)) / sigma);
                 }
                 best.entry(*row).and_modify(|e| *e = e.min(*estimate)).or_insert(*estimate);
             }
@@ -145,13 +166,18 @@ fn gate(input: &Input, bits: usize) {
     let table = hits.map(|hits| format!("{:.3}", hits as f64 / input.truth.len() as f64)).join(" ");
     let Errors(sum, square, n) = errors;
     let mean = sum / n;
-    println!("{bits} bits: {table}   z mean {mean:+.3} deviation {:.3}", (square / n - mean * mean).sqrt());
+    let deviation = (square / n - mean * mean).sqrt();
+    match op {
+        Op::L2 => println!("{bits} bits: {table}   z mean {mean:+.3} deviation {deviation:.3}"),
+        Op::Dot => println!("{bits} bits, inner product: z mean {mean:+.3} deviation {deviation:.3}"),
+    }
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("usage: code_gate DIRECTORY (written by gate.py)")?;
     let input = Input::read(Path::new(&directory))?;
     println!("T = {TAKE:?}");
-    (1..=5).for_each(|bits| gate(&input, bits));
+    (1..=5).for_each(|bits| gate(&input, Op::L2, bits));
+    (1..=5).for_each(|bits| gate(&input, Op::Dot, bits));
     Ok(())
 }

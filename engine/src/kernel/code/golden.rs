@@ -3,8 +3,10 @@
 use std::collections::HashMap;
 
 use super::extra::{ExtraList, append_record};
+use super::product::{Codebook, ProductFactors, ProductScratch, ProductTables};
 use super::query::QueryTables;
 use super::residual::{Coded, Coding};
+use super::row::RowCoding;
 use super::scan::{ScanTerms, SignList, Survivors};
 use super::sign_block::append_blocks;
 use crate::kernel::{CpuPath, Kernels, Op, Rotation, SplitMix64, encode_row};
@@ -65,6 +67,67 @@ fn computed(kernels: &Kernels, padded: usize) -> Vec<(String, String)> {
             .collect();
         list(kernels, &tables, &coding, &entries, &mut all);
     }
+    for (bits, op, name) in [(4, Op::L2, "l2"), (4, Op::Dot, "dot"), (8, Op::L2, "l2"), (8, Op::Dot, "dot")] {
+        let name = format!("{padded}/row{bits}/{name}");
+        rows(kernels, &tables, &RowCoding { bits, op }, &members, &name, &mut all);
+    }
+    all
+}
+
+/// Records and estimates of whole rows.
+fn rows(
+    kernels: &Kernels,
+    tables: &QueryTables,
+    coding: &RowCoding,
+    members: &[&[f32]],
+    name: &str,
+    all: &mut Vec<(String, String)>,
+) {
+    let (mut values, mut records) = (Vec::new(), Vec::new());
+    members.iter().for_each(|row| kernels.encode_row_code(coding, row, 0.5, &mut values, &mut records));
+    let offsets: Vec<usize> = (0..members.len()).map(|i| i * coding.record_bytes(tables.padded_dim())).collect();
+    let terms = ScanTerms { op: coding.op, base: 7.5, reach: 3.25, scale: 1.0 };
+    let mut estimates = vec![0.0; members.len()];
+    kernels.estimate_row_codes(tables, coding, &terms, &records, &offsets, &mut estimates);
+    all.push((format!("{name}/records"), hex(records)));
+    all.push((format!("{name}/estimates"), floats(&estimates)));
+}
+
+/// Dimensions, parts and codewords of the books.
+const BOOKS: [(usize, usize, usize); 5] = [(64, 16, 16), (64, 2, 1024), (128, 8, 256), (192, 24, 32), (384, 96, 16)];
+
+/// Everything the golden file has for one book, as this path computes it.
+fn product(kernels: &Kernels, padded: usize, parts: usize, size: usize) -> Vec<(String, String)> {
+    let mut stream = SplitMix64::new((padded * 2048 + size) as u64);
+    let vectors: Vec<Vec<f32>> = (0..6).map(|_| uniform(&mut stream, padded)).collect();
+    let book = Codebook::new(padded, parts, size, uniform(&mut stream, padded * size)).expect("a book");
+    let (centroid, query, zero) = (&vectors[0], &vectors[1], vec![0.0; padded]);
+    let members = || vectors[2..].iter().chain([centroid, &zero]);
+    let mut tables = ProductTables::new();
+    kernels.prepare_product(&book, query, &mut tables);
+    let name = format!("{padded}/product{parts}x{size}");
+    let mut all = vec![(format!("{name}/tables"), floats(tables.entries()))];
+    if size == 16 {
+        let block = tables.to_block_tables(0.0);
+        let (unit, bias) = block.sign_terms();
+        all.push((format!("{name}/block-tables"), hex(block.table_bytes()) + &floats(&[unit, bias])));
+    }
+    for (op, op_name) in [(Op::L2, "l2"), (Op::Dot, "dot")] {
+        let terms = ScanTerms { op, base: 7.5, reach: 3.25, scale: 1.0 };
+        let (mut codes, mut factors, mut estimates) = (Vec::new(), Vec::new(), Vec::new());
+        let mut scratch = ProductScratch::default();
+        for member in members() {
+            let made = kernels.encode_product(&book, op, member, centroid, 0.5, &mut scratch);
+            let start = codes.len();
+            book.pack(&scratch.code, &mut codes);
+            estimates.push(tables.estimate(&book, &terms, &codes[start..], &made));
+            let ProductFactors { add, rescale, error } = made;
+            factors.extend(add.to_le_bytes().into_iter().chain(rescale.to_le_bytes()).chain(error.to_le_bytes()));
+        }
+        all.push((format!("{name}/{op_name}/codes"), hex(codes)));
+        all.push((format!("{name}/{op_name}/factors"), hex(factors)));
+        all.push((format!("{name}/{op_name}/estimates"), floats(&estimates)));
+    }
     all
 }
 
@@ -97,7 +160,9 @@ fn list(kernels: &Kernels, tables: &QueryTables, coding: &Coding, entries: &[Cod
 fn every_path_computes_what_the_oracle_wrote_down() {
     let golden = golden();
     for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
-        let all: Vec<(String, String)> = [64, 192, 384, 1024].into_iter().flat_map(|p| computed(kernels, p)).collect();
+        let lists = [64, 192, 384, 1024].into_iter().flat_map(|p| computed(kernels, p));
+        let books = BOOKS.into_iter().flat_map(|(padded, parts, size)| product(kernels, padded, parts, size));
+        let all: Vec<(String, String)> = lists.chain(books).collect();
         assert_eq!(all.len(), golden.len(), "golden values computed");
         for (name, value) in all {
             assert_eq!(golden.get(&name), Some(&value), "{name} on {:?}", kernels.path());

@@ -236,6 +236,11 @@ impl ProductTables {
         ProductTables::default()
     }
 
+    /// The inner products, part after part: for tests and golden files.
+    pub fn entries(&self) -> &[f32] {
+        &self.entries
+    }
+
     /// The estimate of an entry, from its packed code.
     ///
     /// # Panics
