@@ -42,7 +42,7 @@ pub struct CompactReport {
     pub dropped: u64,
     /// Bytes of files read.
     pub bytes_read: u64,
-    /// Bytes of files written.
+    /// Bytes of files written; of a dry run at most so many.
     pub bytes_written: u64,
 }
 
@@ -78,6 +78,7 @@ impl Shared {
     pub(super) fn plan(&self, what: Compact) -> CompactReport {
         let view = self.view.load_full();
         let mut files = states(&view.version);
+        let mut id_bytes = id_bytes(&view.version);
         let mut report = CompactReport::default();
         loop {
             let next = match what {
@@ -91,12 +92,16 @@ impl Shared {
                 dead: 0,
                 bytes: group.iter().map(|file| file.bytes).sum(),
             };
+            let ids: u64 = id_bytes.get(range.clone()).unwrap_or_default().iter().sum();
             report.merges += 1;
             report.files_read += group.len() as u64;
             report.rows += merged.rows;
             report.dropped += group.iter().map(|file| file.dead).sum::<u64>();
             report.bytes_read += merged.bytes;
-            report.bytes_written += merged.bytes;
+            if merged.rows > 0 {
+                report.bytes_written += most_written(merged.bytes + ids, merged.rows);
+            }
+            id_bytes.splice(range.clone(), (merged.rows > 0).then_some(ids));
             files.splice(range, (merged.rows > 0).then_some(merged));
         }
     }
@@ -135,8 +140,9 @@ impl Shared {
         let of_inputs = |table: &&Arc<IdTable>| rows.contains(&table.facts().first_row);
         let tables: Vec<Arc<IdTable>> = pinned.id_tables.iter().filter(of_inputs).cloned().collect();
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
-        self.refuse_without_room("merge", bytes)?;
         let live: u64 = inputs.iter().map(LiveRows::live).sum();
+        let id_bytes: u64 = tables.iter().map(|table| table.facts().len).sum();
+        self.refuse_without_room("merge", most_written(bytes + id_bytes, live))?;
         let _working = self.budget.reserve(Share::Compaction, merge_memory(live))?;
         let ids = (self.collection, pinned.manifest.own_origin());
         let merged =
@@ -346,6 +352,27 @@ impl Shared {
 pub(super) fn merge_memory(live: u64) -> u64 {
     const BUFFERS: u64 = 3 << 20;
     BUFFERS + live / 2
+}
+
+/// The most bytes that a merge of files of so many bytes writes: rows of files with one sequence number each get their own, and
+/// sections begin at multiples of 64 KiB once they are that large.
+fn most_written(bytes: u64, rows: u64) -> u64 {
+    const SECTIONS: u64 = 16;
+    let alignment = if bytes < 64 << 10 { 4 << 10 } else { 64 << 10 };
+    bytes.saturating_add(rows.saturating_mul(8)).saturating_add(SECTIONS * alignment)
+}
+
+/// Bytes of the id tables over the rows of each row file.
+fn id_bytes(version: &Version) -> Vec<u64> {
+    let mut bytes = vec![0; version.rows.len()];
+    for table in &version.id_tables {
+        let facts = table.facts();
+        let file = version.rows.partition_point(|rows| rows.file.last_row() < facts.first_row);
+        if let Some(bytes) = bytes.get_mut(file) {
+            *bytes += facts.len;
+        }
+    }
+    bytes
 }
 
 fn states(version: &Version) -> Vec<FileState> {
