@@ -409,7 +409,7 @@ mod tests {
         assert_eq!(decode(&bytes, 6).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 
-    /// [MAN-9] what a build does not know and may ignore stands in the manifests it writes.
+    /// [MAN-10] what a build does not know and may ignore stands in the manifests it writes.
     #[test]
     fn tables_that_can_be_ignored_and_compatible_bits_stay_through_rewrites() {
         let carried = |kind, entries: &[u8]| CarriedTable { kind, flags: 1, width: 4, entries: entries.to_vec() };
