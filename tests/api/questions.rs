@@ -1,10 +1,11 @@
 //! Searches: what is refused, what is said when nothing is asked for, what an answer tells of itself.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use stratavec::{Filter, Id, IdKind, IdRef, Include, Metric, RowFormat, Schema};
+use stratavec::{Compact, Filter, Id, IdKind, IdRef, Include, Metric, RowFormat, Schema, Snapshot};
 
 use super::scene::{Scene, nearest, plain};
 
@@ -160,4 +161,74 @@ fn max_distance_keeps_what_lies_on_the_border() {
     let within = |d: f32| snapshot.search(&[10.0, 0.0]).k(100).max_distance(d).run().expect("search").len();
     assert_eq!((within(4.0), within(3.9999), within(0.0), within(-1.0)), (5, 3, 1, 0));
     assert_eq!((within(f32::INFINITY), within(f32::NEG_INFINITY)), (100, 0));
+}
+
+/// The same where rows are looked up by their ids, and between two that are equally far away, whichever is met first.
+#[test]
+fn max_distance_keeps_what_lies_on_the_border_of_a_look_up() {
+    let s = hundred();
+    let snapshot = s.c.snapshot();
+    for _ in 0..20 {
+        let ask = |k: usize, d: f32| {
+            let few = Filter::ids([8u64, 12, 30]);
+            let hits = snapshot.search(&[10.0, 0.0]).k(k).filter(few).max_distance(d).run().expect("search");
+            assert!(hits.explain().by_lookup);
+            hits.iter().map(|hit| hit.id.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(ask(5, 4.0), [8u64, 12].map(Id::U64));
+        assert_eq!(ask(1, 4.0), [8u64].map(Id::U64));
+        assert!(ask(5, 3.9999).is_empty());
+    }
+}
+
+/// In files with and without gaps, and in blocks of all sizes; over more rows than kills are laid out for at once.
+#[test]
+fn deletes_that_no_flush_has_seen_are_in_no_answer() {
+    let s = Scene::new(plain());
+    let write = |from: u64, to: u64, per_batch: usize| {
+        for start in (from..to).step_by(per_batch) {
+            let mut batch = s.c.batch();
+            for id in start..to.min(start + per_batch as u64) {
+                batch.upsert(id, &[id as f32, 0.0]);
+            }
+            batch.commit().expect("commit");
+        }
+    };
+    let delete = |ids: &mut dyn Iterator<Item = u64>, per_batch: usize| {
+        let ids: Vec<u64> = ids.collect();
+        for ids in ids.chunks(per_batch) {
+            let mut batch = s.c.batch();
+            for id in ids {
+                batch.delete(*id);
+            }
+            batch.commit().expect("commit");
+        }
+    };
+    let rows_of = |snapshot: &Snapshot| {
+        let all: BTreeSet<Id> = snapshot.iter().map(|item| item.expect("a row").id).collect();
+        let hits = snapshot.search(&[0.0, 0.0]).k(usize::MAX).run().expect("search");
+        assert_eq!(hits.iter().map(|hit| hit.id.clone()).collect::<BTreeSet<_>>(), all);
+        assert_eq!((hits.len() as u64, all.len()), (snapshot.count(), hits.len()));
+        all
+    };
+    let want = |keep: &dyn Fn(u64) -> bool| (0..140_000).filter(|id| keep(*id)).map(Id::U64).collect::<BTreeSet<_>>();
+    write(0, 50_000, 5_000);
+    delete(&mut (0..50_000).step_by(7), 1_000);
+    s.c.flush().expect("flush");
+    s.c.compact(Compact::Full).expect("compact").wait().expect("the merge");
+    write(50_000, 130_000, 10_000);
+    s.c.flush().expect("flush");
+    write(130_000, 139_000, 300);
+    write(139_000, 140_000, 7);
+    let without = |id: u64| id >= 50_000 || id % 7 != 0;
+    let before = s.c.snapshot();
+    delete(&mut (0..140_000).filter(|id| id % 3 == 0 && without(*id)), 999);
+    let middle = s.c.snapshot();
+    delete(&mut (65_000..66_000).chain([1, 139_999]), 1);
+    let after = |id: u64| without(id) && id % 3 != 0 && !(65_000..66_000).contains(&id) && id != 1 && id != 139_999;
+    assert_eq!(rows_of(&s.c.snapshot()), want(&after));
+    assert_eq!(rows_of(&middle), want(&|id| without(id) && id % 3 != 0));
+    assert_eq!(rows_of(&before), want(&without));
+    s.c.flush().expect("flush");
+    assert_eq!(rows_of(&s.c.snapshot()), want(&after));
 }

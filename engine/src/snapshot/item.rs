@@ -1,6 +1,6 @@
 //! One row, whole; and all of them.
 
-use super::{Snapshot, Source};
+use super::{Killed, Snapshot, Source};
 use crate::error::{Error, Result};
 use crate::format::attributes::decode_attributes;
 use crate::id::Id;
@@ -56,13 +56,16 @@ pub struct Items<'s> {
     snapshot: &'s Snapshot,
     sources: std::vec::IntoIter<Source<'s>>,
     source: Option<Source<'s>>,
+    killed: Killed<'s>,
     word: usize,
     live: u64,
 }
 
 impl<'s> Items<'s> {
     pub(super) fn new(snapshot: &'s Snapshot) -> Self {
-        Items { snapshot, sources: snapshot.view().sources().into_iter(), source: None, word: 0, live: 0 }
+        let view = snapshot.view();
+        let (sources, killed) = (view.sources().into_iter(), Killed::new(view));
+        Items { snapshot, sources, source: None, killed, word: 0, live: 0 }
     }
 
     /// The next live place: the current word's bits, then the next word, then the next source.
@@ -76,7 +79,7 @@ impl<'s> Items<'s> {
                 }
                 if self.word * 64 < source.len() {
                     self.word += 1;
-                    self.live = source.live_word(self.word - 1, self.snapshot.view())?;
+                    self.live = source.live_word(self.word - 1, &mut self.killed)?;
                     continue;
                 }
             }

@@ -2,6 +2,7 @@
 
 mod hit;
 mod item;
+mod killed;
 mod lists;
 mod search;
 mod source;
@@ -19,6 +20,7 @@ use crate::options::Schema;
 
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
+pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
 pub use search::Search;
 pub(crate) use source::Source;
@@ -72,11 +74,8 @@ impl Snapshot {
     /// # Errors
     /// `InvalidArgument` for an id of the wrong kind or length; `Corrupt`.
     pub fn get<'i>(&self, id: impl Into<IdRef<'i>>) -> Result<Option<Item>> {
-        match self.live_row(id.into())? {
-            Some(row) => match self.view.source_of(row)? {
-                Some((source, at)) => Item::read(&source, at, &self.schema).map(Some),
-                None => Ok(None),
-            },
+        match self.find_live(id.into())? {
+            Some((source, at)) => Item::read(&source, at, &self.schema).map(Some),
             None => Ok(None),
         }
     }
@@ -86,7 +85,7 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::get`].
     pub fn contains<'i>(&self, id: impl Into<IdRef<'i>>) -> Result<bool> {
-        Ok(self.live_row(id.into())?.is_some())
+        Ok(self.find_live(id.into())?.is_some())
     }
 
     /// All live rows, in the order in which they were written.
@@ -94,10 +93,10 @@ impl Snapshot {
         Items::new(self)
     }
 
-    fn live_row(&self, id: IdRef<'_>) -> Result<Option<u64>> {
+    fn find_live(&self, id: IdRef<'_>) -> Result<Option<(Source<'_>, usize)>> {
         id.check(self.schema.id_kind())?;
         let key = id_key(id, self.view.version.manifest.collection);
-        self.view.live_row(key, id)
+        self.view.find_live(key, id)
     }
 
     pub(crate) fn view(&self) -> &View {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::hit::{Explain, Hit, Hits, Include};
 use super::item::{read_attributes, read_vector};
-use super::{Snapshot, Source};
+use super::{Killed, Snapshot, Source};
 use crate::budget::Share;
 use crate::error::{Error, Result};
 use crate::filter::{Filter, IdSet};
@@ -113,6 +113,7 @@ impl<'s> Search<'s> {
             bound: self.max_distance.unwrap_or(f32::INFINITY),
             until: self.deadline.and_then(|time| started.checked_add(time)),
             sources,
+            killed: Killed::new(view),
             best: TopK::new(most),
             explain: Explain { seq: view.seq, ..Explain::default() },
         };
@@ -134,6 +135,7 @@ struct Scan<'s> {
     bound: f32,
     until: Option<Instant>,
     sources: Vec<Source<'s>>,
+    killed: Killed<'s>,
     best: TopK<Place>,
     explain: Explain,
 }
@@ -160,7 +162,7 @@ impl Scan<'_> {
             if word % chunks_per_clock == 0 && self.until.is_some_and(|until| Instant::now() >= until) {
                 return Ok(false);
             }
-            let live = source.live_word(word, self.snapshot.view())?;
+            let live = source.live_word(word, &mut self.killed)?;
             if live != 0 {
                 self.scan_chunk(index, word, live)?;
             }
@@ -208,8 +210,7 @@ impl Scan<'_> {
                 self.explain.cut_short = true;
                 break;
             }
-            let Some(row) = view.live_row(id_key(id, collection), id)? else { continue };
-            let Some((source, at)) = view.source_of(row)? else { continue };
+            let Some((source, at)) = view.find_live(id_key(id, collection), id)? else { continue };
             let vector = source.vectors(at..at + 1)?;
             let distance = self.query.score_one(&vector[..self.snapshot.schema().vector_bytes()], source.norm(at));
             self.explain.rows_scored += 1;

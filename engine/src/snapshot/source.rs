@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use super::killed::Killed;
 use super::version::LiveRows;
-use super::view::View;
 use crate::delta::Block;
 use crate::error::Result;
 use crate::id::{Id, IdKind};
@@ -25,24 +25,44 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// Which of the rows `64 * word ..` are live in this view.
-    pub(crate) fn live_word(&self, word: usize, view: &View) -> Result<u64> {
-        let (mut live, maybe_dead) = match self {
-            Source::File(rows) => (rows.live_word(word), rows.maybe_dead_word(word)),
-            Source::Block(block) => {
-                let rows = block.len() - word * 64;
-                (if rows >= 64 { u64::MAX } else { (1 << rows) - 1 }, block.maybe_dead_word(word))
-            }
+    /// Which of the rows `64 * word ..` are live in the view whose kills these are.
+    pub(crate) fn live_word(&self, word: usize, killed: &mut Killed<'_>) -> Result<u64> {
+        let start = word * 64;
+        let rows = (self.len() - start).min(64);
+        let (live, maybe_dead) = match self {
+            Source::File(file) => (file.live_word(word), file.maybe_dead_word(word)),
+            Source::Block(block) => (u64::MAX >> (64 - rows), block.maybe_dead_word(word)),
         };
-        let mut ask = live & maybe_dead;
+        let ask = live & maybe_dead;
+        if ask == 0 {
+            return Ok(live);
+        }
+        let first = self.row_number(start)?;
+        if self.row_number(start + rows - 1)?.checked_sub(first) == Some(rows as u64 - 1) {
+            return Ok(live & !(ask & killed.word(first)));
+        }
+        self.ask_each(word, live, ask, killed)
+    }
+
+    /// As [`Source::live_word`], for rows whose numbers have gaps.
+    fn ask_each(&self, word: usize, mut live: u64, mut ask: u64, killed: &mut Killed<'_>) -> Result<u64> {
         while ask != 0 {
             let bit = ask.trailing_zeros() as usize;
             ask &= ask - 1;
-            if view.killed(self.row_number(word * 64 + bit)?) {
+            if killed.contains(self.row_number(word * 64 + bit)?) {
                 live &= !(1 << bit);
             }
         }
         Ok(live)
+    }
+
+    /// Whether a generation in memory perhaps kills the row: no means that none does.
+    pub(crate) fn maybe_dead(&self, i: usize) -> bool {
+        let word = match self {
+            Source::File(rows) => rows.maybe_dead_word(i / 64),
+            Source::Block(block) => block.maybe_dead_word(i / 64),
+        };
+        word >> (i % 64) & 1 == 1
     }
 
     pub(crate) fn row_number(&self, i: usize) -> Result<u64> {

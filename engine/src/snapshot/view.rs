@@ -27,7 +27,7 @@ impl View {
         self.frozen.iter().map(|g| &**g).chain(std::iter::once(&self.active))
     }
 
-    /// Whether a generation in memory kills the row.
+    /// Whether a generation in memory kills the row. A scan asks [`Killed`](super::Killed) instead.
     pub(crate) fn killed(&self, row: u64) -> bool {
         self.generations().any(|generation| generation.kills().contains(row))
     }
@@ -40,18 +40,16 @@ impl View {
         }
     }
 
-    /// The row of an id, if it is live.
-    pub(crate) fn live_row(&self, key: u64, id: IdRef<'_>) -> Result<Option<u64>> {
+    /// Where the row of an id is, if it is live.
+    pub(crate) fn find_live(&self, key: u64, id: IdRef<'_>) -> Result<Option<(Source<'_>, usize)>> {
         let Some(row) = self.newest_row(key, id)? else { return Ok(None) };
-        if self.killed(row) {
-            return Ok(None);
-        }
-        let in_memory = self.generations().any(|generation| generation.locate(row).is_some());
-        Ok((in_memory || self.version.locate_live(row)?.is_some()).then_some(row))
+        let Some((source, at)) = self.source_of(row)? else { return Ok(None) };
+        let dead = source.maybe_dead(at) && self.killed(row);
+        Ok((!dead).then_some((source, at)))
     }
 
-    /// Where a live row is.
-    pub(crate) fn source_of(&self, row: u64) -> Result<Option<(Source<'_>, usize)>> {
+    /// Where a row is that no tombstone file kills.
+    fn source_of(&self, row: u64) -> Result<Option<(Source<'_>, usize)>> {
         if let Some((block, at)) = self.generations().find_map(|generation| generation.locate(row)) {
             return Ok(Some((Source::Block(block), at)));
         }
