@@ -37,7 +37,7 @@ pub enum ErrorKind {
     Poisoned,
     /// The handle was closed.
     Closed,
-    /// Work was cancelled or its deadline passed.
+    /// Work was cancelled. A search whose deadline passes is none of these errors: it says `cut_short`.
     Cancelled,
     /// The work needs more memory than `memory_budget` leaves. Nothing changed.
     OverBudget,

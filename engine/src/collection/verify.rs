@@ -1,8 +1,8 @@
 //! Checking a collection without changing anything.
 //!
 //! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
-//! row), every live row is found by its id through the id tables, no id has two live rows, every entry of an id table names a row
-//! of its id, tombstones and logs agree with the files.
+//! row), every live row is found by its id through the id tables, no id has two live rows in files and logs together, every entry
+//! of an id table names a row of its id, tombstones and logs agree with the files.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use super::build::open_version;
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
-use crate::id::{Id, IdKind};
+use crate::id::{Id, IdKind, IdRef};
 use crate::manifest::{self, FileEntry, Manifest};
 use crate::options::RecoveryReport;
 use crate::segment::{IdEntry, IdTable, RowFile, RowLayout, TombstoneFile};
@@ -57,10 +57,9 @@ impl VerifyReport {
     }
 }
 
-/// Times a check is made again because a writer published another state meanwhile.
+/// Times a check is made again. A writer may be at work: a check during which the newest manifest changed says nothing.
 const RACES: usize = 3;
 
-/// A writer may be at work: a check during which the newest manifest changed says nothing and is made again.
 /// Findings that are kept. A file can hold millions of wrong units; what to do about it does not depend on the rest.
 const MOST_FINDINGS: usize = 1000;
 
@@ -103,10 +102,8 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
     if mode == Verify::Full && report.is_sound() {
         match open_version(storage, loaded.manifest, 0) {
             Ok(version) => {
-                if let Some(Err(error)) =
-                    generation.map(|generation| super::open::Log::check_kills(&version, &generation))
-                {
-                    report.find(error);
+                if let Some(generation) = &generation {
+                    check_logged(&version, generation, &mut report);
                 }
                 check_rows(&version, &mut report);
                 check_entries(&version, &mut report);
@@ -226,6 +223,52 @@ pub(super) fn check_file(
     if let Err(error) = outcome {
         finding(error);
     }
+}
+
+/// What the logs hold beside the files: each row of a file that they kill is alive without them, and each id has one live row at most.
+fn check_logged(version: &Version, generation: &Generation, report: &mut VerifyReport) {
+    if let Err(error) = super::open::Log::check_kills(version, generation) {
+        report.find(error);
+    }
+    let killed = generation.kills().to_sorted();
+    let is_killed = |row: u64| killed.binary_search(&row).is_ok();
+    for block in generation.blocks() {
+        for (i, row) in (block.first_row()..block.end_row()).enumerate() {
+            let id = block.id(i);
+            let key = id_key(id, version.manifest.collection);
+            let newest = generation.find(key, id);
+            let outcome = if newest != Some(row) && !is_killed(row) {
+                Err(logged_twice(version, format!("row {row} with id {id:?} is alive beside its successor {newest:?}")))
+            } else {
+                check_successor(version, row, key, id, is_killed)
+            };
+            if let Err(error) = outcome {
+                report.find(error);
+            }
+        }
+    }
+}
+
+/// A row of the logs: if its id has a live row in a file, the logs kill that.
+fn check_successor(
+    version: &Version,
+    row: u64,
+    key: u64,
+    id: IdRef<'_>,
+    is_killed: impl Fn(u64) -> bool,
+) -> Result<()> {
+    let Some(older) = version.find(key, id)?.filter(|older| !is_killed(*older)) else { return Ok(()) };
+    match version.locate_live(older)? {
+        None => Ok(()),
+        Some(_) => {
+            let what = format!("row {row} with id {id:?} follows row {older} of a file, which nothing kills");
+            Err(logged_twice(version, what))
+        }
+    }
+}
+
+fn logged_twice(version: &Version, what: String) -> Error {
+    Error::corrupt(FileName::File(FileKind::Wal, version.manifest.first_wal), "record", 0, what)
 }
 
 /// Every live row: found by its id. Two live rows of one id cannot both be, so this also proves that there is at most one.

@@ -3,6 +3,8 @@
 use super::*;
 use crate::collection::Collection;
 use crate::collection::checkpoint::finish;
+use crate::collection::flush::publish;
+use crate::format::batch::BatchEncoder;
 use crate::id::IdRef;
 use crate::manifest::FileEntry;
 use crate::metric::Metric;
@@ -10,6 +12,7 @@ use crate::options::{OpenOptions, Schema};
 use crate::segment::{RowInput, RowSource, write_id_table, write_row_file, write_tombstones};
 use crate::storage::FileId;
 use crate::storage::testing::MemDir;
+use crate::wal::{WalHead, WalWriter};
 
 /// Row number and id.
 type Rows = &'static [(u64, u64)];
@@ -39,6 +42,41 @@ impl RowSource for Source {
 /// A collection of row files and id tables with these rows and entries, some of the rows dead.
 fn forge(files: &[(Rows, Rows)], dead: &[u64]) -> MemDir {
     let dir = MemDir::new(1);
+    let manifest = forge_files(&dir, files, dead);
+    finish(&dir, manifest, WAL, TEMP, &mut Vec::new()).unwrap();
+    dir
+}
+
+/// A batch in a log: ids that it writes, rows that it kills.
+type Logged = (&'static [u64], &'static [u64]);
+
+/// The same with a log that holds these batches; their first row is number 100.
+fn forge_logged(files: &[(Rows, Rows)], batches: &[Logged]) -> MemDir {
+    let dir = MemDir::new(1);
+    let mut manifest = forge_files(&dir, files, &[]);
+    manifest.first_wal = WAL;
+    let (mut seq, mut row) = (manifest.covered_seq + 1, manifest.next_row);
+    let (collection, epoch) = (manifest.collection, manifest.epoch);
+    let head = WalHead { collection, epoch, predecessor: None, first_seq: seq, first_row: row };
+    let mut log = WalWriter::create(&dir, WAL, head).unwrap();
+    for (ids, kills) in batches {
+        let mut encoder = BatchEncoder::new(&manifest.schema, Vec::new(), 0);
+        for id in *ids {
+            encoder.put(IdRef::U64(*id), &1.0f32.to_le_bytes(), 0.0, &[], &[]).unwrap();
+        }
+        let frame = encoder.finish(row, kills).unwrap();
+        assert!(log.append(&mut [(seq, frame)]).is_ok());
+        (seq, row) = (seq + 1, row + ids.len() as u64);
+    }
+    log.sync().unwrap();
+    publish(&dir, &manifest, TEMP).unwrap();
+    dir
+}
+
+const WAL: FileId = FileId { number: 500, epoch: 5 };
+const TEMP: FileId = FileId { number: 501, epoch: 5 };
+
+fn forge_files(dir: &MemDir, files: &[(Rows, Rows)], dead: &[u64]) -> Manifest {
     let schema = Schema::new(1, Metric::L2).ids(IdKind::U64);
     let mut manifest = Manifest::new(7, schema.clone()).successor();
     let (collection, origin) = (manifest.collection, manifest.own_origin());
@@ -48,20 +86,19 @@ fn forge(files: &[(Rows, Rows)], dead: &[u64]) -> MemDir {
     manifest.next_file_number = 1000;
     for (number, (rows, entries)) in (1u64..).zip(files) {
         let facts =
-            write_row_file(&dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows)).unwrap();
+            write_row_file(dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows)).unwrap();
         manifest.row_files.push(FileEntry { id: id(number), facts });
         let entry = |(row, id): &(u64, u64)| IdEntry { key: id_key(IdRef::U64(*id), collection), row: *row };
         let mut entries: Vec<IdEntry> = entries.iter().map(entry).collect();
         let (table, seqs) = (id(100 + number), (facts.min_seq, facts.max_seq));
-        let facts = write_id_table(&dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
+        let facts = write_id_table(dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
         manifest.id_tables.push(FileEntry { id: table, facts });
     }
     if !dead.is_empty() {
-        let facts = write_tombstones(&dir, id(300), collection, origin, dead, 0, 100).unwrap();
+        let facts = write_tombstones(dir, id(300), collection, origin, dead, 0, 100).unwrap();
         manifest.tombstones.push(FileEntry { id: id(300), facts });
     }
-    finish(&dir, manifest, id(500), id(501), &mut Vec::new()).unwrap();
-    dir
+    manifest
 }
 
 const OLD: Rows = &[(0, 10), (1, 11), (2, 12)];
@@ -114,6 +151,27 @@ fn rows_that_their_ids_do_not_reach_are_found() {
     ];
     for (what, dir, says) in cases {
         let found = findings(&dir);
+        assert!(found.iter().any(|finding| finding.contains(says)), "{what}: {found:?}");
+    }
+}
+
+/// [C14] An id of the log that is alive in a file, or earlier in the log, has two live rows: searches show both, `get` one.
+#[test]
+fn an_id_with_live_rows_in_a_file_and_the_log_is_found() {
+    let sound: [&[Logged]; 3] =
+        [&[(&[11, 14], &[1])], &[(&[14], &[]), (&[14], &[100])], &[(&[11], &[1]), (&[], &[100]), (&[11], &[])]];
+    for batches in sound {
+        let dir = forge_logged(&[(OLD, OLD)], batches);
+        assert_eq!(findings(&dir), [""; 0], "{batches:?}");
+    }
+    let cases: [(&str, &[Logged], &str); 4] = [
+        ("alive in a file", &[(&[14, 11], &[])], "row 101 with id 11 follows row 1 of a file"),
+        ("alive in a file, dead in the log", &[(&[11], &[]), (&[], &[100])], "row 100 with id 11 follows row 1"),
+        ("alive in the log", &[(&[14], &[]), (&[15, 14], &[])], "row 100 with id 14 is alive beside its successor"),
+        ("twice in a batch", &[(&[14, 14], &[])], "row 100 with id 14 is alive beside its successor"),
+    ];
+    for (what, batches, says) in cases {
+        let found = findings(&forge_logged(&[(OLD, OLD)], batches));
         assert!(found.iter().any(|finding| finding.contains(says)), "{what}: {found:?}");
     }
 }

@@ -28,8 +28,8 @@ pub(crate) struct Block {
     ids: IdColumn,
     attributes: BlobColumn,
     payloads: BlobColumn,
-    /// (key of the id, position), sorted: finds a row by id without a lock.
-    by_key: Vec<(u64, u32)>,
+    /// (Key of the id, position), sorted, until the generation takes them.
+    by_key: Arc<[(u64, u32)]>,
     maybe_dead: Box<[AtomicU64]>,
     charge: Charge,
 }
@@ -90,7 +90,7 @@ impl Block {
         self.payloads.get(i)
     }
 
-    /// Heap bytes held.
+    /// Heap bytes held, the keys of its rows included, which the generation keeps.
     pub(crate) fn memory_bytes(&self) -> usize {
         self.vectors.len()
             + self.len() * (4 + 8 + 16)
@@ -100,15 +100,16 @@ impl Block {
             + self.maybe_dead.len() * 8
     }
 
-    /// The newest position of an id in this block.
+    /// The newest position of an id in a block that is in no generation.
     pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Option<usize> {
-        let start = self.by_key.partition_point(|(k, _)| *k < key);
-        self.by_key[start..]
-            .iter()
-            .take_while(|(k, _)| *k == key)
-            .map(|(_, i)| *i as usize)
-            .filter(|i| self.id(*i) == id)
-            .max()
+        let end = self.by_key.partition_point(|(k, _)| *k <= key);
+        let same = self.by_key[..end].iter().rev().take_while(|(k, _)| *k == key);
+        same.map(|(_, i)| *i as usize).find(|i| self.id(*i) == id)
+    }
+
+    /// Hands over (key of the id, position) of every row, sorted.
+    pub(super) fn take_keys(&mut self) -> Arc<[(u64, u32)]> {
+        std::mem::take(&mut self.by_key)
     }
 
     /// Says that some view kills the row; called before that view is published.
@@ -121,7 +122,7 @@ impl Block {
         self.maybe_dead[word].load(Ordering::Acquire)
     }
 
-    /// One block from several that follow each other.
+    /// One block from several that follow each other, without keys.
     pub(super) fn merge(parts: &[Arc<Block>]) -> Block {
         let rows = parts.iter().map(|p| p.len()).sum();
         let first = &parts[0];
@@ -137,14 +138,13 @@ impl Block {
             },
             attributes: BlobColumn::default(),
             payloads: BlobColumn::default(),
-            by_key: Vec::with_capacity(rows),
+            by_key: Arc::default(),
             maybe_dead: new_bits(rows),
             charge: Charge::none(),
         };
         for part in parts {
             merged.append(part);
         }
-        merged.by_key.sort_unstable();
         merged.charge = first.charge.another(merged.memory_bytes() as u64);
         merged
     }
@@ -162,7 +162,6 @@ impl Block {
                 self.mark_maybe_dead(base + i);
             }
         }
-        self.by_key.extend(part.by_key.iter().map(|(key, i)| (*key, *i + base as u32)));
     }
 }
 
@@ -313,7 +312,7 @@ impl BlockBuilder {
             ids: self.ids,
             attributes: self.attributes,
             payloads: self.payloads,
-            by_key,
+            by_key: by_key.into(),
             maybe_dead: new_bits(rows),
             charge: Charge::none(),
         }))

@@ -3,21 +3,18 @@
 use std::sync::Arc;
 
 use super::block::Block;
+use super::blocks::Blocks;
+use super::keys::Keys;
 use super::kills::Kills;
 use super::known::{Known, KnownIds};
 use crate::id::{IdKind, IdRef};
 
-/// Blocks of the same size class merge when there are this many of them.
-const FANOUT: usize = 16;
-/// A block of this many rows is never merged again: what is copied with it would cost more than it saves.
-const SEALED_ROWS: usize = 512;
-/// One past the most rows of a block of each size class.
-const SIZE_CLASSES: [usize; 3] = [FANOUT, FANOUT * FANOUT, SEALED_ROWS];
-
-/// Rows and kills of one generation. Cloning copies a few dozen pointers; a clone never sees what is added later.
+/// Rows and kills of one generation. Cloning copies some two hundred pointers, and one for each 65,536 rows; a clone never sees
+/// what is added later.
 #[derive(Clone)]
 pub(crate) struct Generation {
-    blocks: Vec<Arc<Block>>,
+    blocks: Blocks,
+    keys: Keys,
     kills: Kills,
     first_row: u64,
 }
@@ -25,18 +22,14 @@ pub(crate) struct Generation {
 impl Generation {
     /// An empty generation whose first row will be `first_row`.
     pub(crate) fn new(first_row: u64) -> Self {
-        Generation { blocks: Vec::new(), kills: Kills::default(), first_row }
+        Generation { blocks: Blocks::default(), keys: Keys::default(), kills: Kills::default(), first_row }
     }
 
     /// Adds the rows of one batch; they follow the generation's last row.
-    pub(crate) fn push(&mut self, block: Block) {
+    pub(crate) fn push(&mut self, mut block: Block) {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
-        self.blocks.push(Arc::new(block));
-        while let Some(start) = self.mergeable_suffix() {
-            let merged = Block::merge(&self.blocks[start..]);
-            self.blocks.truncate(start);
-            self.blocks.push(Arc::new(merged));
-        }
+        self.keys.push(block.first_row(), block.take_keys());
+        self.blocks.push(block);
     }
 
     /// Adds killed rows, of this generation or of older ones.
@@ -48,27 +41,16 @@ impl Generation {
     pub(crate) fn without_older_kills(&self) -> Self {
         let mut own = self.kills.to_sorted();
         own.retain(|row| *row >= self.first_row);
-        let mut alone = Generation { blocks: self.blocks.clone(), kills: Kills::default(), first_row: self.first_row };
+        let mut alone = Generation { kills: Kills::default(), ..self.clone() };
         if !own.is_empty() {
             alone.kill(own);
         }
         alone
     }
 
-    /// Start of a suffix with [`FANOUT`] blocks of one size class and none of a higher one, none of them sealed.
-    fn mergeable_suffix(&self) -> Option<usize> {
-        let class = |block: &Arc<Block>| SIZE_CLASSES.iter().position(|rows| block.len() < *rows);
-        (0..SIZE_CLASSES.len()).find_map(|limit| {
-            let young = self.blocks.iter().rev().take_while(|block| class(block).is_some_and(|c| c <= limit)).count();
-            let of_this_class =
-                self.blocks.iter().rev().take(young).filter(|block| class(block) == Some(limit)).count();
-            (of_this_class >= FANOUT).then(|| self.blocks.len() - young)
-        })
-    }
-
     /// Blocks in row order.
-    pub(crate) fn blocks(&self) -> &[Arc<Block>] {
-        &self.blocks
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.blocks.iter()
     }
 
     pub(crate) fn kills(&self) -> &Kills {
@@ -82,7 +64,7 @@ impl Generation {
 
     /// One past the last row number.
     pub(crate) fn end_row(&self) -> u64 {
-        self.blocks.last().map_or(self.first_row, |block| block.end_row())
+        self.blocks.end_row().unwrap_or(self.first_row)
     }
 
     /// Rows added, dead ones included.
@@ -97,7 +79,7 @@ impl Generation {
     /// The newest state of each id it holds. The ids of rows it kills in files are not among them: they are nowhere in it.
     pub(crate) fn known_ids(&self, kind: IdKind) -> KnownIds {
         let mut known = KnownIds::new(kind);
-        for block in &self.blocks {
+        for block in self.blocks() {
             for (i, row) in (block.first_row()..block.end_row()).enumerate() {
                 let dead = self.kills.contains(row);
                 known.set(block.id(i), if dead { Known::Dead } else { Known::Live(row) });
@@ -108,20 +90,17 @@ impl Generation {
 
     /// The block and position of a row of this generation.
     pub(crate) fn locate(&self, row: u64) -> Option<(&Arc<Block>, usize)> {
-        let at = self.blocks.partition_point(|block| block.end_row() <= row);
-        let block = self.blocks.get(at)?;
-        let position = row.checked_sub(block.first_row())?;
-        Some((block, position as usize))
+        self.blocks.locate(row)
     }
 
     /// The newest row of an id, live or dead.
     pub(crate) fn find(&self, key: u64, id: IdRef<'_>) -> Option<u64> {
-        self.blocks.iter().rev().find_map(|block| block.find(key, id).map(|i| block.first_row() + i as u64))
+        self.keys.find(key, |row| self.locate(row).is_some_and(|(block, at)| block.id(at) == id))
     }
 
     /// Heap bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.blocks.iter().map(|block| block.memory_bytes()).sum::<usize>() + self.kills.memory_bytes()
+        self.blocks.memory_bytes() + self.kills.memory_bytes()
     }
 }
 
@@ -156,7 +135,7 @@ mod tests {
             next += ids.len() as u64;
         }
         assert_eq!(generation.end_row(), next);
-        let blocks = generation.blocks().len();
+        let blocks = generation.blocks().count();
         assert!(blocks < 70, "{blocks} blocks of {} rows", generation.rows());
         for i in [0u64, 17, 999, 5_999] {
             let row = generation.find(id_key(IdRef::U64(i * 3), 1), IdRef::U64(i * 3)).unwrap();
@@ -171,22 +150,45 @@ mod tests {
 
     #[test]
     fn large_and_small_batches_in_turn_do_not_pile_up() {
-        let mut generation = Generation::new(0);
-        for i in 0..500u64 {
-            let base = generation.end_row();
-            generation.push(block(base, &[i]));
-            let base = generation.end_row();
-            generation.push(block(base, &(0..300).collect::<Vec<_>>()));
+        for (sizes, most) in [(&[1u64, 300][..], 90), (&[1, 1, 20, 1, 300, 20], 90), (&[1, 20, 600], 700)] {
+            let mut generation = Generation::new(0);
+            for size in sizes.iter().cycle().take(600) {
+                generation.push(block(generation.end_row(), &(0..*size).collect::<Vec<_>>()));
+            }
+            let blocks = generation.blocks().count();
+            assert!(blocks < most, "{blocks} blocks of {} rows in batches of {sizes:?}", generation.rows());
+            assert!(generation.blocks.pointers() <= 180, "{} pointers", generation.blocks.pointers());
+            let bytes: usize = generation.blocks().map(|block| block.memory_bytes()).sum();
+            assert_eq!(generation.memory_bytes(), bytes, "the sum that is kept is that of the blocks");
         }
-        let blocks = generation.blocks().len();
-        assert!(blocks < 90, "{blocks} blocks of {} rows", generation.rows());
+    }
+
+    /// Blocks that never merge: what a commit copies and what a look-up goes through hardly grow with their number.
+    #[test]
+    fn many_sealed_blocks_are_shared_by_few_pointers_and_their_rows_are_found() {
+        let mut generation = Generation::new(7);
+        let ids: Vec<u64> = (0..512).collect();
+        for i in 0..1_000u64 {
+            let first = 7 + i * 512;
+            generation.push(block(first, &ids.iter().map(|id| id + i * 512).collect::<Vec<_>>()));
+        }
+        assert_eq!((generation.blocks().count(), generation.rows()), (1_000, 512_000));
+        assert!(generation.blocks.pointers() <= 7 + 127, "{} pointers", generation.blocks.pointers());
+        let starts: Vec<u64> = generation.blocks().map(|block| block.first_row()).collect();
+        assert!(starts.windows(2).all(|pair| pair[1] == pair[0] + 512), "in row order");
+        for id in (0..512_000).step_by(1_009) {
+            assert_eq!(generation.find(id_key(IdRef::U64(id), 1), IdRef::U64(id)), Some(id + 7));
+            let (block, at) = generation.locate(id + 7).unwrap();
+            assert_eq!(block.id(at), IdRef::U64(id));
+        }
+        assert!(generation.locate(6).is_none() && generation.locate(512_007).is_none());
     }
 
     #[test]
     fn the_newest_row_of_an_id_is_found_and_marks_survive_a_merge() {
         let mut generation = Generation::new(0);
         generation.push(block(0, &[5]));
-        generation.blocks()[0].mark_maybe_dead(0);
+        generation.locate(0).unwrap().0.mark_maybe_dead(0);
         let older = generation.clone();
         for row in 1..40 {
             generation.push(block(row, &[5]));

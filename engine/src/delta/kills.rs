@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-/// Runs of the same age class merge when there are this many of them.
-const FANOUT: usize = 16;
+use super::aging::{FANOUT, to_merge};
 
 /// A persistent set of row numbers. Cloning shares all runs.
 #[derive(Clone, Default)]
@@ -35,24 +34,16 @@ impl Kills {
         rows.sort_unstable();
         self.len += rows.len();
         self.runs.push(rows.into());
-        while let Some(start) = self.mergeable_suffix() {
-            let mut merged: Vec<u64> = self.runs[start..].iter().flat_map(|run| run.iter().copied()).collect();
-            merged.sort_unstable();
-            self.runs.truncate(start);
+        loop {
+            let young = to_merge(self.runs.iter().rev().map(|run| Some(run.len().ilog(FANOUT))));
+            if young == 0 {
+                return;
+            }
+            let mut merged = self.runs.split_off(self.runs.len() - young).concat();
+            // This sort recognizes runs and merges them.
+            merged.sort();
             self.runs.push(merged.into());
         }
-    }
-
-    /// Start of a suffix with [`FANOUT`] runs of one class and none of a higher one: what is merged grows by the fanout, so a
-    /// row is copied once per class.
-    fn mergeable_suffix(&self) -> Option<usize> {
-        let class = |run: &Arc<[u64]>| run.len().ilog(FANOUT);
-        let highest = self.runs.iter().map(class).max().unwrap_or(0);
-        (0..=highest).find_map(|limit| {
-            let young = self.runs.iter().rev().take_while(|run| class(run) <= limit).count();
-            let of_this_class = self.runs.iter().rev().take(young).filter(|run| class(run) == limit).count();
-            (of_this_class >= FANOUT).then(|| self.runs.len() - young)
-        })
     }
 
     /// All rows in `range`, ascending within each run.
