@@ -220,14 +220,15 @@ fn deletes_that_no_flush_has_seen_are_in_no_answer() {
     s.c.flush().expect("flush");
     write(130_000, 139_000, 300);
     write(139_000, 140_000, 7);
-    let without = |id: u64| id >= 50_000 || id % 7 != 0;
+    let without = |id: u64| id >= 50_000 || !id.is_multiple_of(7);
     let before = s.c.snapshot();
-    delete(&mut (0..140_000).filter(|id| id % 3 == 0 && without(*id)), 999);
+    delete(&mut (0..140_000).filter(|id: &u64| id.is_multiple_of(3) && without(*id)), 999);
     let middle = s.c.snapshot();
     delete(&mut (65_000..66_000).chain([1, 139_999]), 1);
-    let after = |id: u64| without(id) && id % 3 != 0 && !(65_000..66_000).contains(&id) && id != 1 && id != 139_999;
+    let after =
+        |id: u64| without(id) && !id.is_multiple_of(3) && !(65_000..66_000).contains(&id) && id != 1 && id != 139_999;
     assert_eq!(rows_of(&s.c.snapshot()), want(&after));
-    assert_eq!(rows_of(&middle), want(&|id| without(id) && id % 3 != 0));
+    assert_eq!(rows_of(&middle), want(&|id: u64| without(id) && !id.is_multiple_of(3)));
     assert_eq!(rows_of(&before), want(&without));
     s.c.flush().expect("flush");
     assert_eq!(rows_of(&s.c.snapshot()), want(&after));
