@@ -231,7 +231,7 @@ impl LogReader {
 
     /// Reads at least `count` bytes at `at` into the buffer, all of which the file has.
     fn fill(&mut self, at: u64, count: usize) -> Result<()> {
-        let want = (self.len - at).min(count.max(CHUNK) as u64) as usize;
+        let want = self.len.saturating_sub(at).min(count.max(CHUNK) as u64) as usize;
         self.buffer.clear();
         self.buffer.resize(want, 0);
         self.buffer_at = at;
