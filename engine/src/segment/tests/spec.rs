@@ -26,7 +26,7 @@ const PAGES: [(&str, &str); 8] = [
     ("id-table.md", include_str!("../../../../format-spec/id-table.md")),
     ("tombstones.md", include_str!("../../../../format-spec/tombstones.md")),
     ("attributes.md", include_str!("../../../../format-spec/attributes.md")),
-    ("lists-reserved.md", include_str!("../../../../format-spec/lists-reserved.md")),
+    ("lists.md", include_str!("../../../../format-spec/lists.md")),
 ];
 
 /// Where tags are cited.
