@@ -276,7 +276,8 @@ class Collection:
             for row, _, primary in file.read():
                 if primary and row in filed:
                     findings.append(f"{file.name}: row {row} is in {filed[row]} too")
-                filed[row] = file.name
+                if primary:
+                    filed[row] = file.name
         for file, entry in zip(self.row_files, self.manifest.tables["row"]):
             for row, _ in file.read():
                 if entry.in_lists and row in self.file_rows and row not in filed:
