@@ -2,11 +2,14 @@
 //!
 //! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
 //! row), every live row is found by its id through the id tables, no id has two live rows in files and logs together, every entry
-//! of an id table names a row of its id, tombstones and logs agree with the files.
+//! of an id table names a row of its id, tombstones and logs agree with the files, and every live row of a file that is
+//! in lists is in one list, with its own code.
 
 use std::collections::HashSet;
 
 use super::build::open_version;
+use super::list_files::check_list_file;
+use super::verify_lists::check_lists;
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
@@ -52,7 +55,7 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
-    fn find(&mut self, error: Error) {
+    pub(super) fn find(&mut self, error: Error) {
         find(&mut self.findings, error);
     }
 }
@@ -107,6 +110,7 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
                 }
                 check_rows(&version, &mut report);
                 check_entries(&version, &mut report);
+                check_lists(&version, &mut report);
             }
             Err(error) => report.find(error),
         }
@@ -183,10 +187,17 @@ fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report:
         (FileKind::IdTable, &manifest.id_tables),
         (FileKind::Tombstone, &manifest.tombstones),
     ];
+    let full = mode == Verify::Full;
     for (kind, entries) in tables {
         for entry in entries {
             *files += 1;
-            check_file(storage, manifest, kind, entry, mode == Verify::Full, &mut |error| find(findings, error));
+            check_file(storage, manifest, kind, entry, full, &mut |error| find(findings, error));
+        }
+    }
+    for (kind, entries) in [(FileKind::Model, &manifest.models), (FileKind::List, &manifest.lists)] {
+        for entry in entries {
+            *files += 1;
+            check_file(storage, manifest, kind, &entry.file, full, &mut |error| find(findings, error));
         }
     }
 }
@@ -201,7 +212,7 @@ pub(super) fn check_file(
     finding: &mut dyn FnMut(Error),
 ) {
     let (collection, origin, ids) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
-    let FileEntry { id, facts } = entry;
+    let FileEntry { id, facts, .. } = entry;
     let outcome = match kind {
         FileKind::Row => RowFile::open(storage, *id, collection, origin, &RowLayout::from(&manifest.schema), facts)
             .map(|file| {
@@ -214,6 +225,7 @@ pub(super) fn check_file(
                 table.verify(finding)
             }
         }),
+        FileKind::Model | FileKind::List => check_list_file(storage, manifest, kind, *id, full, finding),
         _ => TombstoneFile::open(storage, *id, collection, origin, facts).map(|file| {
             if full {
                 file.verify(finding)

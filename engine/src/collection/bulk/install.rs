@@ -8,6 +8,7 @@ use super::overlap::{Overlap, overlap, replaced_since};
 use super::parts::{Part, Parts};
 use crate::budget::Share;
 use crate::collection::build::{Build, Built};
+use crate::collection::crew::Crew;
 use crate::collection::flush::{older_manifests, publish, remove_all};
 use crate::collection::shared::{Shared, Writer, count};
 use crate::compaction::Control;
@@ -124,7 +125,8 @@ impl Load<'_> {
         let _working = shared.budget.reserve(Share::BulkLoad, most * 16)?;
         let kills = self.kills(&built, parts)?;
         let new_id = || shared.new_file_id();
-        let build = Build { storage: &*shared.storage, schema: &shared.schema, new_id: &new_id };
+        let build =
+            Build { storage: &*shared.storage, schema: &shared.schema, new_id: &new_id, parallel: &Crew::ALONE };
         if !kills.is_empty() {
             build.write_dead(old, kills, seq, &mut built, made)?;
         }
@@ -196,6 +198,8 @@ fn name(old: &Version, files: Vec<Part>) -> Built {
         manifest: old.manifest.successor(),
         rows: old.rows.clone(),
         id_tables: old.id_tables.clone(),
+        models: old.models.clone(),
+        lists: old.lists.clone(),
         made: Vec::new(),
         dropped: Vec::new(),
         new_rows: None,
@@ -222,8 +226,7 @@ fn swap(shared: &Shared, built: Built, wal: WalWriter, seq: u64, live: u64) -> V
     let old_logs = mem::replace(logs, new_logs);
     shared.set_durable(seq);
     known_charge.set(0);
-    let Built { manifest, rows, id_tables, .. } = built;
-    let version = Version { install: old.version.install + 1, manifest: Arc::new(manifest), rows, id_tables };
+    let version = built.version(old.version.install + 1);
     shared.account_files(&version);
     shared.view.store(Arc::new(View {
         version: Arc::new(version),

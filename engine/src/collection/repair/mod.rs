@@ -18,6 +18,7 @@ pub use self::report::{Loss, RepairReport};
 use self::rows::Files;
 use super::build::{Build, Built};
 use super::checkpoint::{finish, refuse_occupied};
+use super::crew::Crew;
 use super::flush::remove_all;
 use super::open::take_lock;
 use super::verify::{Verify, verify};
@@ -154,8 +155,18 @@ fn write(
 ) -> Result<()> {
     let numbers = Numbers::new(from, to, old)?;
     let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
-    let mut new = Manifest { row_files: Vec::new(), id_tables: Vec::new(), tombstones: Vec::new(), ..old.clone() };
-    let mut version = Version { install: 0, manifest: Arc::new(old.clone()), rows: Vec::new(), id_tables: Vec::new() };
+    // Models and lists follow from rows: the first writer makes them again.
+    let (models, lists, calibration) = (Vec::new(), Vec::new(), Vec::new());
+    let (row_files, id_tables, tombstones) = (Vec::new(), Vec::new(), Vec::new());
+    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, ..old.clone() };
+    let mut version = Version {
+        install: 0,
+        manifest: Arc::new(old.clone()),
+        rows: Vec::new(),
+        id_tables: Vec::new(),
+        models: Vec::new(),
+        lists: Vec::new(),
+    };
     for file in &files.open {
         let live = slice::from_ref(&file.live);
         let merged = merge(to, &schema, ids, live, Ids::Rows, &|| numbers.give(), &Control::default())?;
@@ -170,7 +181,7 @@ fn write(
     }
     new.epoch = numbers.epoch;
     version.manifest = Arc::new(new);
-    let build = Build { storage: to, schema: &schema, new_id: &|| numbers.give() };
+    let build = Build { storage: to, schema: &schema, new_id: &|| numbers.give(), parallel: &Crew::ALONE };
     let Built { mut manifest, new_rows, .. } = build.generation(&version, &logged.alone(), logged.last_seq)?;
     report.rows = report.rows.saturating_add(new_rows.map_or(0, |rows| rows.live()));
     report.last_seq = logged.last_seq;
