@@ -206,6 +206,11 @@ impl PageDirectory {
         }
     }
 
+    /// As [`UnitSection::set_proven`].
+    pub(super) fn set_proven(&self) {
+        self.bitmaps.iter().for_each(UnitSection::set_proven);
+    }
+
     /// Checks the bitmaps against the directory, and both ends against the footer.
     pub(super) fn verify(&self, report: &mut dyn FnMut(Error)) {
         for entry in self.entries().iter().filter(|entry| entry.bitmap.get() != DENSE) {

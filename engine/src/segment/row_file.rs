@@ -40,7 +40,7 @@ pub(crate) struct RowFile {
     rows: usize,
     stride: usize,
     vectors: Section,
-    proven: ProvenBits,
+    pub(super) proven: ProvenBits,
     pub(super) pages: PageDirectory,
     pub(super) seqs: Option<UnitSection>,
     pub(super) ids: Option<BlobColumn>,

@@ -20,7 +20,7 @@ use crate::kernel::{encode_row, kernels, padded_dim};
 use crate::metric::Metric;
 use crate::options::Schema;
 use crate::segment::{
-    ListFile, ListFileHead, ModelContent, ModelFile, RowFile, RowInput, RowLayout, RowSource, write_lists, write_model,
+    ListFile, ListFileHead, ModelContent, ModelFile, RowInput, RowLayout, RowSource, write_lists, write_model,
     write_row_file,
 };
 use crate::snapshot::{CodedLists, FileRows, LiveRows, OpenModel};
@@ -365,8 +365,8 @@ fn write_rows(storage: &dyn Storage, schema: &Schema, values: &[f32], next: &mut
     let layout = RowLayout::from(schema);
     let rows = Numbered { schema, values, lengths: lengths(values, schema.dim()).collect() };
     let id = new_id(next);
-    let facts = write_row_file(storage, id, COLLECTION, COLLECTION, &layout, &rows)?;
-    Ok(LiveRows::new(Arc::new(RowFile::open(storage, id, COLLECTION, COLLECTION, &layout, &facts)?)))
+    let file = write_row_file(storage, id, COLLECTION, COLLECTION, &layout, &rows)?;
+    Ok(LiveRows::new(Arc::new(file)))
 }
 
 #[cfg(test)]
