@@ -74,6 +74,7 @@ pub(crate) struct FlatQuery {
     op: Op,
     format: RowFormat,
     vector: Vec<f32>,
+    length: f32,
 }
 
 impl FlatQuery {
@@ -89,7 +90,19 @@ impl FlatQuery {
             Metric::Cosine => query.iter().map(|x| (f64::from(*x) * scale) as f32).collect(),
             _ => query.to_vec(),
         };
-        Ok(FlatQuery { kernels: kernels(), metric: schema.metric(), op, format: schema.row_format(), vector })
+        Ok(FlatQuery {
+            kernels: kernels(),
+            metric: schema.metric(),
+            op,
+            format: schema.row_format(),
+            vector,
+            length: squared.sqrt() as f32,
+        })
+    }
+
+    /// The length of the query as given.
+    pub(crate) fn length(&self) -> f32 {
+        self.length
     }
 
     /// Distances of up to [`CHUNK`] contiguous rows; `norm(i)` is the stored length of row `i`, asked only under cosine.
