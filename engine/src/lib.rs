@@ -44,8 +44,8 @@ pub use filter::Filter;
 pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
-    Background, Compaction, Durability, IndexKind, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES,
-    MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub,
+    Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM,
+    MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub, Spill,
 };
 pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};

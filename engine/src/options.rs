@@ -1,10 +1,14 @@
 //! What a collection is (its schema, fixed at creation) and how a handle treats it (options of each open call).
 
+mod index;
+
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::IdKind;
 use crate::metric::{Metric, RowFormat};
+
+pub use index::{Codes, IndexKind, IvfOptions, Spill};
 
 /// Largest dimension of a collection.
 pub const MAX_DIM: usize = 65_536;
@@ -23,24 +27,6 @@ pub const MIN_MEMORY_BUDGET: u64 = 32 << 20;
 
 /// Most memory that a handle can be held to: more than any machine has.
 const MAX_MEMORY_BUDGET: u64 = 1 << 46;
-
-/// How vectors are searched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum IndexKind {
-    /// Every row is scored: exact, linear in the number of rows.
-    #[default]
-    Flat,
-}
-
-impl IndexKind {
-    /// The name used in JSON, on the command line and in error texts.
-    pub fn name(self) -> &'static str {
-        match self {
-            IndexKind::Flat => "flat",
-        }
-    }
-}
 
 /// What a collection is: fixed when it is created, stored in every manifest, checked by every open that names one.
 ///
@@ -87,7 +73,7 @@ impl Schema {
     }
 
     /// Sets the seed of everything that is drawn at random and reaches the disk. It is stored; flat collections draw nothing, so there it
-    /// has no effect yet, and opening a collection with another seed than its own is no mismatch: its own counts.
+    /// has no effect, and opening a collection with another seed than its own is no mismatch: its own counts.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -127,12 +113,12 @@ impl Schema {
     /// Checks the limits.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `dim`.
+    /// `InvalidArgument` naming `dim`, `codes` or `nlist`.
     pub fn check(&self) -> Result<()> {
         if self.dim == 0 || self.dim > MAX_DIM {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
-        Ok(())
+        self.index.lists().map_or(Ok(()), |lists| lists.check())
     }
 
     /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.
@@ -145,7 +131,7 @@ impl Schema {
             ("metric", self.metric.name().into(), wanted.metric.name().into()),
             ("ids", self.ids.name().into(), wanted.ids.name().into()),
             ("rows", self.rows.name().into(), wanted.rows.name().into()),
-            ("index", self.index.name().into(), wanted.index.name().into()),
+            ("index", self.index.to_string(), wanted.index.to_string()),
         ];
         match pairs.into_iter().find(|(_, have, want)| have != want) {
             None => Ok(()),

@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::list_files::{open_lists, open_models};
 use crate::delta::{Block, Generation};
 use crate::error::Result;
 use crate::format::{FileFacts, id_key};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Schema;
 use crate::segment::{
-    IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
+    IdEntry, IdTable, ListFile, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
     write_tombstones,
 };
-use crate::snapshot::{LiveRows, Version};
+use crate::snapshot::{LiveRows, OpenModel, Version};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
 /// Tombstone files that may be alive; one more merges them all.
@@ -30,6 +31,8 @@ pub(super) struct Built {
     pub(super) manifest: Manifest,
     pub(super) rows: Vec<LiveRows>,
     pub(super) id_tables: Vec<Arc<IdTable>>,
+    pub(super) models: Vec<Arc<OpenModel>>,
+    pub(super) lists: Vec<Arc<ListFile>>,
     /// Files made, which nothing names until the manifest is published.
     pub(super) made: Vec<FileName>,
     /// Files that only the old manifest names.
@@ -37,6 +40,14 @@ pub(super) struct Built {
     /// The row file made, if there was a live row.
     pub(super) new_rows: Option<LiveRows>,
     pub(super) bytes: u64,
+}
+
+impl Built {
+    /// The files as the next view has them.
+    pub(super) fn version(self, install: u64) -> Version {
+        let Built { manifest, rows, id_tables, models, lists, .. } = self;
+        Version { install, manifest: Arc::new(manifest), rows, id_tables, models, lists }
+    }
 }
 
 impl Build<'_> {
@@ -66,6 +77,8 @@ impl Build<'_> {
             manifest: old.manifest.successor(),
             rows: old.rows.clone(),
             id_tables: old.id_tables.clone(),
+            models: old.models.clone(),
+            lists: old.lists.clone(),
             made: Vec::new(),
             dropped: Vec::new(),
             new_rows: None,
@@ -110,8 +123,8 @@ impl Build<'_> {
         )?;
         let table = IdTable::open(self.storage, table_id, collection, origin, kind, &table_facts)?;
         built.bytes += facts.len + table_facts.len;
-        built.manifest.row_files.push(FileEntry { id: row_id, facts });
-        built.manifest.id_tables.push(FileEntry { id: table_id, facts: table_facts });
+        built.manifest.row_files.push(FileEntry::new(row_id, facts));
+        built.manifest.id_tables.push(FileEntry::new(table_id, table_facts));
         built.id_tables.insert(0, Arc::new(table));
         let rows = LiveRows::new(Arc::new(file));
         built.new_rows = Some(rows.clone());
@@ -157,7 +170,7 @@ impl Build<'_> {
         let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
         let facts = write_tombstones(self.storage, id, collection, origin, &kills, interval.0, interval.1)?;
         built.bytes += facts.len;
-        built.manifest.tombstones.push(FileEntry { id, facts });
+        built.manifest.tombstones.push(FileEntry::new(id, facts));
         Ok(())
     }
 }
@@ -219,10 +232,11 @@ pub(super) fn open_version_after(
     let open = OpenFiles::of(old);
     let mut rows = Vec::with_capacity(manifest.row_files.len());
     for entry in &manifest.row_files {
-        rows.push(match open.rows.get(&entry.id) {
+        let live = match open.rows.get(&entry.id) {
             Some((facts, rows)) if **facts == entry.facts => rows.without_dead(),
             _ => LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?)),
-        });
+        };
+        rows.push(live.with_lists(entry.in_lists));
     }
     let mut id_tables = Vec::with_capacity(manifest.id_tables.len());
     for entry in manifest.id_tables.iter().rev() {
@@ -235,7 +249,9 @@ pub(super) fn open_version_after(
         let file = TombstoneFile::open(storage, entry.id, collection, origin, &entry.facts)?;
         rows = with_dead_of(rows, &file)?;
     }
-    Ok(Version { install, manifest: Arc::new(manifest), rows, id_tables })
+    let models = open_models(storage, &manifest, old)?;
+    let lists = open_lists(storage, &manifest, &models, old)?;
+    Ok(Version { install, manifest: Arc::new(manifest), rows, id_tables, models, lists })
 }
 
 /// Files of a version by their ids.

@@ -88,7 +88,7 @@ impl Shared {
             let _nothing_goes = self.flushing.lock();
             let manifest = (*self.view.load().version.manifest).clone();
             for (name, facts) in manifest.files() {
-                self.link_or_open(target, name, facts, &mut copies, &mut report, made)?;
+                self.link_or_open(target, name, &facts, &mut copies, &mut report, made)?;
             }
             manifest
         };
@@ -194,7 +194,7 @@ fn check(target: &dyn Storage, manifest: &Manifest, copies: &[Copy]) -> Result<(
     let mut first = None;
     for copy in copies {
         let Some(kind) = copy.name.kind() else { continue };
-        let entry = FileEntry { id: copy.name.file_id(), facts: copy.facts };
+        let entry = FileEntry::new(copy.name.file_id(), copy.facts);
         check_file(target, manifest, kind, &entry, true, &mut |error| {
             first.get_or_insert(error);
         });

@@ -91,6 +91,7 @@ impl Shared {
                 rows: group.iter().map(|file| file.rows - file.dead).sum(),
                 dead: 0,
                 bytes: group.iter().map(|file| file.bytes).sum(),
+                in_lists: group.first().is_some_and(|file| file.in_lists),
             };
             let ids: u64 = id_bytes.get(range.clone()).unwrap_or_default().iter().sum();
             report.merges += 1;
@@ -239,7 +240,8 @@ impl Shared {
             return Err(error);
         }
         dropped.extend(older_manifests(manifest.generation));
-        let version = |install| Version { install, manifest: Arc::new(manifest), rows, id_tables };
+        let (models, lists) = (current.models.clone(), current.lists.clone());
+        let version = |install| Version { install, manifest: Arc::new(manifest), rows, id_tables, models, lists };
         dropped.extend(self.swap_version(version, new_live.as_ref(), log));
         count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
         Ok(())
@@ -300,7 +302,7 @@ impl Shared {
         let id = self.new_file_id();
         let origin = manifest.own_origin();
         let facts = write_tombstones(&*self.storage, id, self.collection, origin, &dead, 0, manifest.covered_seq)?;
-        manifest.tombstones.push(FileEntry { id, facts });
+        manifest.tombstones.push(FileEntry::new(id, facts));
         Ok(vec![FileName::File(FileKind::Tombstone, id)])
     }
 
@@ -380,6 +382,7 @@ fn states(version: &Version) -> Vec<FileState> {
         rows: rows.file.len() as u64,
         dead: rows.dead_count(),
         bytes: rows.file.facts().len,
+        in_lists: rows.in_lists(),
     };
     version.rows.iter().map(state).collect()
 }
@@ -427,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_new_entry_takes_the_place_of_the_old_ones() {
-        let entry = |number| FileEntry { id: FileId { number, epoch: 0 }, facts: Default::default() };
+        let entry = |number| FileEntry::new(FileId { number, epoch: 0 }, Default::default());
         let mut table: Vec<FileEntry> = (1..=5).map(entry).collect();
         let mut dropped = Vec::new();
         replace(&mut table, |e| (2..=3).contains(&e.id.number), Some(entry(9)), FileKind::Row, &mut dropped);

@@ -152,12 +152,7 @@ impl Shared {
             frozen.iter().map(|g| &**g).chain([&old.active]).for_each(|later| mark_killed(rows, later));
         }
         writer.frozen.retain(|f| !Arc::ptr_eq(&f.generation, &job.generation));
-        let version = Version {
-            install: old.version.install + 1,
-            manifest: Arc::new(built.manifest),
-            rows: built.rows,
-            id_tables: built.id_tables,
-        };
+        let version = built.version(old.version.install + 1);
         self.account_files(&version);
         self.view.store(Arc::new(View {
             version: Arc::new(version),

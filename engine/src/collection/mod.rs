@@ -10,6 +10,7 @@ mod compact;
 mod flush;
 mod follower;
 mod job;
+mod list_files;
 mod open;
 mod prepare;
 mod record;

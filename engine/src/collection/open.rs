@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::build::{Build, Built, open_version};
+use super::build::{Build, open_version};
 use super::flush::{older_manifests, publish, remove_all};
 use super::record::apply_record;
 use super::room::{check_files, check_recovery};
@@ -340,9 +340,8 @@ fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epo
     let temp = numbers.give();
     built.manifest.next_file_number = numbers.next();
     publish(storage, &built.manifest, temp).inspect_err(|error| undo(storage, error, &built.made))?;
-    let Built { manifest, rows, id_tables, .. } = built;
-    let generation = Generation::new(manifest.next_row);
-    let version = Version { install: 0, manifest: Arc::new(manifest), rows, id_tables };
+    let version = built.version(0);
+    let generation = Generation::new(version.manifest.next_row);
     Ok(Recovered { version, generation, last_seq: log.last_seq, wal: Some(wal), logs: vec![wal_id] })
 }
 

@@ -66,10 +66,13 @@ impl Shared {
     }
 }
 
-/// Bytes of memory for what is known of the rows of files: three bits each, and one for each unit of an id table.
+/// Bytes of memory for what is known of the rows of files: three bits each, and one for each unit of an id table
+/// and each checksum of a list segment.
 pub(super) fn file_bytes(version: &Version) -> u64 {
     let rows = version.rows.iter().map(|rows| memory_of_rows(&rows.file)).sum::<u64>();
-    rows + version.id_tables.iter().map(|table| memory_of_ids(table)).sum::<u64>()
+    let lists = version.lists.iter().map(|file| file.checks() / 8 + OPEN_FILE_BYTES).sum::<u64>();
+    let models = version.models.iter().map(|model| model.file.padded() as u64 * 32 + OPEN_FILE_BYTES).sum::<u64>();
+    rows + lists + models + version.id_tables.iter().map(|table| memory_of_ids(table)).sum::<u64>()
 }
 
 /// Memory that an open file takes beside its bits.

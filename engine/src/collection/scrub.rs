@@ -192,6 +192,14 @@ impl Shared {
             table.scrub(pace, find)?;
             *files += 1;
         }
+        for model in &version.models {
+            model.file.scrub(pace, find)?;
+            *files += 1;
+        }
+        for list in &version.lists {
+            list.scrub(pace, find)?;
+            *files += 1;
+        }
         let (collection, origin) = (version.manifest.collection, version.manifest.own_origin());
         for entry in &version.manifest.tombstones {
             match TombstoneFile::open(&*self.storage, entry.id, collection, origin, &entry.facts) {

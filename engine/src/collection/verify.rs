@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::build::open_version;
+use super::list_files::check_list_file;
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
@@ -183,10 +184,17 @@ fn check_files(storage: &dyn Storage, manifest: &Manifest, mode: Verify, report:
         (FileKind::IdTable, &manifest.id_tables),
         (FileKind::Tombstone, &manifest.tombstones),
     ];
+    let full = mode == Verify::Full;
     for (kind, entries) in tables {
         for entry in entries {
             *files += 1;
-            check_file(storage, manifest, kind, entry, mode == Verify::Full, &mut |error| find(findings, error));
+            check_file(storage, manifest, kind, entry, full, &mut |error| find(findings, error));
+        }
+    }
+    for (kind, entries) in [(FileKind::Model, &manifest.models), (FileKind::List, &manifest.lists)] {
+        for entry in entries {
+            *files += 1;
+            check_file(storage, manifest, kind, &entry.file, full, &mut |error| find(findings, error));
         }
     }
 }
@@ -201,7 +209,7 @@ pub(super) fn check_file(
     finding: &mut dyn FnMut(Error),
 ) {
     let (collection, origin, ids) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
-    let FileEntry { id, facts } = entry;
+    let FileEntry { id, facts, .. } = entry;
     let outcome = match kind {
         FileKind::Row => RowFile::open(storage, *id, collection, origin, &RowLayout::from(&manifest.schema), facts)
             .map(|file| {
@@ -214,6 +222,7 @@ pub(super) fn check_file(
                 table.verify(finding)
             }
         }),
+        FileKind::Model | FileKind::List => check_list_file(storage, manifest, kind, *id, full, finding),
         _ => TombstoneFile::open(storage, *id, collection, origin, facts).map(|file| {
             if full {
                 file.verify(finding)

@@ -87,16 +87,16 @@ fn forge_files(dir: &MemDir, files: &[(Rows, Rows)], dead: &[u64]) -> Manifest {
     for (number, (rows, entries)) in (1u64..).zip(files) {
         let facts =
             write_row_file(dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows)).unwrap();
-        manifest.row_files.push(FileEntry { id: id(number), facts });
+        manifest.row_files.push(FileEntry::new(id(number), facts));
         let entry = |(row, id): &(u64, u64)| IdEntry { key: id_key(IdRef::U64(*id), collection), row: *row };
         let mut entries: Vec<IdEntry> = entries.iter().map(entry).collect();
         let (table, seqs) = (id(100 + number), (facts.min_seq, facts.max_seq));
         let facts = write_id_table(dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
-        manifest.id_tables.push(FileEntry { id: table, facts });
+        manifest.id_tables.push(FileEntry::new(table, facts));
     }
     if !dead.is_empty() {
         let facts = write_tombstones(dir, id(300), collection, origin, dead, 0, 100).unwrap();
-        manifest.tombstones.push(FileEntry { id: id(300), facts });
+        manifest.tombstones.push(FileEntry::new(id(300), facts));
     }
     manifest
 }

@@ -46,7 +46,7 @@ pub(crate) enum Ids<'a> {
 }
 
 /// Merges neighbouring row files and their id tables, one for each. Memory: about three mebibytes with id tables, whatever the
-/// number of rows.
+/// number of rows. The output is in lists if all inputs are.
 ///
 /// # Errors
 /// `Cancelled`; `Corrupt` if an input fails a checksum, or a row is not in its id table; `NoSpace`; `Io`. What was made is removed,
@@ -64,6 +64,7 @@ pub(crate) fn merge(
     if live.len() == 0 {
         return Ok(Merged { rows: None, ids: None, bytes: 0 });
     }
+    let in_lists = inputs.iter().all(LiveRows::in_lists);
     // The writers read their rows and ids twice.
     control.expect(live.len() as u64 * 4);
     let layout = RowLayout::from(schema);
@@ -88,8 +89,11 @@ pub(crate) fn merge(
     .map_err(undo)?;
     let table = IdTable::open(storage, ids_id, collection, origin, kind, &id_facts).map_err(undo)?;
     Ok(Merged {
-        rows: Some((FileEntry { id: row_id, facts }, LiveRows::new(Arc::new(file)))),
-        ids: Some((FileEntry { id: ids_id, facts: id_facts }, Arc::new(table))),
+        rows: Some((
+            FileEntry { in_lists, ..FileEntry::new(row_id, facts) },
+            LiveRows::new(Arc::new(file)).with_lists(in_lists),
+        )),
+        ids: Some((FileEntry::new(ids_id, id_facts), Arc::new(table))),
         bytes: facts.len + id_facts.len,
     })
 }

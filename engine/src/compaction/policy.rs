@@ -17,6 +17,8 @@ pub(crate) struct FileState {
     pub(crate) rows: u64,
     pub(crate) dead: u64,
     pub(crate) bytes: u64,
+    /// Its rows are in list segments too: a merge of such a file and another could say neither.
+    pub(crate) in_lists: bool,
 }
 
 /// The numbers of the two rules.
@@ -35,7 +37,16 @@ const SMALLEST_TIER_BYTES: u64 = 64 << 10;
 
 /// The neighbours to merge next, if any rule applies.
 pub(crate) fn choose(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
-    too_dead(files, policy).or_else(|| tier(files, policy))
+    in_runs(files, &|run| too_dead(run, policy)).or_else(|| in_runs(files, &|run| tier(run, policy)))
+}
+
+/// What a rule chooses in the youngest run of files that are all in lists, or all not, in which it chooses anything.
+fn in_runs(files: &[FileState], rule: &dyn Fn(&[FileState]) -> Option<Range<usize>>) -> Option<Range<usize>> {
+    let mut end = files.len();
+    files.chunk_by(|a, b| a.in_lists == b.in_lists).rev().find_map(|run| {
+        end -= run.len();
+        rule(run).map(|range| range.start + end..range.end + end)
+    })
 }
 
 /// The file with the most dead bytes among those that are dead enough.
@@ -75,6 +86,10 @@ fn fit(files: &[FileState], range: Range<usize>, policy: &Policy) -> Range<usize
 /// The first group of neighbours that a full compaction still has to merge: as many as one output can hold, unless that is
 /// one file without dead rows.
 pub(crate) fn choose_full(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
+    in_runs(files, &|run| full(run, policy))
+}
+
+fn full(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
     let mut end = files.len();
     while end > 0 {
         let fitting = fit(files, 0..end, policy);
@@ -95,7 +110,7 @@ mod tests {
     const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
 
     fn file(kib: u64, dead_percent: u64) -> FileState {
-        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10 }
+        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, in_lists: false }
     }
 
     #[test]
@@ -124,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn files_in_lists_and_others_do_not_merge() {
+        let listed = |kib, dead| FileState { in_lists: true, ..file(kib, dead) };
+        let mixed = vec![listed(10, 0), listed(10, 0), file(10, 0), file(10, 0), listed(10, 0), listed(10, 0)];
+        assert_eq!(choose(&mixed, &POLICY), None);
+        assert_eq!(choose_full(&mixed, &POLICY), Some(4..6));
+        assert_eq!(choose_full(&[listed(10, 0), file(10, 0), listed(10, 50)], &POLICY), Some(2..3));
+        let young = [vec![file(10, 0); 4], vec![listed(10, 0); 3]].concat();
+        assert_eq!(choose(&young, &POLICY), Some(0..4));
+    }
+
+    #[test]
     fn an_output_never_passes_its_limit() {
         let files = vec![file(60 << 10, 0), file(60 << 10, 0), file(30 << 10, 0), file(30 << 10, 0), file(30 << 10, 0)];
         assert_eq!(choose(&files, &POLICY), Some(2..5));
@@ -141,6 +167,7 @@ mod tests {
                 rows: group.iter().map(|f| f.rows - f.dead).sum(),
                 dead: 0,
                 bytes: group.iter().map(|f| f.bytes / f.rows.max(1) * (f.rows - f.dead)).sum(),
+                in_lists: false,
             };
             files.splice(range, [merged]);
             steps += 1;
@@ -158,7 +185,7 @@ mod tests {
             while let Some(range) = choose(&files, &POLICY) {
                 let rows = files[range.clone()].iter().map(|f| f.rows).sum();
                 let bytes = files[range.clone()].iter().map(|f| f.bytes).sum();
-                files.splice(range, [FileState { rows, dead: 0, bytes }]);
+                files.splice(range, [FileState { rows, dead: 0, bytes, in_lists: false }]);
                 rewritten += bytes;
             }
         }

@@ -2,7 +2,6 @@
 
 use crate::id::IdKind;
 use crate::metric::{Metric, RowFormat};
-use crate::options::IndexKind;
 
 /// A word that files write as a number.
 pub trait Code: Sized {
@@ -29,7 +28,6 @@ codes!(Metric: Metric::L2 = 1, Metric::Cosine = 2, Metric::InnerProduct = 3);
 // 4 is reserved for rows of 8-bit codes, 5 for collections that keep no vectors.
 codes!(RowFormat: RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3);
 codes!(IdKind: IdKind::U64 = 1, IdKind::Bytes = 2);
-codes!(IndexKind: IndexKind::Flat = 1);
 
 #[cfg(test)]
 mod tests {

@@ -50,7 +50,12 @@ layout! {
         rows: u8,
         index: u8,
         seed: U64,
-        reserved: [u8; 48],
+        codes: u8,
+        bits: u8,
+        spill: u8,
+        zero: u8,
+        nlist: U32,
+        reserved: [u8; 40],
     }
 }
 
@@ -82,12 +87,25 @@ layout! {
 }
 
 layout! {
+    /// A model with the hash of its content, or a list segment with the hash of its model.
+    pub struct HashedEntryBytes: 112 {
+        file: FileEntryBytes,
+        hash: [u8; 32],
+    }
+}
+
+layout! {
     /// At the end of each copy.
     pub struct ManifestTail: 8 {
         zero: U32,
         crc: U32,
     }
 }
+
+/// Families that a row file provides: vectors (1), ids and sequence numbers (2), attributes and payloads (4).
+pub const ALL_FAMILIES: u32 = 7;
+/// In the families of a row file: each of its live rows is in a list segment too.
+pub const IN_LISTS: u32 = 0x100;
 
 /// A reader that does not know the table may go on without it.
 pub const TABLE_IGNORABLE: u16 = 1;
@@ -106,24 +124,28 @@ pub enum TableKind {
     Tombstones = 4,
     /// Properties, ascending by name, as [`encode_properties`] writes them. Its entries are single bytes.
     Properties = 5,
+    /// Models, newest last.
+    Models = 6,
+    /// List segments, ascending by row number.
+    Lists = 7,
 }
 
 /// Kinds of tables that later versions will write. They have numbers so that nobody gives them twice.
 #[allow(dead_code, reason = "reserved numbers")]
-pub const RESERVED_TABLES: [(u16, &str); 7] = [
-    (6, "models"),
-    (7, "list segments"),
-    (8, "sidecars"),
-    (9, "retired pages"),
-    (10, "calibration"),
-    (11, "shards"),
-    (12, "leases"),
-];
+pub const RESERVED_TABLES: [(u16, &str); 5] =
+    [(8, "sidecars"), (9, "retired pages"), (10, "calibration"), (11, "shards"), (12, "leases")];
 
 impl TableKind {
     /// All tables in order.
-    pub const ALL: [TableKind; 5] =
-        [TableKind::Origins, TableKind::RowFiles, TableKind::IdTables, TableKind::Tombstones, TableKind::Properties];
+    pub const ALL: [TableKind; 7] = [
+        TableKind::Origins,
+        TableKind::RowFiles,
+        TableKind::IdTables,
+        TableKind::Tombstones,
+        TableKind::Properties,
+        TableKind::Models,
+        TableKind::Lists,
+    ];
 
     /// Bytes of one entry.
     pub const fn width(self) -> usize {
@@ -131,6 +153,7 @@ impl TableKind {
             TableKind::Origins => 16,
             TableKind::Properties => 1,
             TableKind::RowFiles | TableKind::IdTables | TableKind::Tombstones => size_of::<FileEntryBytes>(),
+            TableKind::Models | TableKind::Lists => size_of::<HashedEntryBytes>(),
         }
     }
 }

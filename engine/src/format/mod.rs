@@ -7,6 +7,7 @@ pub mod checksum;
 pub mod code;
 pub mod container;
 pub mod facts;
+pub mod index_kind;
 mod key;
 pub mod kind;
 pub(crate) mod layout;

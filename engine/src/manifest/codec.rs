@@ -2,13 +2,16 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{CarriedTable, FileEntry, Manifest};
+use super::{CarriedTable, FileEntry, HashedEntry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::FileFacts;
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
+use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
-    COPY_ALIGN, COUNTER_END, FORMAT_VERSION, FileEntryBytes, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead,
-    ManifestTail, TABLE_IGNORABLE, TableHead, TableKind, decode_properties, encode_properties,
+    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes, IN_LISTS, MANIFEST_MAGIC,
+    MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind, decode_properties,
+    encode_properties,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -73,6 +76,7 @@ fn put_table(tables: &mut Vec<u8>, kind: u16, flags: u16, width: u32, entries: &
 
 fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
     let schema = &manifest.schema;
+    let index = IndexCode::of(schema.index_kind());
     ManifestHead {
         magic: MANIFEST_MAGIC,
         version: FORMAT_VERSION.into(),
@@ -93,15 +97,27 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         metric: schema.metric().code(),
         ids: schema.id_kind().code(),
         rows: schema.row_format().code(),
-        index: schema.index_kind().code(),
+        index: index.kind,
         seed: schema.random_seed().into(),
-        reserved: [0; 48],
+        codes: index.codes,
+        bits: index.bits,
+        spill: index.spill,
+        zero: 0,
+        nlist: index.nlist.into(),
+        reserved: [0; 40],
     }
 }
 
 fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
+    let bytes = |entry: &FileEntry, families: u32| {
+        let in_lists = if entry.in_lists { IN_LISTS } else { 0 };
+        FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families | in_lists)
+    };
     let files = |entries: &[FileEntry], families: u32| {
-        let bytes = |entry: &FileEntry| FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families);
+        entries.iter().flat_map(|entry| bytes(entry, families).as_bytes().to_vec()).collect()
+    };
+    let hashed = |entries: &[HashedEntry]| {
+        let bytes = |entry: &HashedEntry| HashedEntryBytes { file: bytes(&entry.file, 0), hash: entry.hash };
         entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect()
     };
     match kind {
@@ -110,11 +126,10 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
         TableKind::IdTables => files(&manifest.id_tables, 0),
         TableKind::Tombstones => files(&manifest.tombstones, 0),
         TableKind::Properties => encode_properties(&manifest.properties),
+        TableKind::Models => hashed(&manifest.models),
+        TableKind::Lists => hashed(&manifest.lists),
     }
 }
-
-/// Families that a row file provides: vectors (1), ids and sequence numbers (2), attributes and payloads (4).
-const ALL_FAMILIES: u32 = 7;
 
 /// Reads a manifest file: the first copy that is whole, and whether that is the second.
 pub(crate) fn decode(file: &[u8], generation: u64) -> Result<(Manifest, bool)> {
@@ -204,16 +219,18 @@ fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<(Manifest, usize
 }
 
 fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
-    if head.reserved != [0; 48] {
+    if head.reserved != [0; 40] || head.zero != 0 {
         return Err("reserved bytes are not zero");
     }
     let unknown = "the schema holds a value this version does not know";
+    let index =
+        IndexCode { kind: head.index, codes: head.codes, bits: head.bits, spill: head.spill, nlist: head.nlist.get() };
     let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
         .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)
         .rows(Code::from_code(head.rows.into()).ok_or(unknown)?)
-        .index(Code::from_code(head.index.into()).ok_or(unknown)?)
+        .index(index.decode().ok_or(unknown)?)
         .seed(head.seed.get());
-    schema.check().map_err(|_| "the dimension is out of range")?;
+    schema.check().map_err(|_| "the dimension or an option of lists is out of range")?;
     let first_wal = FileId::from_u128(u128::from_le_bytes(head.first_wal));
     let counters = [head.generation, head.parent, head.next_file_number, head.next_row, head.covered_seq];
     if counters.iter().any(|counter| counter.get() >= COUNTER_END) || first_wal.number >= COUNTER_END {
@@ -284,23 +301,35 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
         manifest.properties = decode_properties(bytes)?;
         return Ok(());
     }
-    let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
-    let families = if kind == TableKind::RowFiles { ALL_FAMILIES } else { 0 };
-    if entries.iter().any(|e| e.reserved.get() != 0 || e.origin.get() != 0 || e.families.get() != families) {
-        return Err("an entry holds a value this version does not know");
+    if matches!(kind, TableKind::Models | TableKind::Lists) {
+        let entries = <[HashedEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
+        let read =
+            |entry: &HashedEntryBytes| Ok(HashedEntry { file: read_entry(&entry.file, kind)?, hash: entry.hash });
+        let list = entries.iter().map(read).collect::<std::result::Result<_, &'static str>>()?;
+        match kind {
+            TableKind::Models => manifest.models = list,
+            _ => manifest.lists = list,
+        }
+        return Ok(());
     }
-    let read = |entry: &FileEntryBytes| FileEntry {
-        id: FileId::from_u128(u128::from_le_bytes(entry.file_id)),
-        facts: entry.facts(),
-    };
-    let list = entries.iter().map(read).collect();
+    let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
+    let list = entries.iter().map(|entry| read_entry(entry, kind)).collect::<std::result::Result<_, _>>()?;
     match kind {
-        TableKind::Origins | TableKind::Properties => {}
         TableKind::RowFiles => manifest.row_files = list,
         TableKind::IdTables => manifest.id_tables = list,
-        TableKind::Tombstones => manifest.tombstones = list,
+        _ => manifest.tombstones = list,
     }
     Ok(())
+}
+
+fn read_entry(entry: &FileEntryBytes, kind: TableKind) -> std::result::Result<FileEntry, &'static str> {
+    let (families, flags) = if kind == TableKind::RowFiles { (ALL_FAMILIES, IN_LISTS) } else { (0, 0) };
+    let stated = entry.families.get();
+    if entry.reserved.get() != 0 || entry.origin.get() != 0 || stated & !flags != families {
+        return Err("an entry holds a value this version does not know");
+    }
+    let id = FileId::from_u128(u128::from_le_bytes(entry.file_id));
+    Ok(FileEntry { id, facts: entry.facts(), in_lists: stated & flags != 0 })
 }
 
 /// What must hold between entries: one provider per row, nothing beyond what the head says.
@@ -327,7 +356,41 @@ fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
     if all.clone().any(|facts| facts.min_seq > facts.max_seq || facts.max_seq > manifest.covered_seq) {
         return Err("a file holds batches that the manifest does not cover");
     }
-    Ok(())
+    check_lists(manifest)
+}
+
+/// List segments are of a model that is named, and provide rows once.
+fn check_lists(manifest: &Manifest) -> std::result::Result<(), &'static str> {
+    if manifest.models.len() > 1 {
+        return Err("there is more than one model");
+    }
+    let has_lists = manifest.schema.index_kind().lists().is_some();
+    if !has_lists && !(manifest.models.is_empty() && manifest.lists.is_empty()) {
+        return Err("a flat collection has a model or list segments");
+    }
+    if manifest.models.iter().any(|model| model.file.facts.rows == 0) {
+        return Err("a model has no lists");
+    }
+    if manifest.lists.iter().any(|list| manifest.models.iter().all(|model| model.hash != list.hash)) {
+        return Err("a list segment is of a model that is not there");
+    }
+    let lists = manifest.lists.iter().map(|list| &list.file.facts);
+    let wrong = |facts: &FileFacts| {
+        let numbers = facts.first_row <= facts.last_row && facts.last_row < manifest.next_row;
+        let rows = numbers && (1..=facts.last_row - facts.first_row + 1).contains(&facts.rows);
+        !rows || facts.min_seq == 0 || facts.min_seq > facts.max_seq || facts.max_seq > manifest.covered_seq
+    };
+    if lists.clone().any(wrong) {
+        return Err("a list segment has rows or batches that were not given");
+    }
+    let facts: Vec<&FileFacts> = lists.collect();
+    if facts.windows(2).any(|pair| matches!(pair, [a, b] if a.last_row >= b.first_row)) {
+        return Err("two list segments provide the same rows");
+    }
+    match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
+        true => Err("a row file is in lists, and there is no model"),
+        false => Ok(()),
+    }
 }
 
 /// Largest file that can be a manifest.
@@ -336,7 +399,6 @@ pub(super) const MAX_FILE_BYTES: u64 = 2 * MAX_MANIFEST_BYTES + COPY_ALIGN;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::FileFacts;
     use crate::id::IdKind;
     use crate::metric::{Metric, RowFormat};
 
@@ -348,18 +410,16 @@ mod tests {
         manifest.next_row = 100;
         manifest.covered_seq = 12;
         manifest.first_wal = FileId { number: 8, epoch: 3 };
-        let entry = |number: u64, first_row: u64| FileEntry {
-            id: FileId { number, epoch: 3 },
-            facts: FileFacts {
-                len: 4096,
-                root: 7,
-                rows: 3,
-                first_row,
-                last_row: first_row + 9,
-                min_seq: 1,
-                max_seq: 12,
-            },
+        let facts = |first_row| FileFacts {
+            len: 4096,
+            root: 7,
+            rows: 3,
+            first_row,
+            last_row: first_row + 9,
+            min_seq: 1,
+            max_seq: 12,
         };
+        let entry = |number: u64, first_row: u64| FileEntry::new(FileId { number, epoch: 3 }, facts(first_row));
         manifest.row_files = vec![entry(1, 0), entry(4, 50)];
         manifest.id_tables = vec![entry(2, 0)];
         manifest.tombstones = vec![entry(5, 0)];

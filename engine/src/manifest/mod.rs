@@ -46,6 +46,10 @@ pub struct Manifest {
     pub id_tables: Vec<FileEntry>,
     /// Oldest first.
     pub tombstones: Vec<FileEntry>,
+    /// Newest last.
+    pub models: Vec<HashedEntry>,
+    /// Ascending by row number.
+    pub lists: Vec<HashedEntry>,
     /// What bulk loads have set, by name.
     pub properties: BTreeMap<String, Vec<u8>>,
     /// Feature bits that a build may write without knowing them; kept as they are.
@@ -74,6 +78,24 @@ pub struct FileEntry {
     pub id: FileId,
     /// What the manifest states about it.
     pub facts: FileFacts,
+    /// Of a row file: each of its live rows is in a list segment too.
+    pub in_lists: bool,
+}
+
+impl FileEntry {
+    /// A file whose rows, if it has any, are in no list segment.
+    pub fn new(id: FileId, facts: FileFacts) -> Self {
+        FileEntry { id, facts, in_lists: false }
+    }
+}
+
+/// A model with the hash of its content, or a list segment with the hash of its model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HashedEntry {
+    /// The file.
+    pub file: FileEntry,
+    /// The hash.
+    pub hash: [u8; 32],
 }
 
 impl Manifest {
@@ -93,6 +115,8 @@ impl Manifest {
             row_files: Vec::new(),
             id_tables: Vec::new(),
             tombstones: Vec::new(),
+            models: Vec::new(),
+            lists: Vec::new(),
             properties: BTreeMap::new(),
             compatible: 0,
             carried: Vec::new(),
@@ -110,16 +134,14 @@ impl Manifest {
     }
 
     /// Every immutable file, with its kind.
-    pub fn files(&self) -> impl Iterator<Item = (FileName, &FileFacts)> {
-        let named = |kind| move |entry: &FileEntry| FileName::File(kind, entry.id);
-        let table =
-            move |entries: &'_ [FileEntry], kind| -> Vec<FileName> { entries.iter().map(named(kind)).collect() };
-        let names = [
-            table(&self.row_files, FileKind::Row),
-            table(&self.id_tables, FileKind::IdTable),
-            table(&self.tombstones, FileKind::Tombstone),
-        ];
-        let entries = self.row_files.iter().chain(&self.id_tables).chain(&self.tombstones);
-        names.into_iter().flatten().zip(entries.map(|entry| &entry.facts))
+    pub fn files(&self) -> impl Iterator<Item = (FileName, FileFacts)> + '_ {
+        let table = |kind| move |entry: &'_ FileEntry| (FileName::File(kind, entry.id), entry.facts);
+        let hashed = |kind| move |entry: &'_ HashedEntry| (FileName::File(kind, entry.file.id), entry.file.facts);
+        let rows = self.row_files.iter().map(table(FileKind::Row));
+        let ids = self.id_tables.iter().map(table(FileKind::IdTable));
+        let dead = self.tombstones.iter().map(table(FileKind::Tombstone));
+        let models = self.models.iter().map(hashed(FileKind::Model));
+        let lists = self.lists.iter().map(hashed(FileKind::List));
+        rows.chain(ids).chain(dead).chain(models).chain(lists)
     }
 }

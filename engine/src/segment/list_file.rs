@@ -106,9 +106,24 @@ impl ListFile {
         self.file.container().facts()
     }
 
+    /// Its id, which names it.
+    pub(crate) fn id_of_file(&self) -> FileId {
+        self.file.id()
+    }
+
+    /// Hash of the model that its lists and codes are of.
+    pub(crate) fn model(&self) -> &[u8; 32] {
+        self.file.container().frame_hash()
+    }
+
     /// How entries are kept.
     pub(crate) fn shape(&self) -> &ListShape {
         &self.shape
+    }
+
+    /// Checksums of its pieces: so many bits of memory.
+    pub(crate) fn checks(&self) -> u64 {
+        self.checks.entries
     }
 
     /// Number of lists, at least one.
@@ -246,8 +261,16 @@ impl ListFile {
         self.file.container().corrupt_section(&self.headers, what)
     }
 
-    /// Proves every chunk whether or not it was proven before; reports all that fail.
-    pub(super) fn check_pieces(&self, report: &mut dyn FnMut(Error)) {
+    /// Proves every chunk whether or not it was proven before; reports all that fail. Before each `pace` is told how many bytes come
+    /// and may end it.
+    ///
+    /// # Errors
+    /// What `pace` says.
+    pub(super) fn check_pieces(
+        &self,
+        pace: &mut dyn FnMut(u64) -> Result<()>,
+        report: &mut dyn FnMut(Error),
+    ) -> Result<()> {
         for list in 0..self.lists() {
             let Some(header) = self.header(list) else { continue };
             let parts = self.shape.parts(header.n_total.get());
@@ -264,12 +287,14 @@ impl ListFile {
                     (0..parts.record_checks()).map(|i| parts.record_chunk(i)).collect()
                 };
                 for (i, chunk) in chunks.into_iter().enumerate() {
+                    pace(chunk.len() as u64)?;
                     if let Err(error) = self.prove(first + before + i, &section, offset, piece, chunk) {
                         report(error);
                     }
                 }
             }
         }
+        Ok(())
     }
 }
 

@@ -80,6 +80,11 @@ impl ModelFile {
         self.file.container().facts()
     }
 
+    /// Its id, which names it.
+    pub(crate) fn id_of_file(&self) -> FileId {
+        self.file.id()
+    }
+
     /// The hash of the content: the model's name wherever codes depend on it.
     pub(crate) fn hash(&self) -> &[u8; 32] {
         self.file.container().frame_hash()
@@ -143,6 +148,14 @@ impl ModelFile {
             }
         }
         Ok(())
+    }
+
+    /// Reads every byte at a pace and compares it with its checksum.
+    ///
+    /// # Errors
+    /// What `pace` says.
+    pub(crate) fn scrub(&self, pace: &mut dyn FnMut(u64) -> Result<()>, report: &mut dyn FnMut(Error)) -> Result<()> {
+        self.file.verify_bytes_at(pace, report)
     }
 
     /// Checks every byte, and that the content has the hash that the footer states.

@@ -6,9 +6,12 @@ use crate::format::list::ListCode;
 use crate::format::model::centroid_stride;
 use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
 use crate::segment::{ListFile, ModelFile};
+use crate::storage::FileId;
 
 /// A model, ready for queries.
 pub(crate) struct OpenModel {
+    /// The file's id: what generations name their model by.
+    pub(crate) id: FileId,
     pub(crate) file: ModelFile,
     pub(crate) frame: Frame,
 }
@@ -17,7 +20,7 @@ impl OpenModel {
     /// Prepares the rotation.
     pub(crate) fn new(file: ModelFile) -> OpenModel {
         let frame = Frame::new(file.metric(), file.mean().to_vec(), file.seed(), file.scale());
-        OpenModel { file, frame }
+        OpenModel { id: file.id_of_file(), file, frame }
     }
 
     /// The centroids.

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::lists::OpenModel;
 use crate::error::{Error, Result};
 use crate::id::IdRef;
 use crate::manifest::Manifest;
-use crate::segment::{IdTable, RowFile};
+use crate::segment::{IdTable, ListFile, RowFile};
 
 /// What one manifest names. Shared by every view until the next manifest.
 #[derive(Clone)]
@@ -18,6 +19,10 @@ pub(crate) struct Version {
     pub(crate) rows: Vec<LiveRows>,
     /// Newest first.
     pub(crate) id_tables: Vec<Arc<IdTable>>,
+    /// Newest last; empty while the collection is flat.
+    pub(crate) models: Vec<Arc<OpenModel>>,
+    /// Ascending by row number; ranges do not overlap. Each is of one of the models.
+    pub(crate) lists: Vec<Arc<ListFile>>,
 }
 
 /// A row file and what is known of its rows.
@@ -30,6 +35,8 @@ pub(crate) struct LiveRows {
     /// One bit per ordinal: perhaps killed by a generation that is still in memory. Shared by all versions; only ever
     /// goes from 0 to 1, before the view that kills is published.
     maybe_dead: Arc<[AtomicU64]>,
+    /// Each live row is in a list segment too.
+    in_lists: bool,
 }
 
 impl LiveRows {
@@ -41,7 +48,18 @@ impl LiveRows {
             dead: Arc::new([]),
             dead_count: 0,
             maybe_dead: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            in_lists: false,
         }
+    }
+
+    /// The same file; whether its live rows are in list segments.
+    pub(crate) fn with_lists(self, in_lists: bool) -> Self {
+        LiveRows { in_lists, ..self }
+    }
+
+    /// Whether each live row is in a list segment too: a search by lists finds it there.
+    pub(crate) fn in_lists(&self) -> bool {
+        self.in_lists
     }
 
     /// The same file as no tombstone file had touched it. What is perhaps killed stays so.
@@ -114,6 +132,17 @@ impl LiveRows {
 }
 
 impl Version {
+    /// The model that new rows get their lists by; `None` while there is none.
+    pub(crate) fn current_model(&self) -> Option<&Arc<OpenModel>> {
+        self.models.last()
+    }
+
+    /// The model of list segment `i`.
+    pub(crate) fn list_model(&self, i: usize) -> Option<&Arc<OpenModel>> {
+        let hash = self.lists.get(i)?.model();
+        self.models.iter().find(|model| model.file.hash() == hash)
+    }
+
     /// The file and ordinal of a row that is in a file and that no tombstone file kills.
     pub(crate) fn locate_live(&self, row: u64) -> Result<Option<(usize, usize)>> {
         let Some((index, ordinal)) = self.locate(row)? else { return Ok(None) };

@@ -196,6 +196,8 @@ fn name(old: &Version, files: Vec<Part>) -> Built {
         manifest: old.manifest.successor(),
         rows: old.rows.clone(),
         id_tables: old.id_tables.clone(),
+        models: old.models.clone(),
+        lists: old.lists.clone(),
         made: Vec::new(),
         dropped: Vec::new(),
         new_rows: None,
@@ -222,8 +224,7 @@ fn swap(shared: &Shared, built: Built, wal: WalWriter, seq: u64, live: u64) -> V
     let old_logs = mem::replace(logs, new_logs);
     shared.set_durable(seq);
     known_charge.set(0);
-    let Built { manifest, rows, id_tables, .. } = built;
-    let version = Version { install: old.version.install + 1, manifest: Arc::new(manifest), rows, id_tables };
+    let version = built.version(old.version.install + 1);
     shared.account_files(&version);
     shared.view.store(Arc::new(View {
         version: Arc::new(version),

@@ -162,8 +162,8 @@ impl<'s> Parts<'s> {
             write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
         let table = IdTable::open(storage, table_id, collection, self.origin, kind, &table_facts).map_err(undo)?;
         Ok(Part {
-            rows: FileEntry { id: row_id, facts },
-            ids: FileEntry { id: table_id, facts: table_facts },
+            rows: FileEntry::new(row_id, facts),
+            ids: FileEntry::new(table_id, table_facts),
             live: LiveRows::new(Arc::new(file)),
             table: Arc::new(table),
         })

@@ -73,7 +73,7 @@ fn unlisted(
             (facts.min_seq, facts.max_seq) = (last_seq, last_seq);
         }
         let facts = Some(facts).filter(fits)?;
-        Some(FileEntry { id, facts })
+        Some(FileEntry::new(id, facts))
     };
     files.iter().filter_map(id_of).filter_map(entry).collect()
 }

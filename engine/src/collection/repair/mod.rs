@@ -154,8 +154,18 @@ fn write(
 ) -> Result<()> {
     let numbers = Numbers::new(from, to, old)?;
     let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
-    let mut new = Manifest { row_files: Vec::new(), id_tables: Vec::new(), tombstones: Vec::new(), ..old.clone() };
-    let mut version = Version { install: 0, manifest: Arc::new(old.clone()), rows: Vec::new(), id_tables: Vec::new() };
+    // Models and lists follow from rows: the first writer makes them again.
+    let (models, lists) = (Vec::new(), Vec::new());
+    let (row_files, id_tables, tombstones) = (Vec::new(), Vec::new(), Vec::new());
+    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, ..old.clone() };
+    let mut version = Version {
+        install: 0,
+        manifest: Arc::new(old.clone()),
+        rows: Vec::new(),
+        id_tables: Vec::new(),
+        models: Vec::new(),
+        lists: Vec::new(),
+    };
     for file in &files.open {
         let live = slice::from_ref(&file.live);
         let merged = merge(to, &schema, ids, live, Ids::Rows, &|| numbers.give(), &Control::default())?;

@@ -13,7 +13,7 @@ use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::Described;
 use crate::format::list::ListHeader;
 use crate::format::log::{LogHeader, RecordHeader};
-use crate::format::manifest::{FileEntryBytes, ManifestHead, ManifestTail, TableHead};
+use crate::format::manifest::{FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead};
 use crate::format::model::{CentroidTail, FrameHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
@@ -96,6 +96,7 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<ManifestHead>(&mut tables);
     take::<TableHead>(&mut tables);
     take::<FileEntryBytes>(&mut tables);
+    take::<HashedEntryBytes>(&mut tables);
     take::<ManifestTail>(&mut tables);
     take::<LogHeader>(&mut tables);
     take::<RecordHeader>(&mut tables);

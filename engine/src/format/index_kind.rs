@@ -1,0 +1,96 @@
+//! How vectors are searched, as the head of a manifest states it.
+#![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
+
+use crate::options::{Codes, IndexKind, IvfOptions, Spill};
+
+/// The numbers of a kind. Of a kind without options all but the first are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexCode {
+    /// 1 flat, 2 lists, 3 flat while small, then lists.
+    pub kind: u8,
+    /// 0 by the dimension, 1 `bits` per component.
+    pub codes: u8,
+    /// Bits per component, if that was said.
+    pub bits: u8,
+    /// 0 by the dimension, 1 on, 2 off.
+    pub spill: u8,
+    /// Number of lists; 0 by the number of rows.
+    pub nlist: u32,
+}
+
+impl IndexCode {
+    /// The numbers of a kind.
+    pub fn of(kind: IndexKind) -> IndexCode {
+        let plain = |kind| IndexCode { kind, codes: 0, bits: 0, spill: 0, nlist: 0 };
+        let options = match kind {
+            IndexKind::Flat => return plain(1),
+            IndexKind::Auto => return plain(3),
+            IndexKind::Ivf(options) => options,
+        };
+        let (codes, bits) = match options.wanted_codes() {
+            Codes::Auto => (0, 0),
+            Codes::Bits(bits) => (1, bits),
+        };
+        let spill = match options.wanted_spill() {
+            Spill::Auto => 0,
+            Spill::On => 1,
+            Spill::Off => 2,
+        };
+        IndexCode { codes, bits, spill, nlist: options.wanted_nlist().unwrap_or(0), ..plain(2) }
+    }
+
+    /// The kind that these numbers state; `None` if this build knows none. Limits are left to the schema's check.
+    pub fn decode(self) -> Option<IndexKind> {
+        let codes = match (self.codes, self.bits) {
+            (0, 0) => Codes::Auto,
+            (1, bits) => Codes::Bits(bits),
+            _ => return None,
+        };
+        let spill = match self.spill {
+            0 => Spill::Auto,
+            1 => Spill::On,
+            2 => Spill::Off,
+            _ => return None,
+        };
+        let options = IvfOptions::auto().codes(codes).spill(spill);
+        let options = if self.nlist == 0 { options } else { options.nlist(self.nlist) };
+        match self.kind {
+            1 | 3 if options != IvfOptions::auto() => None,
+            1 => Some(IndexKind::Flat),
+            2 => Some(IndexKind::Ivf(options)),
+            3 => Some(IndexKind::Auto),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_come_back_and_what_is_none_is_refused() {
+        let options = IvfOptions::auto();
+        let mut kinds = vec![IndexKind::Flat, IndexKind::Auto, IndexKind::Ivf(options)];
+        for spill in [Spill::Auto, Spill::On, Spill::Off] {
+            kinds.push(IndexKind::Ivf(options.spill(spill).nlist(12).codes(Codes::Bits(3))));
+        }
+        for kind in kinds {
+            assert_eq!(IndexCode::of(kind).decode(), Some(kind));
+        }
+        let flat = IndexCode::of(IndexKind::Flat);
+        let lists = IndexCode::of(IndexKind::Ivf(options));
+        let wrong = [
+            IndexCode { kind: 0, ..flat },
+            IndexCode { kind: 4, ..flat },
+            IndexCode { nlist: 1, ..flat },
+            IndexCode { spill: 1, ..IndexCode::of(IndexKind::Auto) },
+            IndexCode { codes: 2, ..lists },
+            IndexCode { bits: 2, ..lists },
+            IndexCode { spill: 3, ..lists },
+        ];
+        for code in wrong {
+            assert_eq!(code.decode(), None, "{code:?}");
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! How vectors are searched, and how inverted lists are made.
+
+use std::fmt;
+
+use crate::error::{Error, Result};
+
+/// Most bits of code per component.
+const MAX_CODE_BITS: u8 = 8;
+
+/// Most lists that can be asked for.
+pub(crate) const MAX_NLIST: u32 = 1 << 24;
+
+/// How vectors are searched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IndexKind {
+    /// Every row is scored: exact, linear in the number of rows.
+    #[default]
+    Flat,
+    /// Rows are kept in lists of neighbours, each with a short code; a search looks at a few lists. Searched as flat until there
+    /// are some thousand rows.
+    Ivf(IvfOptions),
+    /// Flat while it is small, lists from some ten thousand rows on.
+    Auto,
+}
+
+impl IndexKind {
+    /// The name used in JSON, on the command line and in error texts.
+    pub fn name(self) -> &'static str {
+        match self {
+            IndexKind::Flat => "flat",
+            IndexKind::Ivf(_) => "ivf",
+            IndexKind::Auto => "auto",
+        }
+    }
+
+    /// How lists are made, if this kind has any.
+    pub fn lists(self) -> Option<IvfOptions> {
+        match self {
+            IndexKind::Flat => None,
+            IndexKind::Ivf(options) => Some(options),
+            IndexKind::Auto => Some(IvfOptions::auto()),
+        }
+    }
+}
+
+impl fmt::Display for IndexKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            IndexKind::Ivf(options) if *options != IvfOptions::auto() => write!(f, "({options})"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How rows are coded in their lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Codes {
+    /// So many bits per component as suit the dimension: 4 up to 384, 3 up to 832, then 2.
+    #[default]
+    Auto,
+    /// So many bits per component, 1 to 8. More: better estimates, fewer rows measured exactly, larger files.
+    Bits(u8),
+}
+
+/// Whether a row stands in a second list too, in which other queries find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Spill {
+    /// Up to 511 components yes, above no.
+    #[default]
+    Auto,
+    /// Yes: fewer lists have to be looked at, each is larger; twice the bytes.
+    On,
+    /// No.
+    Off,
+}
+
+/// How inverted lists are made. Fixed when the collection is created.
+///
+/// ```
+/// use stratavec::{Codes, IndexKind, IvfOptions, Metric, Schema, Spill};
+/// let options = IvfOptions::auto().codes(Codes::Bits(4)).spill(Spill::On);
+/// let schema = Schema::new(384, Metric::Cosine).index(IndexKind::Ivf(options));
+/// assert_eq!(schema.index_kind().lists(), Some(options));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct IvfOptions {
+    codes: Codes,
+    nlist: Option<u32>,
+    spill: Spill,
+}
+
+impl IvfOptions {
+    /// Everything by the number of rows and the dimension.
+    pub fn auto() -> Self {
+        Self::default()
+    }
+
+    /// Sets how rows are coded.
+    #[must_use]
+    pub fn codes(mut self, codes: Codes) -> Self {
+        self.codes = codes;
+        self
+    }
+
+    /// Sets the number of lists, 1 to 2^24. There will be fewer if there are fewer than eight rows for each when they are made, and up to a
+    /// quarter more if some would be far larger than the others. Default: eight times the square root of the rows there are then.
+    #[must_use]
+    pub fn nlist(mut self, lists: u32) -> Self {
+        self.nlist = Some(lists);
+        self
+    }
+
+    /// Sets whether rows stand in second lists too.
+    #[must_use]
+    pub fn spill(mut self, spill: Spill) -> Self {
+        self.spill = spill;
+        self
+    }
+
+    /// How rows are coded.
+    pub fn wanted_codes(&self) -> Codes {
+        self.codes
+    }
+
+    /// Number of lists, if it was said.
+    pub fn wanted_nlist(&self) -> Option<u32> {
+        self.nlist
+    }
+
+    /// Whether rows stand in second lists.
+    pub fn wanted_spill(&self) -> Spill {
+        self.spill
+    }
+
+    /// Bits per component for vectors of `dim` components.
+    pub(crate) fn bits_for(&self, dim: usize) -> u8 {
+        match self.codes {
+            Codes::Bits(bits) => bits,
+            Codes::Auto if dim <= 384 => 4,
+            Codes::Auto if dim <= 832 => 3,
+            Codes::Auto => 2,
+        }
+    }
+
+    /// Whether vectors of `dim` components get second lists.
+    pub(crate) fn spills(&self, dim: usize) -> bool {
+        match self.spill {
+            Spill::Auto => dim < 512,
+            Spill::On => true,
+            Spill::Off => false,
+        }
+    }
+
+    /// Lists for so many rows: enough that few rows are looked at, few enough that centroids cost less than rows.
+    pub(crate) fn lists_for(&self, rows: u64) -> usize {
+        const ROWS_PER_LIST: u64 = 8;
+        let wanted = self.nlist.map_or_else(|| (8.0 * (rows as f64).sqrt()) as u64, u64::from);
+        wanted.min(rows / ROWS_PER_LIST).clamp(1, MAX_NLIST.into()) as usize
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `codes` or `nlist`.
+    pub fn check(&self) -> Result<()> {
+        if let Codes::Bits(bits) = self.codes
+            && !(1..=MAX_CODE_BITS).contains(&bits)
+        {
+            return Err(Error::argument("codes", format!("have {bits} bits per component; use 1..={MAX_CODE_BITS}")));
+        }
+        match self.nlist {
+            Some(lists) if !(1..=MAX_NLIST).contains(&lists) => {
+                Err(Error::argument("nlist", format!("is {lists}; use 1..={MAX_NLIST}")))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for IvfOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.codes {
+            Codes::Auto => f.write_str("bits auto")?,
+            Codes::Bits(bits) => write!(f, "bits {bits}")?,
+        }
+        match self.nlist {
+            None => f.write_str(", nlist auto")?,
+            Some(lists) => write!(f, ", nlist {lists}")?,
+        }
+        f.write_str(match self.spill {
+            Spill::Auto => ", spill auto",
+            Spill::On => ", spill on",
+            Spill::Off => ", spill off",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_grow_with_the_root_of_the_rows_and_are_few_for_few_rows() {
+        let auto = IvfOptions::auto();
+        let expect = [(0, 1), (1, 1), (6, 1), (99, 12), (100, 12), (4_096, 512), (50_000, 1_788), (1_000_000, 8_000)];
+        for (rows, lists) in expect {
+            assert_eq!(auto.lists_for(rows), lists, "{rows} rows");
+        }
+        assert_eq!(IvfOptions::auto().nlist(100).lists_for(50_000), 100);
+        assert_eq!(IvfOptions::auto().nlist(100).lists_for(80), 10);
+    }
+
+    #[test]
+    fn limits_are_named() {
+        for wrong in [IvfOptions::auto().codes(Codes::Bits(0)), IvfOptions::auto().codes(Codes::Bits(9))] {
+            assert!(wrong.check().unwrap_err().to_string().contains("codes"));
+        }
+        for wrong in [0, MAX_NLIST + 1] {
+            assert!(IvfOptions::auto().nlist(wrong).check().unwrap_err().to_string().contains("nlist"));
+        }
+        assert!(IvfOptions::auto().nlist(1).codes(Codes::Bits(8)).check().is_ok());
+    }
+
+    #[test]
+    fn a_kind_is_written_with_what_was_asked_for() {
+        assert_eq!(IndexKind::Ivf(IvfOptions::auto()).to_string(), "ivf");
+        let some = IndexKind::Ivf(IvfOptions::auto().codes(Codes::Bits(2)).nlist(7).spill(Spill::Off));
+        assert_eq!(some.to_string(), "ivf(bits 2, nlist 7, spill off)");
+    }
+}
