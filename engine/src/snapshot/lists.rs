@@ -1,9 +1,12 @@
 //! Files behind the faces that a search by lists sees.
 
+use std::sync::Arc;
+
 use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::format::model::centroid_stride;
+use crate::id::{Id, IdKind};
 use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
 use crate::segment::{ListFile, ModelFile};
 use crate::storage::FileId;
@@ -80,6 +83,39 @@ impl Lists for CodedLists<'_> {
     }
 }
 
+/// A segment that was found to hold codes when it was opened.
+impl Lists for Arc<ListFile> {
+    #[inline]
+    fn bits(&self) -> usize {
+        match self.shape().code() {
+            ListCode::Bits(bits) => bits as usize,
+            ListCode::Raw(_) => 0,
+        }
+    }
+
+    #[inline]
+    fn list(&self, list: u32) -> Result<ListPieces<'_>> {
+        let bytes = ListFile::list(self, list as usize)?;
+        let (signs, factors, rows, records) = (bytes.signs, bytes.factors, bytes.rows, bytes.records);
+        Ok(ListPieces { count: bytes.count, signs, factors, rows, records })
+    }
+
+    #[inline]
+    fn ahead(&self, list: u32) -> &[u8] {
+        self.scan_piece(list as usize)
+    }
+
+    #[inline]
+    fn prove_record(&self, list: u32, position: u32) -> Result<()> {
+        ListFile::prove_record(self, list as usize, position)
+    }
+
+    #[inline]
+    fn row(&self, word: u32) -> Result<u64> {
+        ListFile::row(self, word)
+    }
+}
+
 /// Rows in files. `killed` is asked about rows that a generation in memory may have killed.
 pub(crate) struct FileRows<'a, K> {
     pub(crate) files: &'a [LiveRows],
@@ -91,6 +127,18 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
         let index = self.files.partition_point(|rows| rows.file.last_row() < row);
         let Some(rows) = self.files.get(index) else { return Ok(None) };
         Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
+    }
+
+    /// The id of the row at a place.
+    pub(super) fn id(&self, place: u64, kind: IdKind) -> Result<Id> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Id::U64(u64::MAX)) };
+        match kind {
+            IdKind::U64 => {
+                rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+                Ok(Id::U64(rows.file.record_id_u64(ordinal)))
+            }
+            IdKind::Bytes => rows.file.id(ordinal),
+        }
     }
 
     /// The file and ordinal of a place.

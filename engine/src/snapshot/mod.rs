@@ -1,11 +1,18 @@
 //! Reads: a pinned state, and everything that can be asked of it.
 
+mod effort;
+mod filing;
 mod hit;
 mod item;
 mod killed;
 mod lists;
+mod room;
+mod scan;
 mod search;
+mod seek;
 mod source;
+mod spot;
+mod terms;
 mod version;
 mod view;
 
@@ -18,8 +25,10 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
+pub use effort::Effort;
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
+pub(crate) use filing::lists_of;
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
 pub use search::Search;

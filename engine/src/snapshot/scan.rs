@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use super::hit::{Explain, Hits, Include};
+use super::hit::{Explain, Hit, Hits, Include};
 use super::spot::{Spot, keep, sort};
 use super::{Killed, Snapshot, Source};
 use crate::error::Result;
@@ -25,6 +25,11 @@ pub(super) struct Scan<'s, 'q> {
     pub(super) killed: Killed<'s>,
     pub(super) best: TopK<Spot<'s>>,
     pub(super) explain: Explain,
+}
+
+impl Scan<'_, '_> {
+    /// Bytes for each row wanted: among the best, and as a hit.
+    pub(super) const BYTES_PER_ROW: usize = size_of::<(f32, Spot<'_>)>() + size_of::<Hit>();
 }
 
 impl<'s> Scan<'s, '_> {
@@ -116,6 +121,14 @@ impl<'s> Scan<'s, '_> {
         match distance <= self.bound.min(self.best.threshold()) {
             true => self.offer(spot, distance),
             false => Ok(()),
+        }
+    }
+
+    /// Puts a row among the best that the filter has let through.
+    pub(super) fn take(&mut self, spot: Spot<'s>, distance: f32) -> Result<()> {
+        match distance > self.best.threshold() {
+            true => Ok(()),
+            false => keep(&mut self.best, distance, spot, self.snapshot.schema().id_kind()),
         }
     }
 
