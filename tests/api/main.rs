@@ -14,6 +14,7 @@ mod full_disk;
 mod handles;
 mod interleaving;
 mod invariants;
+mod lists;
 mod memory_budget;
 mod places;
 mod questions;

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::list_files::{open_lists, open_models};
+use crate::compaction::{Control, Filing, Place};
 use crate::delta::{Block, Generation};
 use crate::error::Result;
 use crate::format::{FileFacts, id_key};
+use crate::kernel::cluster::Parallel;
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::Schema;
 use crate::segment::{
@@ -24,6 +26,8 @@ pub(super) struct Build<'b> {
     pub(super) storage: &'b dyn Storage,
     pub(super) schema: &'b Schema,
     pub(super) new_id: &'b dyn Fn() -> FileId,
+    /// Threads that assign and code.
+    pub(super) parallel: &'b dyn Parallel,
 }
 
 /// A generation in files: written, synced, read back, not yet named by a manifest.
@@ -85,6 +89,7 @@ impl Build<'_> {
             bytes: 0,
         };
         self.write_rows(generation, &mut built, made)?;
+        self.write_lists(&mut built, made)?;
         self.write_kills(old, generation, covered_seq, &mut built, made)?;
         built.manifest.covered_seq = covered_seq;
         built.manifest.next_row = generation.end_row();
@@ -129,6 +134,31 @@ impl Build<'_> {
         let rows = LiveRows::new(Arc::new(file));
         built.new_rows = Some(rows.clone());
         built.rows.push(rows);
+        Ok(())
+    }
+
+    /// The new rows' lists, if there is a model.
+    fn write_lists(&self, built: &mut Built, made: &mut Vec<FileName>) -> Result<()> {
+        let (Some(model), Some(rows)) = (built.models.last().cloned(), built.new_rows.clone()) else { return Ok(()) };
+        let ids = (built.manifest.collection, built.manifest.own_origin());
+        let control = Control::default();
+        let filing = Filing::new(self.storage, self.schema, ids, &model, self.parallel, &control)?;
+        let (files, mut next) = ([rows], Place::default());
+        while let Some((entry, file)) = filing.file(&files, &mut next, usize::MAX, self.new_id)? {
+            made.push(FileName::File(FileKind::List, entry.file.id));
+            built.bytes += entry.file.facts.len;
+            built.manifest.lists.push(entry);
+            built.lists.push(Arc::new(file));
+        }
+        let [rows] = files;
+        let rows = rows.with_lists(true);
+        if let Some(entry) = built.manifest.row_files.last_mut() {
+            entry.in_lists = true;
+        }
+        if let Some(last) = built.rows.last_mut() {
+            *last = rows.clone();
+        }
+        built.new_rows = Some(rows);
         Ok(())
     }
 

@@ -44,18 +44,22 @@ pub struct CompactReport {
     pub bytes_read: u64,
     /// Bytes of files written; of a dry run at most so many.
     pub bytes_written: u64,
+    /// Rows that got their lists.
+    pub filed: u64,
+    /// Merges of list segments.
+    pub list_merges: u64,
 }
 
 /// Largest row file that a merge makes, and its rows.
 pub(super) const MOST_BYTES: u64 = 4 << 30;
 pub(super) const MOST_ROWS: u64 = 4 << 20;
 /// Largest merge that `close` waits for.
-const MOST_BYTES_AT_CLOSE: u64 = 16 << 20;
+pub(super) const MOST_BYTES_AT_CLOSE: u64 = 16 << 20;
 /// Room that a merge leaves on the disk for the writer: two deltas and their logs.
 const KEEP_FREE_DELTAS: u64 = 4;
 
 impl Shared {
-    fn policy(&self) -> Policy {
+    pub(super) fn policy(&self) -> Policy {
         let (dead_ratio, fanout) = match self.options.compaction {
             Compaction::Auto { dead_ratio, fanout } => (dead_ratio, fanout),
             Compaction::Manual => match Compaction::default() {
@@ -80,6 +84,13 @@ impl Shared {
         let mut files = states(&view.version);
         let mut id_bytes = id_bytes(&view.version);
         let mut report = CompactReport::default();
+        if let Err(error) = self.plan_lists(&view.version, what, &mut report) {
+            tracing::warn!(%error, "what filing rows in lists would take cannot be told");
+        }
+        // Where all rows are filed, files merge whether they were in lists before or not.
+        if report.filed > 0 {
+            files.iter_mut().for_each(|file| file.in_lists = true);
+        }
         loop {
             let next = match what {
                 Compact::Auto => choose(&files, &self.policy()),
@@ -115,6 +126,10 @@ impl Shared {
             control.check()?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
+            if let Some(step) = self.next_list_step(&version, what)? {
+                self.take_list_step(&version, step, control, &mut report)?;
+                continue;
+            }
             let Some(range) = self.next_merge(&version, what) else { return Ok(report) };
             self.merge_one(&version, range, control, &mut report)?;
         }
@@ -249,13 +264,13 @@ impl Shared {
 
     /// A new log for the next manifest, if the one it would begin with holds a seal: that says that its manifest is durable,
     /// and of one that a crash interrupts nobody knows. The caller holds `flushing`, so no commit begins a log meanwhile.
-    fn log_after_clean_open(&self) -> Result<Option<WalWriter>> {
+    pub(super) fn log_after_clean_open(&self) -> Result<Option<WalWriter>> {
         let writer = self.writer.lock();
         writer.wal.is_none().then(|| self.create_log(&writer)).transpose()
     }
 
     /// Step 4, for the view's files only: what is in memory stays. Returns the logs that are not needed any more.
-    fn swap_version(
+    pub(super) fn swap_version(
         &self,
         version: impl FnOnce(u64) -> Version,
         new_rows: Option<&LiveRows>,
@@ -315,6 +330,10 @@ impl Shared {
         }
         let (control, mut report) = (Control::default(), CompactReport::default());
         let _one_at_a_time = self.compacting.lock();
+        if let Err(error) = self.small_list_steps(&control, &mut report) {
+            tracing::warn!(%error, "filing rows in lists failed while closing; the next writer will try again");
+            return;
+        }
         while self.poison_cause().is_none() {
             let version = self.view.load().version.clone();
             let Some(range) = self.next_merge(&version, Compact::Auto) else { return };

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::build::{Build, Built, MAX_TOMBSTONE_FILES};
+use super::crew::Crew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
+use crate::compaction::Filing;
 use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::manifest;
@@ -118,7 +120,9 @@ impl Shared {
     /// 4. Install: swap the view under the commit lock.
     /// 5. Remove the log and whatever else only older manifests name. A crash: orphans.
     fn flush_one(&self, job: Job) -> Result<()> {
-        let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &|| self.new_file_id() };
+        let crew = Crew::of(self);
+        let new_id = || self.new_file_id();
+        let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &new_id, parallel: &crew };
         let _working = self.budget.charge(Share::Flush, flush_memory(&job));
         let mut built = build.generation(&job.version, &job.generation, job.last_seq)?;
         built.manifest.epoch = self.epoch;
@@ -173,7 +177,8 @@ fn flush_memory(job: &Job) -> u64 {
         true => job.version.rows.iter().map(LiveRows::dead_count).sum(),
         false => 0,
     };
-    BUFFERS + job.generation.rows() * 32 + job.generation.kills().len() as u64 * 16 + dead * 8
+    let lists = job.version.current_model().map_or(0, |model| Filing::memory(model, job.generation.rows()));
+    BUFFERS + lists + job.generation.rows() * 32 + job.generation.kills().len() as u64 * 16 + dead * 8
 }
 
 /// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.

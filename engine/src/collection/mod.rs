@@ -7,8 +7,10 @@ mod bulk;
 mod checkpoint;
 mod commit;
 mod compact;
+mod crew;
 mod flush;
 mod follower;
+mod index_job;
 mod job;
 mod list_files;
 mod open;
@@ -22,6 +24,7 @@ mod shared;
 mod stats;
 mod upgrade;
 mod verify;
+mod verify_lists;
 
 use std::fmt;
 use std::path::Path;

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::build::{Build, open_version};
+use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
 use super::record::apply_record;
 use super::room::{check_files, check_recovery};
@@ -330,7 +331,7 @@ fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epo
         return Ok(Recovered { version: old, generation: log.generation, last_seq, wal: Some(wal?), logs });
     }
     let schema = old.manifest.schema.clone();
-    let build = Build { storage, schema: &schema, new_id: &|| numbers.give() };
+    let build = Build { storage, schema: &schema, new_id: &|| numbers.give(), parallel: &Crew::ALONE };
     let mut built = build.generation(&old, &log.generation, log.last_seq)?;
     let wal_id = numbers.give();
     let head = WalHead {

@@ -32,7 +32,7 @@ pub struct Stats {
     pub flush_bytes: u64,
     /// Bytes of the immutable files of the newest manifest.
     pub file_bytes: u64,
-    /// What row files and id tables spend their bytes on: the name of a kind of section in the format specification, bytes.
+    /// What row files, id tables, models and list segments spend their bytes on: the name of a kind of section in the format specification, bytes.
     pub sections: Vec<(&'static str, u64)>,
     /// Row files.
     pub row_files: u64,
@@ -40,6 +40,12 @@ pub struct Stats {
     pub id_tables: u64,
     /// Tombstone files.
     pub tombstone_files: u64,
+    /// List segments.
+    pub list_segments: u64,
+    /// Lists that rows are kept in; 0 while the collection is flat.
+    pub lists: u64,
+    /// Live rows that are in list segments; the others are searched one by one.
+    pub rows_in_lists: u64,
     /// Number of the newest manifest.
     pub generation: u64,
     /// Sequence number of the last committed batch.
@@ -62,6 +68,12 @@ pub struct Stats {
     pub merges: u64,
     /// Bytes those merges wrote.
     pub merge_bytes_written: u64,
+    /// Times rows of files were filed in lists by this handle; flushes, which file their own rows, not counted.
+    pub filings: u64,
+    /// Merges of list segments by this handle.
+    pub list_merges: u64,
+    /// Bytes that training, filing and merging lists wrote.
+    pub list_bytes_written: u64,
     /// Bulk loads by this handle.
     pub bulk_loads: u64,
     /// Bytes those loads wrote.
@@ -151,6 +163,9 @@ impl Shared {
             flush_error,
             merges: get(&counters.merges),
             merge_bytes_written: get(&counters.merge_bytes),
+            filings: get(&counters.filings),
+            list_merges: get(&counters.list_merges),
+            list_bytes_written: get(&counters.list_bytes),
             bulk_loads: get(&counters.loads),
             bulk_load_bytes_written: get(&counters.load_bytes),
             compaction_error,
@@ -185,6 +200,9 @@ impl Stats {
             row_files: manifest.row_files.len() as u64,
             id_tables: manifest.id_tables.len() as u64,
             tombstone_files: manifest.tombstones.len() as u64,
+            list_segments: manifest.lists.len() as u64,
+            lists: view.version.current_model().map_or(0, |model| model.file.lists() as u64),
+            rows_in_lists: view.version.rows.iter().filter(|rows| rows.in_lists()).map(|rows| rows.live()).sum(),
             generation: manifest.generation,
             last_seq: view.seq,
             durable_seq: 0,
@@ -196,6 +214,9 @@ impl Stats {
             flush_error: None,
             merges: 0,
             merge_bytes_written: 0,
+            filings: 0,
+            list_merges: 0,
+            list_bytes_written: 0,
             bulk_loads: 0,
             bulk_load_bytes_written: 0,
             compaction_error: None,
@@ -213,8 +234,10 @@ impl Stats {
 fn section_bytes(version: &Version) -> Vec<(&'static str, u64)> {
     let rows = version.rows.iter().flat_map(|rows| rows.file.sections());
     let tables = version.id_tables.iter().flat_map(|table| table.sections());
+    let models = version.models.iter().flat_map(|model| model.file.sections());
+    let lists = version.lists.iter().flat_map(|file| file.sections());
     let mut sums = BTreeMap::new();
-    for (name, bytes) in rows.chain(tables) {
+    for (name, bytes) in rows.chain(tables).chain(models).chain(lists) {
         *sums.entry(name).or_insert(0) += bytes;
     }
     sums.into_iter().collect()

@@ -2,12 +2,14 @@
 //!
 //! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
 //! row), every live row is found by its id through the id tables, no id has two live rows in files and logs together, every entry
-//! of an id table names a row of its id, tombstones and logs agree with the files.
+//! of an id table names a row of its id, tombstones and logs agree with the files, and every live row of a file that is
+//! in lists is in one list, with its own code.
 
 use std::collections::HashSet;
 
 use super::build::open_version;
 use super::list_files::check_list_file;
+use super::verify_lists::check_lists;
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
@@ -53,7 +55,7 @@ impl VerifyReport {
         self.findings.is_empty()
     }
 
-    fn find(&mut self, error: Error) {
+    pub(super) fn find(&mut self, error: Error) {
         find(&mut self.findings, error);
     }
 }
@@ -108,6 +110,7 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
                 }
                 check_rows(&version, &mut report);
                 check_entries(&version, &mut report);
+                check_lists(&version, &mut report);
             }
             Err(error) => report.find(error),
         }

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::kernel::cluster::Watch;
 
 /// How far a job is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,5 +56,14 @@ impl Control {
             }
             false => Ok(()),
         }
+    }
+}
+
+/// Ends clustering once the job is cancelled.
+pub(super) struct Watched<'a>(pub(super) &'a Control);
+
+impl Watch for Watched<'_> {
+    fn cancelled(&self) -> bool {
+        self.0.check().is_err()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use super::live_points::length;
 use crate::error::Result;
 use crate::index::ivf::{EncodedList, EntryEncoder};
 use crate::kernel::cluster::{NO_LIST, Parallel, Points};
@@ -94,7 +95,7 @@ impl<'a> ListBuild<'a> {
         for position in self.members.get(list).into_iter().flatten() {
             self.points.read(*position as usize, &mut row)?;
             let length = match self.model.frame.metric() {
-                Metric::Cosine => row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32,
+                Metric::Cosine => length(&row),
                 _ => 1.0,
             };
             encoder.push(self.number(*position), &row, length, out);

@@ -3,9 +3,13 @@
 //! Segments with one model, shape and rule of second copies differ in nothing that codes depend on: signs change their lane,
 //! factors and records are copied as they are, row words are renamed. Dead rows stay behind.
 
+use super::control::Control;
+use super::filing::{Counted, write_segment};
 use crate::error::{Error, Result};
 use crate::index::ivf::{EncodedList, take_entry};
-use crate::segment::{ListFile, ListInput, ListSource};
+use crate::manifest::HashedEntry;
+use crate::segment::{ListFile, ListFileHead, ListInput, ListSource};
+use crate::storage::{FileId, Storage};
 
 /// The lists of several segments as those of one.
 pub(crate) struct ListMerge<'a> {
@@ -92,4 +96,27 @@ impl ListSource for ListMerge<'_> {
         self.list = merged;
         outcome
     }
+}
+
+/// Writes one segment of the live rows of several: synced, read back, named by no manifest yet. Holds one list of the output and 32 bytes per
+/// list. There must be a live row.
+///
+/// # Errors
+/// `Cancelled`; `InvalidArgument` if the inputs differ in shape; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
+pub(crate) fn merge_lists(
+    storage: &dyn Storage,
+    ids: (u128, u128),
+    inputs: &[&ListFile],
+    dead: &dyn Fn(u64) -> bool,
+    new_id: &dyn Fn() -> FileId,
+    control: &Control,
+) -> Result<(HashedEntry, ListFile)> {
+    let mut merge = ListMerge::new(inputs, dead)?;
+    let facts = inputs.iter().map(|input| input.facts());
+    control.expect(facts.clone().map(|facts| facts.rows).sum());
+    let seqs = facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)));
+    let (collection, origin) = ids;
+    let first = inputs.first().ok_or_else(|| Error::argument("lists", "to be merged are none"))?;
+    let head = ListFileHead { collection, origin, shape: *first.shape(), model: *first.model(), seqs };
+    write_segment(storage, &head, &mut Counted { inner: &mut merge, control }, new_id)
 }

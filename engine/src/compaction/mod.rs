@@ -5,14 +5,22 @@
 //! new files; the collection installs them.
 
 mod control;
+mod filing;
 mod list_build;
 mod list_merge;
+mod list_policy;
+mod live_points;
 mod merge;
 mod policy;
+mod train_model;
 
 pub(crate) use control::Control;
 pub use control::Progress;
+pub(crate) use filing::Filing;
 pub(crate) use list_build::ListBuild;
-pub(crate) use list_merge::ListMerge;
+pub(crate) use list_merge::{ListMerge, merge_lists};
+pub(crate) use list_policy::{ListState, choose_lists, next_unfiled, rows_for_lists};
+pub(crate) use live_points::Place;
 pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, choose, choose_full};
+pub(crate) use train_model::ModelJob;

@@ -116,6 +116,11 @@ impl ListFile {
         self.file.container().frame_hash()
     }
 
+    /// Name and bytes of each section.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
+    }
+
     /// How entries are kept.
     pub(crate) fn shape(&self) -> &ListShape {
         &self.shape

@@ -35,12 +35,15 @@ impl ListFile {
     }
 
     /// Row words name pages, lanes behind the last entry name none, every row is once the first copy, every other copy has a
-    /// first one, every page is used, and the rows span what the footer says.
+    /// first one in another list and is the only one, every page is used, and the rows span what the footer says. Memory: at most 16
+    /// bytes per row, and one list.
     fn verify_rows(&self) -> Result<()> {
-        let mut used = vec![false; self.page_count()];
-        let (mut first, mut others) = (Vec::new(), Vec::new());
+        let rows = self.file.container().footer().rows;
+        let (mut first, mut others) = (RowSet::new(self.page_count(), rows), RowSet::new(self.page_count(), rows));
+        let mut firsts = Vec::new();
         for list in 0..self.lists() {
             let bytes = self.list(list)?;
+            firsts.clear();
             for (lane, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate() {
                 let word = u32::from_le_bytes(*word);
                 if lane >= bytes.count as usize {
@@ -49,28 +52,109 @@ impl ListFile {
                     }
                     continue;
                 }
-                let row = self.row(word)?;
-                if let Some(used) = used.get_mut((word >> PAGE_SHIFT) as usize) {
-                    *used = true;
+                self.row(word)?;
+                if lane < bytes.primary as usize {
+                    first.add(word);
+                    firsts.push(word);
+                    if lane + 1 == bytes.primary as usize {
+                        firsts.sort_unstable();
+                    }
+                } else {
+                    others.add(word);
+                    if firsts.binary_search(&word).is_ok() {
+                        return Err(self.corrupt_list(list, "a row has both of its copies in one list"));
+                    }
                 }
-                if lane < bytes.primary as usize { &mut first } else { &mut others }.push(row);
             }
         }
-        first.sort_unstable();
-        if first.windows(2).any(|pair| matches!(pair, [a, b] if a == b)) {
-            return Err(self.corrupt_list(0, "a row is the first copy in two places"));
+        first.settle();
+        others.settle();
+        let problem = match (first.twice, others.twice) {
+            (true, _) => Some("a row is the first copy in two places"),
+            (_, true) => Some("a row has more than one second copy"),
+            _ if !others.words().all(|word| first.contains(word)) => Some("a row has a second copy and no first one"),
+            _ => None,
+        };
+        if let Some(problem) = problem {
+            return Err(self.corrupt_list(0, problem));
         }
-        if others.iter().any(|row| first.binary_search(row).is_err()) {
-            return Err(self.corrupt_list(0, "a row has a second copy and no first one"));
+        self.verify_ends(&first)
+    }
+
+    fn verify_ends(&self, first: &RowSet) -> Result<()> {
+        let (mut ends, mut pages, mut last_page) = (None::<(u32, u32)>, 0, None);
+        for word in first.words() {
+            ends = Some((ends.map_or(word, |ends| ends.0), word));
+            pages += usize::from(last_page.replace(word >> PAGE_SHIFT) != Some(word >> PAGE_SHIFT));
         }
         let footer = self.file.container().footer();
-        let ends = (first.first().copied().unwrap_or(0), first.last().copied().unwrap_or(0));
-        match ends == (footer.first_row, footer.last_row) && !used.contains(&false) {
+        let ends = match ends {
+            Some((first, last)) => (self.row(first)?, self.row(last)?),
+            None => (0, 0),
+        };
+        match ends == (footer.first_row, footer.last_row) && pages == self.page_count() {
             true => Ok(()),
             false => {
                 let what = format!("it states rows {}..={}, or a page is not used", footer.first_row, footer.last_row);
                 Err(self.file.container().corrupt_footer(what))
             }
         }
+    }
+}
+
+/// Row words, each once.
+struct RowSet {
+    /// A bit for each row of each page, if there are many rows to a page.
+    bits: Vec<u64>,
+    /// Else the words.
+    listed: Vec<u32>,
+    /// Whether one was added twice.
+    twice: bool,
+}
+
+const WORDS_PER_PAGE: usize = 1 << (PAGE_SHIFT - 6);
+
+impl RowSet {
+    /// For rows of a file: of both numbers at most one is made room for here, and it is proven that the file has as many entries as `rows`.
+    fn new(pages: usize, rows: u64) -> RowSet {
+        let dense = pages as u64 <= rows / 64;
+        let bits = if dense { vec![0; pages.saturating_mul(WORDS_PER_PAGE)] } else { Vec::new() };
+        RowSet { bits, listed: Vec::new(), twice: false }
+    }
+
+    /// Adds a row word, which was proven to name a page.
+    fn add(&mut self, word: u32) {
+        match self.bits.get_mut((word / 64) as usize) {
+            Some(bits) => {
+                let bit = 1 << (word % 64);
+                self.twice |= *bits & bit != 0;
+                *bits |= bit;
+            }
+            None => self.listed.push(word),
+        }
+    }
+
+    /// All were added.
+    fn settle(&mut self) {
+        self.listed.sort_unstable();
+        self.twice |= self.listed.windows(2).any(|pair| matches!(pair, [a, b] if a == b));
+    }
+
+    fn contains(&self, word: u32) -> bool {
+        let bit = self.bits.get((word / 64) as usize).is_some_and(|bits| bits >> (word % 64) & 1 == 1);
+        bit || self.listed.binary_search(&word).is_ok()
+    }
+
+    /// Ascending.
+    fn words(&self) -> impl Iterator<Item = u32> + '_ {
+        let of = |(i, bits): (usize, &u64)| {
+            let mut bits = *bits;
+            std::iter::from_fn(move || {
+                let bit = (bits != 0).then(|| bits.trailing_zeros())?;
+                bits &= bits - 1;
+                Some(i as u32 * 64 + bit)
+            })
+        };
+        self.bits.iter().enumerate().flat_map(of).chain(self.listed.iter().copied())
     }
 }

@@ -90,6 +90,11 @@ impl ModelFile {
         self.file.container().frame_hash()
     }
 
+    /// Name and bytes of each section.
+    pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
+    }
+
     /// Number of lists, at least one.
     pub(crate) fn lists(&self) -> usize {
         self.file.container().footer().rows as usize

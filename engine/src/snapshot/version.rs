@@ -98,6 +98,38 @@ impl LiveRows {
         self.file.len() as u64 - self.dead_count
     }
 
+    /// Rows with numbers `first..=last` that no tombstone file kills.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn live_between(&self, first: u64, last: u64) -> Result<u64> {
+        if first <= self.file.first_row() && self.file.last_row() <= last {
+            return Ok(self.live());
+        }
+        let (start, end) = (self.ordinal_from(first)?, self.ordinal_from(last.saturating_add(1))?);
+        let inside = |word: usize| {
+            let below = |ordinal: usize| match ordinal.saturating_sub(word * 64) {
+                count @ 0..64 => (1u64 << count) - 1,
+                _ => u64::MAX,
+            };
+            u64::from((self.live_word(word) & below(end) & !below(start)).count_ones())
+        };
+        Ok((start / 64..end.div_ceil(64)).map(inside).sum())
+    }
+
+    /// The first ordinal whose row number is at least `row`.
+    fn ordinal_from(&self, row: u64) -> Result<usize> {
+        let (mut low, mut high) = (0, self.file.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.file.row_number(middle)? < row {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        Ok(low)
+    }
+
     pub(crate) fn dead_count(&self) -> u64 {
         self.dead_count
     }

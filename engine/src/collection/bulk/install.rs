@@ -8,6 +8,7 @@ use super::overlap::{Overlap, overlap, replaced_since};
 use super::parts::{Part, Parts};
 use crate::budget::Share;
 use crate::collection::build::{Build, Built};
+use crate::collection::crew::Crew;
 use crate::collection::flush::{older_manifests, publish, remove_all};
 use crate::collection::shared::{Shared, Writer, count};
 use crate::compaction::Control;
@@ -124,7 +125,8 @@ impl Load<'_> {
         let _working = shared.budget.reserve(Share::BulkLoad, most * 16)?;
         let kills = self.kills(&built, parts)?;
         let new_id = || shared.new_file_id();
-        let build = Build { storage: &*shared.storage, schema: &shared.schema, new_id: &new_id };
+        let build =
+            Build { storage: &*shared.storage, schema: &shared.schema, new_id: &new_id, parallel: &Crew::ALONE };
         if !kills.is_empty() {
             build.write_dead(old, kills, seq, &mut built, made)?;
         }

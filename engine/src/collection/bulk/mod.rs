@@ -214,7 +214,16 @@ impl Shared {
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let report = self.load(items, options, control)?;
+        let mut report = self.load(items, options, control)?;
+        if report.items > 0 && self.options.compaction != Compaction::Manual {
+            // The rows are there, whatever becomes of their lists: they are searched one by one until they have some.
+            match self.file_all(control) {
+                Ok(bytes) => report.bytes_written += bytes,
+                Err(error) => {
+                    tracing::warn!(%error, "the rows of a load are not in lists yet; compaction will file them")
+                }
+            }
+        }
         if report.items > 0 && self.options.compaction != Compaction::Manual {
             match self.options.background {
                 Background::Inline => self.compact_after_flush(),

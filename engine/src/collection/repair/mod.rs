@@ -18,6 +18,7 @@ pub use self::report::{Loss, RepairReport};
 use self::rows::Files;
 use super::build::{Build, Built};
 use super::checkpoint::{finish, refuse_occupied};
+use super::crew::Crew;
 use super::flush::remove_all;
 use super::open::take_lock;
 use super::verify::{Verify, verify};
@@ -180,7 +181,7 @@ fn write(
     }
     new.epoch = numbers.epoch;
     version.manifest = Arc::new(new);
-    let build = Build { storage: to, schema: &schema, new_id: &|| numbers.give() };
+    let build = Build { storage: to, schema: &schema, new_id: &|| numbers.give(), parallel: &Crew::ALONE };
     let Built { mut manifest, new_rows, .. } = build.generation(&version, &logged.alone(), logged.last_seq)?;
     report.rows = report.rows.saturating_add(new_rows.map_or(0, |rows| rows.live()));
     report.last_seq = logged.last_seq;

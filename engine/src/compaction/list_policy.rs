@@ -1,0 +1,110 @@
+//! Which list segments to merge, and which rows to file: arithmetic on counts, no files.
+//!
+//! Segments are in the order of their rows. Two segments may become one unless a row file that is not in lists lies between them: its rows
+//! will get a segment of their own there. Otherwise the rules are those of row files.
+
+use std::ops::Range;
+
+use super::policy::{FileState, Policy, choose, choose_full};
+
+/// A list segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ListState {
+    pub(crate) rows: u64,
+    /// Rows that are dead, or in no row file any more.
+    pub(crate) dead: u64,
+    pub(crate) bytes: u64,
+    /// Row files before it that are not in lists.
+    pub(crate) unfiled_before: usize,
+}
+
+/// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be.
+pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> Option<Range<usize>> {
+    let mut end = lists.len();
+    lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before).rev().find_map(|run| {
+        end -= run.len();
+        let state = |list: &ListState| FileState {
+            rows: list.rows,
+            dead: list.dead.min(list.rows),
+            bytes: list.bytes,
+            in_lists: true,
+        };
+        let states: Vec<FileState> = run.iter().map(state).collect();
+        let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };
+        range.map(|range| range.start + end..range.end + end)
+    })
+}
+
+/// Rows from which on a collection has a model: some thousand for one that asked for lists, or as many as its number of lists needs; more for one
+/// that decides itself.
+pub(crate) fn rows_for_lists(asked: bool, nlist: Option<u32>) -> u64 {
+    const ROWS_PER_LIST: u64 = 8;
+    const ASKED: u64 = 1_000;
+    const AUTO: u64 = 20_000;
+    match (asked, nlist) {
+        (false, _) => AUTO,
+        (true, None) => ASKED,
+        (true, Some(lists)) => ROWS_PER_LIST * u64::from(lists),
+    }
+}
+
+/// The oldest row files that are not in lists yet, neighbours, at most so many rows together unless it is one file. `files` tells of each
+/// whether it is in lists, and its live rows.
+pub(crate) fn next_unfiled(files: &[(bool, u64)], most_rows: u64) -> Option<Range<usize>> {
+    let start = files.iter().position(|(in_lists, _)| !in_lists)?;
+    let mut rows = 0u64;
+    let fits = |(in_lists, live): &&(bool, u64)| {
+        rows = rows.saturating_add(*live);
+        !in_lists && rows <= most_rows
+    };
+    let count = files.get(start..)?.iter().take_while(fits).count();
+    Some(start..start + count.max(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
+
+    fn list(kib: u64, dead_percent: u64, unfiled_before: usize) -> ListState {
+        ListState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, unfiled_before }
+    }
+
+    #[test]
+    fn segments_merge_in_tiers_and_lose_their_dead() {
+        let cases: [(&str, Vec<ListState>, Option<Range<usize>>); 6] = [
+            ("nothing there", vec![], None),
+            ("three wait", vec![list(10, 0, 0); 3], None),
+            (
+                "four merge",
+                vec![list(9000, 0, 0), list(9, 0, 0), list(9, 0, 0), list(9, 0, 0), list(9, 0, 0)],
+                Some(1..5),
+            ),
+            ("a fifth is dead", vec![list(100, 20, 0), list(10, 0, 0)], Some(0..1)),
+            ("rows to be filed lie between", vec![list(9, 0, 0), list(9, 0, 0), list(9, 0, 1), list(9, 0, 1)], None),
+            ("four on one side of them", [vec![list(9, 0, 0); 4], vec![list(9, 0, 2); 3]].concat(), Some(0..4)),
+        ];
+        for (name, lists, want) in cases {
+            assert_eq!(choose_lists(&lists, &POLICY, false), want, "{name}");
+        }
+        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 0, 0), list(9, 0, 1)], &POLICY, true), Some(0..2));
+        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 1, 1)], &POLICY, true), Some(1..2));
+    }
+
+    #[test]
+    fn rows_are_filed_oldest_first_a_few_files_at_a_time() {
+        assert_eq!(next_unfiled(&[], 10), None);
+        assert_eq!(next_unfiled(&[(true, 5), (true, 5)], 10), None);
+        assert_eq!(next_unfiled(&[(true, 5), (false, 5), (false, 5), (false, 5)], 10), Some(1..3));
+        assert_eq!(next_unfiled(&[(false, 50), (false, 5)], 10), Some(0..1));
+        assert_eq!(next_unfiled(&[(false, 5), (true, 5), (false, 5)], 100), Some(0..1));
+    }
+
+    #[test]
+    fn a_collection_has_lists_from_some_rows_on() {
+        assert_eq!(rows_for_lists(true, None), 1_000);
+        assert_eq!(rows_for_lists(true, Some(4)), 32);
+        assert_eq!(rows_for_lists(false, None), 20_000);
+    }
+}

@@ -1,0 +1,183 @@
+//! Live rows of files, as clustering and coding read them.
+
+use crate::error::{Error, Result};
+use crate::index::ivf::Frame;
+use crate::kernel::cluster::Points;
+use crate::kernel::{decode_row, kernels};
+use crate::metric::Metric;
+use crate::options::Schema;
+use crate::snapshot::{LiveRows, Source};
+
+/// Pages of row numbers that one list segment is given at most: half of what its page table holds.
+const MOST_PAGES: u64 = 1 << 19;
+const PAGE_SHIFT: u32 = 12;
+
+/// Where to go on: a file and an ordinal of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) file: u32,
+    pub(crate) ordinal: u32,
+}
+
+/// Some live rows of neighbouring files, in row order. Holds eight bytes for each.
+pub(crate) struct LivePoints<'a> {
+    files: &'a [LiveRows],
+    schema: &'a Schema,
+    places: Vec<Place>,
+}
+
+impl<'a> LivePoints<'a> {
+    /// All of them.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn all(files: &'a [LiveRows], schema: &'a Schema) -> Result<LivePoints<'a>> {
+        LivePoints::some(files, schema, &mut Place::default(), usize::MAX)
+    }
+
+    /// Those from `next` on, at most so many and of no more pages than a list segment may have; `next` is left behind them.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn some(
+        files: &'a [LiveRows],
+        schema: &'a Schema,
+        next: &mut Place,
+        most: usize,
+    ) -> Result<LivePoints<'a>> {
+        let mut points = LivePoints { files, schema, places: Vec::new() };
+        let (mut pages, mut last_page) = (0, None);
+        while let Some(rows) = files.get(next.file as usize) {
+            let at = next.ordinal as usize;
+            if at >= rows.file.len() {
+                *next = Place { file: next.file + 1, ordinal: 0 };
+                continue;
+            }
+            let live = rows.live_word(at / 64) & u64::MAX << (at % 64);
+            if live == 0 {
+                next.ordinal = ((at / 64 + 1) * 64) as u32;
+                continue;
+            }
+            let ordinal = at / 64 * 64 + live.trailing_zeros() as usize;
+            let page = rows.file.row_number(ordinal)? >> PAGE_SHIFT;
+            if last_page.replace(page) != Some(page) {
+                pages += 1;
+            }
+            if points.places.len() >= most || pages > MOST_PAGES {
+                break;
+            }
+            points.places.push(Place { file: next.file, ordinal: ordinal as u32 });
+            next.ordinal = ordinal as u32 + 1;
+        }
+        Ok(points)
+    }
+
+    /// Number of rows.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The number of each row.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
+        (0..self.len()).map(|i| self.source(i).and_then(|(source, at)| source.row_number(at))).collect()
+    }
+
+    /// Smallest and largest sequence number of the rows' files.
+    pub(crate) fn seqs(&self) -> (u64, u64) {
+        let ends = (self.places.first(), self.places.last());
+        let (Some(first), Some(last)) = ends else { return (0, 0) };
+        let files = self.files.get(first.file as usize..=last.file as usize).unwrap_or_default();
+        let facts = files.iter().map(|rows| rows.file.facts());
+        facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)))
+    }
+
+    fn source(&self, i: usize) -> Result<(Source<'a>, usize)> {
+        let place = self.places.get(i);
+        let found = place.and_then(|place| Some((self.files.get(place.file as usize)?, place.ordinal as usize)));
+        match found {
+            Some((rows, at)) => Ok((Source::File(rows), at)),
+            None => Err(Error::argument("rows", format!("are {}; there is no row {i}", self.len()))),
+        }
+    }
+
+    /// Reads one row as it is stored; its checksum is proven.
+    fn stored(&self, i: usize, out: &mut [f32]) -> Result<()> {
+        let (source, at) = self.source(i)?;
+        decode_row(self.schema.row_format(), source.vector(at, self.schema)?, out);
+        Ok(())
+    }
+}
+
+/// Rows as they are stored.
+impl Points for LivePoints<'_> {
+    fn count(&self) -> usize {
+        self.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.schema.dim()
+    }
+
+    fn read(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        out.chunks_exact_mut(self.dim()).zip(start..).try_for_each(|(row, i)| self.stored(i, row))
+    }
+}
+
+/// The length of a row, which cosine distances and codes leave out of account.
+pub(crate) fn length(row: &[f32]) -> f32 {
+    row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32
+}
+
+/// Rows as distances see them: of unit length under cosine.
+pub(crate) struct UnitPoints<'a>(pub(crate) &'a LivePoints<'a>);
+
+impl Points for UnitPoints<'_> {
+    fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.0.dim()
+    }
+
+    fn read(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        self.0.read(start, out)?;
+        if self.0.schema.metric() == Metric::Cosine {
+            for row in out.chunks_exact_mut(self.0.dim()) {
+                let inverse = 1.0 / length(row);
+                row.iter_mut().for_each(|x| *x *= inverse);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows in the frame of a model, where its centroids are.
+pub(crate) struct FramedPoints<'a> {
+    pub(crate) points: &'a LivePoints<'a>,
+    pub(crate) frame: &'a Frame,
+}
+
+impl Points for FramedPoints<'_> {
+    fn count(&self) -> usize {
+        self.points.len()
+    }
+
+    fn dim(&self) -> usize {
+        self.frame.padded()
+    }
+
+    fn read(&self, start: usize, out: &mut [f32]) -> Result<()> {
+        let mut row = vec![0.0; self.points.dim()];
+        let mut inside = Vec::new();
+        for (out, i) in out.chunks_exact_mut(self.dim()).zip(start..) {
+            self.points.stored(i, &mut row)?;
+            self.frame.enter(kernels(), &row, length(&row), &mut inside);
+            out.copy_from_slice(&inside);
+        }
+        Ok(())
+    }
+}

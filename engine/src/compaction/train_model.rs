@@ -1,0 +1,91 @@
+//! A model from the rows there are: mean, unit, centroids.
+
+use super::control::{Control, Watched};
+use super::live_points::{LivePoints, UnitPoints};
+use crate::error::Result;
+use crate::format::model::centroid_stride;
+use crate::index::ivf::{CentroidBytes, Frame};
+use crate::kernel::cluster::{Parallel, Points, Training, Work, train};
+use crate::kernel::{kernels, padded_dim};
+use crate::manifest::{FileEntry, HashedEntry};
+use crate::options::Schema;
+use crate::segment::{ModelContent, ModelFile, write_model};
+use crate::snapshot::{LiveRows, OpenModel};
+use crate::storage::{FileId, FileKind, FileName, Storage};
+
+/// Rows whose mean is taken.
+const MEAN_ROWS: usize = 1 << 16;
+
+/// What a model is made of and where it goes.
+pub(crate) struct ModelJob<'a> {
+    pub(crate) storage: &'a dyn Storage,
+    pub(crate) schema: &'a Schema,
+    /// The collection's id, and where the rows' numbers were given.
+    pub(crate) ids: (u128, u128),
+    pub(crate) parallel: &'a dyn Parallel,
+    pub(crate) control: &'a Control,
+}
+
+impl ModelJob<'_> {
+    /// Trains so many lists on the live rows of files and writes the model; it is synced and read back, and no manifest names it yet.
+    /// Holds eight bytes per row and what `budget_bytes` lets training have.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `budget_bytes`; `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
+    pub(crate) fn make(
+        &self,
+        files: &[LiveRows],
+        id: FileId,
+        nlist: usize,
+        budget_bytes: u64,
+    ) -> Result<(HashedEntry, OpenModel)> {
+        let (schema, dim) = (self.schema, self.schema.dim());
+        let live = LivePoints::all(files, schema)?;
+        let points = UnitPoints(&live);
+        let watch = Watched(self.control);
+        let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
+        let training = Training { seed: schema.random_seed(), budget_bytes, ..Training::new(nlist) };
+        let centroids = train(&work, &points, &training)?.centroids;
+        let (mean, energy) = mean_and_energy(&points)?;
+        let scale = Frame::scale_for(energy);
+        let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
+        let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
+        let content = ModelContent {
+            metric: schema.metric(),
+            seed: schema.random_seed(),
+            scale,
+            mean: &mean,
+            centroids: &bytes.centroids,
+            codes: &bytes.codes,
+        };
+        self.control.check()?;
+        let (collection, origin) = self.ids;
+        let facts = write_model(self.storage, id, collection, origin, &content)?;
+        let file = ModelFile::open(self.storage, id, collection, origin, &facts).inspect_err(|_| {
+            let _ = self.storage.remove(FileName::File(FileKind::Model, id));
+        })?;
+        Ok((HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file)))
+    }
+}
+
+/// The mean of rows taken at equal distances, and their mean squared distance from it. Summed in the order of rows: the same bits on every
+/// machine.
+fn mean_and_energy(points: &dyn Points) -> Result<(Vec<f32>, f64)> {
+    let step = points.count().div_ceil(MEAN_ROWS).max(1);
+    let rows = (0..points.count()).step_by(step);
+    let count = rows.len().max(1) as f64;
+    let mut row = vec![0.0_f32; points.dim()];
+    let mut sums = vec![0.0_f64; points.dim()];
+    for i in rows.clone() {
+        points.read(i, &mut row)?;
+        sums.iter_mut().zip(&row).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+    let mean: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
+    let mut energy = 0.0;
+    for i in rows {
+        points.read(i, &mut row)?;
+        let square = |(x, mean): (&f32, &f32)| (f64::from(*x) - f64::from(*mean)).powi(2);
+        energy += row.iter().zip(&mean).map(square).sum::<f64>();
+    }
+    Ok((mean, energy / count))
+}
