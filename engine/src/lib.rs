@@ -35,7 +35,7 @@ mod wal;
 
 pub use collection::{
     Batch, BulkItem, BulkLoad, BulkOptions, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, Stats,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, SearchBatch, Stats,
     UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;

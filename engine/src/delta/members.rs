@@ -51,11 +51,6 @@ impl Marked {
     fn has(&self, list: u64) -> bool {
         self.words.get((list / 64) as usize).is_some_and(|word| word >> (list % 64) & 1 == 1)
     }
-
-    /// Heap bytes held.
-    pub(crate) fn memory_bytes(&self) -> usize {
-        self.words.capacity() * 8
-    }
 }
 
 impl Members {
@@ -118,20 +113,6 @@ impl Members {
                 run.of_list(list).iter().for_each(|place| visit(run.row(*place)));
             }
         }
-    }
-
-    /// The list of each row of a generation that begins with `first_row`, in row order.
-    pub(crate) fn by_row(&self, first_row: u64) -> Vec<u32> {
-        let mut lists = vec![0; self.runs.iter().map(|run| run.places.len()).sum()];
-        for run in &self.runs {
-            for place in &run.places {
-                let at = run.row(*place).saturating_sub(first_row) as usize;
-                if let Some(list) = lists.get_mut(at) {
-                    *list = (place >> 32) as u32;
-                }
-            }
-        }
-        lists
     }
 
     /// Heap bytes held.
@@ -220,9 +201,6 @@ mod tests {
                 rows.sort_unstable();
                 assert_eq!(found(&members, &probed), rows, "{lists} lists");
             }
-            let by_row = members.by_row(FIRST);
-            assert_eq!(by_row.len() as u64, row - FIRST);
-            assert!((FIRST..row).all(|row| by_row[(row - FIRST) as usize] == (row * 7919 % u64::from(lists)) as u32));
             let bytes: usize = members.runs.iter().map(|run| run.memory_bytes()).sum();
             assert_eq!(members.memory_bytes(), bytes, "the sum that is kept is that of the runs");
         }

@@ -1,11 +1,14 @@
 //! Reads: a pinned state, and everything that can be asked of it.
 
+mod chosen;
+mod costs;
 mod effort;
 mod filing;
 mod hit;
 mod item;
 mod killed;
 mod lists;
+mod many;
 mod room;
 mod scan;
 mod search;
@@ -31,8 +34,10 @@ pub use item::{Item, Items};
 pub(crate) use filing::lists_of;
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
+pub(crate) use many::answer_many;
 pub use search::Search;
 pub(crate) use source::Source;
+pub(crate) use terms::Terms;
 pub(crate) use version::{LiveRows, Version};
 pub(crate) use view::View;
 

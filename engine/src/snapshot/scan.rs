@@ -3,17 +3,22 @@
 
 use std::time::Instant;
 
+use super::chosen::ChosenRows;
 use super::hit::{Explain, Hit, Hits, Include};
 use super::spot::{Spot, keep, sort};
 use super::{Killed, Snapshot, Source};
+use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::{Filter, IdSet};
 use crate::format::id_key;
-use crate::index::flat::{CHUNK, FlatQuery, within};
-use crate::kernel::TopK;
+pub(super) use crate::index::flat::CHUNK;
+use crate::index::flat::{FlatQuery, within};
+use crate::kernel::{TopK, kernels};
 
 /// Bytes of vectors between two looks at the clock.
 const BYTES_PER_CLOCK: usize = 1 << 20;
+/// How many rows ahead memory is asked for where rows are measured one by one.
+const AHEAD: usize = 4;
 
 /// One search, at work on sources one after the other.
 pub(super) struct Scan<'s, 'q> {
@@ -45,7 +50,7 @@ impl<'s> Scan<'s, '_> {
         Ok(())
     }
 
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.until.is_some_and(|until| Instant::now() >= until)
     }
 
@@ -67,7 +72,7 @@ impl<'s> Scan<'s, '_> {
     }
 
     /// Scores the rows `64 * word ..` and offers the live ones.
-    fn scan_chunk(&mut self, source: Source<'s>, word: usize, live: u64) -> Result<()> {
+    pub(super) fn scan_chunk(&mut self, source: Source<'s>, word: usize, live: u64) -> Result<()> {
         let start = word * CHUNK;
         let rows = (source.len() - start).min(CHUNK);
         let vectors = source.vectors(start..start + rows)?;
@@ -108,6 +113,29 @@ impl<'s> Scan<'s, '_> {
             self.score(Spot { source, at })?;
         }
         Ok(())
+    }
+
+    /// Scores the live rows among those that the filter's ids name in files, and rows in memory.
+    pub(super) fn each(&mut self, chosen: &ChosenRows) -> Result<()> {
+        self.explain.by_lookup = true;
+        let view = self.snapshot.view();
+        for (looked, (file, ordinal)) in chosen.places.iter().enumerate() {
+            if looked % CHUNK == 0 && self.is_late() {
+                self.explain.cut_short = true;
+                return Ok(());
+            }
+            if let Some((file, ordinal)) = chosen.places.get(looked + AHEAD)
+                && let Some(rows) = view.version.rows.get(*file as usize)
+            {
+                kernels().prefetch(rows.file.record_vector(*ordinal as usize));
+            }
+            let Some(rows) = view.version.rows.get(*file as usize) else { continue };
+            let spot = Spot { source: Source::File(rows), at: *ordinal as usize };
+            if !(spot.source.maybe_dead(spot.at) && self.killed.contains(spot.source.row_number(spot.at)?)) {
+                self.score(spot)?;
+            }
+        }
+        self.scan_all(view.generations().flat_map(Generation::blocks).map(|block| Source::Block(block)))
     }
 
     /// Scores one live row and offers it.

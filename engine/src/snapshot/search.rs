@@ -1,25 +1,31 @@
 //! Search: the nearest live rows of a pinned state.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::chosen::ChosenRows;
+use super::costs::{Costs, widened};
 use super::effort::Effort;
 use super::hit::{Explain, Hits, Include};
 use super::room::Room;
 use super::scan::Scan;
 use super::seek::Seek;
 use super::terms::Terms;
-use super::{Killed, Snapshot};
+use super::{Killed, OpenModel, Snapshot};
 use crate::budget::Share;
+use crate::delta::Generation;
 use crate::error::Result;
-use crate::filter::Filter;
+use crate::filter::{Filter, IdSet};
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::Probe;
 use crate::kernel::TopK;
 
 /// Scoring all rows costs less than looking up this fraction of them by id.
 const SCAN_PER_LOOKUP: u64 = 16;
-/// How many times as many lists are looked at if those chosen first hold too few rows that may be returned.
-const MORE_LISTS: usize = 4;
+/// If the lists chosen first hold too few rows that may be returned, as many are looked at as if so many times fewer matched.
+const MORE_LISTS: usize = 16;
+/// The part of the rows that a filter is taken to let through until rows have met it.
+const ASSUMED_PART: f64 = 0.5;
 
 /// A search being described; [`Search::run`] carries it out.
 pub struct Search<'s> {
@@ -93,42 +99,116 @@ impl<'s> Search<'s> {
     }
 }
 
+/// How a query is answered.
+pub(super) enum Plan<'s> {
+    /// Every row is measured, in a pass over all of them.
+    Scan,
+    /// The rows of the filter's ids are looked up.
+    LookUp(&'s IdSet),
+    /// The rows of the filter's ids are known.
+    Each(Arc<ChosenRows>),
+    /// The nearest lists.
+    Lists(Lists<'s>),
+}
+
+/// A search by lists.
+pub(super) struct Lists<'s> {
+    model: &'s OpenModel,
+    /// As for a search without a filter.
+    probe: Probe,
+    /// The rows of the filter's ids, if the filter names some and they are known.
+    chosen: Option<Arc<ChosenRows>>,
+    /// The part of the rows that matches, if it is known.
+    part: Option<f64>,
+}
+
+/// Rows wanted, at most as many as there are.
+pub(super) fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
+    terms.k.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
+}
+
+/// The cheapest way that is good enough.
+///
+/// # Errors
+/// `Corrupt`.
+pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<'s>> {
+    let k = wanted(snapshot, terms);
+    let lists = by_effort(snapshot, terms, k);
+    let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
+        return Ok(lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None })));
+    };
+    let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
+    let chosen = ChosenRows::of(ids, snapshot)?;
+    let costs = costs(snapshot, chosen.is_some());
+    let fresh: u64 = snapshot.view().generations().map(Generation::rows).sum();
+    let each = match &chosen {
+        Some(chosen) if fresh <= matching.saturating_mul(SCAN_PER_LOOKUP) => Some(Plan::Each(chosen.clone())),
+        _ if matching.saturating_mul(SCAN_PER_LOOKUP) <= rows => Some(Plan::LookUp(ids)),
+        _ => None,
+    };
+    let part = (matching as f64 / rows as f64).min(1.0);
+    let exact = match &each {
+        Some(_) => costs.each(matching),
+        None => costs.scan(),
+    };
+    match lists {
+        Some((model, probe)) if costs.lists(&widened(&probe, part), part) < exact => {
+            Ok(Plan::Lists(Lists { model, probe, chosen, part: Some(part) }))
+        }
+        _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
+    }
+}
+
+/// How the effort wants lists to be searched; `None`: every row is to be measured.
+fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
+    let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
+    let probe = terms.effort.probe(k, model.file.lists())?;
+    // Half of the lists, read entry by entry, cost more than all rows at memory speed.
+    let told = matches!(terms.effort, Effort::Probe { .. });
+    (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
+}
+
+fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
+    let schema = snapshot.schema();
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), placed }
+}
+
 /// Answers one query; the terms were checked.
 pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &mut Room) -> Result<Hits> {
     room.query.set(query, snapshot.schema())?;
-    let view = snapshot.view();
-    let k = terms.k.min(usize::try_from(view.count).unwrap_or(usize::MAX));
-    let model = view.version.current_model().filter(|_| !view.version.lists.is_empty() || !terms.is_exact());
-    let Some(model) = model.filter(|_| k > 0) else { return measure(snapshot, terms, k, &room.query) };
-    let lists = model.file.lists();
-    let Some(probe) = choose(terms, k, lists) else { return measure(snapshot, terms, k, &room.query) };
-    room.reserve(snapshot.budget.as_ref(), k, lists, model.file.padded())?;
-    let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), k };
-    by_lists(&seek, terms, probe, room)
-}
-
-/// How to search by lists; `None`: every row is to be measured.
-fn choose(terms: &Terms, k: usize, lists: usize) -> Option<Probe> {
-    let probe = terms.effort.probe(k, lists)?;
-    // Half of the lists, read entry by entry, cost more than all rows at memory speed.
-    let chosen = matches!(terms.effort, Effort::Probe { .. });
-    (chosen || probe.nprobe.saturating_mul(2) < lists).then_some(probe)
+    match plan(snapshot, terms)? {
+        Plan::Lists(lists) => {
+            let k = wanted(snapshot, terms);
+            room.reserve(snapshot.budget.as_ref(), k, lists.model.file.lists(), lists.model.file.padded())?;
+            let (model, chosen) = (lists.model, lists.chosen.as_deref());
+            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
+            by_lists(&seek, terms, &lists, room)
+        }
+        exact => measure(snapshot, terms, &exact, &room.query),
+    }
 }
 
 /// The exact answer.
-fn measure(snapshot: &Snapshot, terms: &Terms, k: usize, query: &FlatQuery) -> Result<Hits> {
-    let view = snapshot.view();
+fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuery) -> Result<Hits> {
+    let k = wanted(snapshot, terms);
     let bytes = k.saturating_mul(Scan::BYTES_PER_ROW) as u64;
     let _working = snapshot.budget.as_ref().map(|budget| budget.reserve(Share::Search, bytes)).transpose()?;
-    let mut scan = scan(snapshot, terms, k, query);
-    match scan.filter.and_then(Filter::only_within) {
-        Some(ids) if (ids.len() as u64).saturating_mul(SCAN_PER_LOOKUP) <= view.count => scan.look_up(ids)?,
-        _ => scan.scan_all(view.sources())?,
+    let mut scan = new_scan(snapshot, terms, k, query);
+    match plan {
+        Plan::LookUp(ids) => scan.look_up(ids)?,
+        Plan::Each(chosen) => scan.each(chosen)?,
+        Plan::Scan | Plan::Lists(_) => scan.scan_all(snapshot.view().sources())?,
     }
     scan.finish(terms.include)
 }
 
-fn scan<'s, 'q>(snapshot: &'s Snapshot, terms: &'q Terms, k: usize, query: &'q FlatQuery) -> Scan<'s, 'q> {
+/// An exact search that has looked at nothing yet.
+pub(super) fn new_scan<'s, 'q>(
+    snapshot: &'s Snapshot,
+    terms: &'q Terms,
+    k: usize,
+    query: &'q FlatQuery,
+) -> Scan<'s, 'q> {
     let view = snapshot.view();
     Scan {
         snapshot,
@@ -142,26 +222,35 @@ fn scan<'s, 'q>(snapshot: &'s Snapshot, terms: &'q Terms, k: usize, query: &'q F
     }
 }
 
-fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, mut probe: Probe, room: &mut Room) -> Result<Hits> {
+/// Searches lists, and more of them if those hold too few rows that may be returned.
+fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
     let lists = seek.model.file.lists();
+    let mut part = match seek.filter {
+        None => 1.0,
+        Some(_) => plan.part.unwrap_or(ASSUMED_PART),
+    };
+    let mut probe = widened(&plan.probe, part);
     loop {
-        seek.segments(&room.query, &probe, &mut room.lists)?;
+        let seen = seek.segments(&room.query, &probe, &mut room.lists)?;
         let mut hits = if seek.all_in_segments() {
             seek.hits(room.lists.found(), terms.bound(), terms.include)?
         } else {
-            let mut scan = scan(seek.snapshot, terms, seek.k, &room.query);
+            let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
             seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
             scan.finish(terms.include)?
         };
         hits.explain.add_lists(seek.snapshot, &room.lists);
-        let enough = hits.len() >= seek.k || terms.max_distance.is_some();
-        if enough || probe.nprobe >= lists || hits.explain.cut_short {
+        let found = seen.filter(|seen| *seen < part / 2.0 && plan.part.is_none());
+        let few = hits.len() < seek.k && terms.max_distance.is_none();
+        if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
             return Ok(hits);
         }
-        if terms.filter.is_some() || probe.nprobe.saturating_mul(2 * MORE_LISTS) >= lists {
-            return measure(seek.snapshot, terms, seek.k, &room.query);
+        part = found.unwrap_or(part / MORE_LISTS as f64);
+        probe = widened(&plan.probe, part);
+        probe.nprobe = probe.nprobe.min(lists);
+        let costs = costs(seek.snapshot, seek.chosen.is_some());
+        if costs.lists(&probe, part) > costs.scan() {
+            return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
         }
-        probe.nprobe = probe.nprobe.saturating_mul(MORE_LISTS);
-        probe.patience = usize::MAX;
     }
 }

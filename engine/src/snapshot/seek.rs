@@ -1,7 +1,10 @@
 //! Search by lists: the nearest lists of all segments, fresh rows in those lists, and exactly what is in no list yet.
 
+use std::cell::Cell;
+
+use super::chosen::ChosenRows;
 use super::hit::{Hits, Include};
-use super::lists::FileRows;
+use super::lists::{CodedLists, FileRows};
 use super::scan::Scan;
 use super::spot::{Spot, sort};
 use super::{OpenModel, Snapshot, Source, View};
@@ -13,6 +16,11 @@ use crate::index::flat::FlatQuery;
 use crate::index::ivf::{IvfSearch, Probe, Rows, Scratch};
 use crate::kernel::kernels;
 
+/// With more segments than this a search allocates.
+const FEW_SEGMENTS: usize = 8;
+/// Rows that must have met a filter before the part of them that matched says anything.
+const ENOUGH_MET: u32 = 32;
+
 /// What is searched, and how.
 #[derive(Clone, Copy)]
 pub(super) struct Seek<'s, 'q> {
@@ -20,6 +28,8 @@ pub(super) struct Seek<'s, 'q> {
     pub(super) model: &'s OpenModel,
     pub(super) query: &'q [f32],
     pub(super) filter: Option<&'q Filter>,
+    /// The rows of the ids that the filter names, if they are known.
+    pub(super) chosen: Option<&'q ChosenRows>,
     /// Rows wanted, at most as many as there are.
     pub(super) k: usize,
 }
@@ -46,27 +56,39 @@ impl<'s> Seek<'s, '_> {
     }
 
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
-    pub(super) fn segments(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
+    /// The part of the rows that met the filter and matched, if enough of them met it to tell.
+    pub(super) fn segments(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<Option<f64>> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
-        match self.filter {
-            None => self.nearest(&rows, exact, probe, scratch),
-            Some(filter) => {
-                let kind = self.snapshot.schema().id_kind();
-                self.nearest(&Matching { rows, filter, kind }, exact, probe, scratch)
-            }
-        }
+        let Some(filter) = self.filter else {
+            self.nearest(&rows, exact, probe, scratch)?;
+            return Ok(None);
+        };
+        // A set of ids whose rows are known says all that the filter says.
+        let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
+        let kind = self.snapshot.schema().id_kind();
+        let matching = Matching { rows, filter, chosen: self.chosen, kind, met: Cell::new(0), matched: Cell::new(0) };
+        self.nearest(&matching, exact, probe, scratch)?;
+        let (met, matched) = (matching.met.get(), matching.matched.get());
+        Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
     }
 
     fn nearest<R: Rows>(&self, rows: &R, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
-        let search = IvfSearch {
-            kernels: kernels(),
-            frame: &self.model.frame,
-            centroids: self.model.centroids(),
-            segments: &self.snapshot.view().version.lists[..],
-            rows,
+        let files = &self.snapshot.view().version.lists[..];
+        let mut run = |segments: &[CodedLists<'_>]| {
+            let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+            let search = IvfSearch { kernels, frame, centroids, segments, rows };
+            search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
         };
-        search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
+        match files {
+            [] => run(&[]),
+            [one] => run(&[CodedLists::of(one)]),
+            [first, ..] if files.len() <= FEW_SEGMENTS => {
+                let view = |i: usize| CodedLists::of(files.get(i).unwrap_or(first));
+                run(std::array::from_fn::<_, FEW_SEGMENTS, _>(view).get(..files.len()).unwrap_or_default())
+            }
+            many => run(&many.iter().map(|file| CodedLists::of(file)).collect::<Vec<_>>()),
+        }
     }
 
     /// Hits of nothing but list segments: the whole answer if they hold all rows.
@@ -138,17 +160,38 @@ impl<'s> Seek<'s, '_> {
 /// Rows in files that a filter lets through.
 struct Matching<'a, K> {
     rows: FileRows<'a, K>,
-    filter: &'a Filter,
+    filter: Option<&'a Filter>,
+    chosen: Option<&'a ChosenRows>,
     kind: IdKind,
+    /// How many rows met the filter, and how many it let through.
+    met: Cell<u32>,
+    matched: Cell<u32>,
+}
+
+impl<K: Fn(u64) -> bool> Matching<'_, K> {
+    fn lets_through(&self, place: u64) -> Result<bool> {
+        let (file, ordinal) = ((place >> 32) as usize, (place & 0xFFFF_FFFF) as usize);
+        if self.chosen.is_some_and(|chosen| !chosen.has(file, ordinal)) {
+            return Ok(false);
+        }
+        match self.filter {
+            Some(filter) => Ok(filter.matches(self.rows.id(place, self.kind)?.as_ref())),
+            None => Ok(true),
+        }
+    }
 }
 
 impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
     fn live(&self, row: u64) -> Result<bool> {
-        if !self.rows.live(row)? {
-            return Ok(false);
-        }
-        let place = self.rows.place(row)?;
-        Ok(self.filter.matches(self.rows.id(place, self.kind)?.as_ref()))
+        self.find(row).map(|place| place.is_some())
+    }
+
+    fn find(&self, row: u64) -> Result<Option<u64>> {
+        let Some(place) = self.rows.find(row)? else { return Ok(None) };
+        let through = self.lets_through(place)?;
+        self.met.set(self.met.get().saturating_add(1));
+        self.matched.set(self.matched.get().saturating_add(through.into()));
+        Ok(through.then_some(place))
     }
 
     fn place(&self, row: u64) -> Result<u64> {

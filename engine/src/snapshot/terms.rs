@@ -50,11 +50,6 @@ impl Terms {
         self.filter.as_ref().map_or(Ok(()), |filter| filter.check(kind))
     }
 
-    /// Whether every row is to be measured.
-    pub(crate) fn is_exact(&self) -> bool {
-        self.effort == Effort::Exact
-    }
-
     /// The largest distance that is of interest.
     pub(crate) fn bound(&self) -> f32 {
         self.max_distance.unwrap_or(f32::INFINITY)

@@ -291,7 +291,6 @@ impl Seeker<'_> {
 
     fn search(&mut self, query: &[f32], k: usize, effort: &Effort, trace: &mut impl Trace) -> Result<&[(f32, u64)]> {
         let exact = FlatQuery::new(query, &self.trial.schema)?;
-        let length = query.iter().map(|x| x * x).sum::<f32>().sqrt();
         let rows = FileRows { files: &self.trial.rows, killed: |_: u64| false };
         let model = &self.trial.model;
         let search = IvfSearch {
@@ -303,7 +302,7 @@ impl Seeker<'_> {
         };
         let Effort { nprobe, patience, exact: measured, deviations } = *effort;
         let probe = Probe { nprobe, patience, exact: measured, deviations };
-        search.nearest(query, length, &exact, k, &probe, &mut self.scratch, trace)
+        search.nearest(query, exact.length(), &exact, k, &probe, &mut self.scratch, trace)
     }
 }
 

@@ -5,7 +5,7 @@
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists.
 //! * `filing`: the nearest list of a row that has just come.
-//! * `search`: waves of lists with a bound that tightens, candidates (`candidates`), exact distances.
+//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
 //! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
@@ -17,6 +17,7 @@ mod encoder;
 mod filing;
 mod frame;
 mod search;
+mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
