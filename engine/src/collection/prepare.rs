@@ -3,7 +3,7 @@
 use super::batch::{already_exists, too_large};
 use super::shared::Shared;
 use crate::budget::Charge;
-use crate::delta::{BlockBuilder, UnnumberedBlock};
+use crate::delta::{BlockBuilder, ListPair, UnnumberedBlock};
 use crate::error::Result;
 use crate::format::batch::{BatchEncoder, FRAME_ROOM};
 use crate::format::id_key;
@@ -37,8 +37,8 @@ pub(super) struct Prepared {
     pub(super) replaced: Vec<Option<Replaced>>,
     /// The version the look-ups were made against; if another one is current, they are made again.
     pub(super) install: u64,
-    /// The list of each row by the model of the generation that the rows go to, and that model. By another model: made again.
-    pub(super) lists: Vec<u32>,
+    /// The lists of each row by the model of the generation that the rows go to, and that model. By another model: made again.
+    pub(super) lists: Vec<ListPair>,
     pub(super) model: Option<FileId>,
     /// Its memory, until it is committed or refused.
     _charge: Charge,
@@ -102,7 +102,7 @@ impl Prepared {
         let model = view.version.models.iter().find(|model| Some(model.id) == view.active.model());
         self.model = model.map(|model| model.id);
         self.lists = match (model, &self.block) {
-            (Some(model), Some(block)) => lists_of(model, schema, block),
+            (Some(model), Some(block)) => lists_of(model, schema, schema.has_second_lists(), block),
             _ => Vec::new(),
         };
     }

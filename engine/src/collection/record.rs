@@ -46,7 +46,7 @@ pub(super) fn apply_record(
         }
     }
     let lists = match model.filter(|model| generation.model() == Some(model.id)) {
-        Some(model) => lists_of(model, &manifest.schema, &rows),
+        Some(model) => lists_of(model, &manifest.schema, manifest.schema.has_second_lists(), &rows),
         None => Vec::new(),
     };
     if let Some(block) = rows.finish() {

@@ -7,7 +7,7 @@ use super::blocks::Blocks;
 use super::keys::Keys;
 use super::kills::Kills;
 use super::known::{Known, KnownIds};
-use super::members::Members;
+use super::members::{ListPair, Members};
 use crate::id::{IdKind, IdRef};
 use crate::storage::FileId;
 
@@ -38,7 +38,7 @@ impl Generation {
 
     /// Adds the rows of one batch; they follow the generation's last row. `lists` are those of the rows, by the generation's
     /// model. If they are not as many, the generation goes on without lists, and searches go through all of it.
-    pub(crate) fn push(&mut self, mut block: Block, lists: &[u32]) {
+    pub(crate) fn push(&mut self, mut block: Block, lists: &[ListPair]) {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
         match &mut self.filed {
             Some((_, members)) if lists.len() == block.len() => members.push(block.first_row(), lists),

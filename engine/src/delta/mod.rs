@@ -22,4 +22,4 @@ mod members;
 pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
 pub(crate) use known::{Known, KnownIds};
-pub(crate) use members::{Marked, Members};
+pub(crate) use members::{ListPair, Marked, Members};

@@ -1,8 +1,9 @@
 //! The lists of rows that come in.
 
 use super::lists::OpenModel;
-use crate::delta::{BlockBuilder, UnnumberedBlock};
+use crate::delta::{BlockBuilder, ListPair, UnnumberedBlock};
 use crate::index::ivf::Filing;
+use crate::kernel::cluster::NO_LIST;
 use crate::kernel::{decode_row, kernels};
 use crate::options::Schema;
 
@@ -32,15 +33,16 @@ impl Incoming for UnnumberedBlock {
     }
 }
 
-/// The list of each row by a model: that of its nearest centroid. The rows count as they are stored, so a replay of the log gives the
-/// same lists.
-pub(crate) fn lists_of(model: &OpenModel, schema: &Schema, rows: &impl Incoming) -> Vec<u32> {
+/// The lists of each row by a model: the nearest, and a second one if there are to be `seconds`. The rows count as they are stored, so a
+/// replay of the log gives the same lists.
+pub(crate) fn lists_of(model: &OpenModel, schema: &Schema, seconds: bool, rows: &impl Incoming) -> Vec<ListPair> {
     let mut filing = Filing::new(kernels(), &model.frame, model.centroids());
     let mut vector = vec![0.0; schema.dim()];
-    let mut list_of = |i: usize| {
+    let mut lists = |i: usize| {
         let (stored, length) = rows.vector(i);
         decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
-        filing.list_of(&vector, length)
+        let first = filing.list_of(&vector, length);
+        [first, if seconds { filing.second_of(first) } else { NO_LIST }]
     };
-    (0..rows.count()).map(&mut list_of).collect()
+    (0..rows.count()).map(&mut lists).collect()
 }

@@ -2,6 +2,7 @@
 
 use super::centroids::CentroidSet;
 use super::frame::Frame;
+use crate::kernel::cluster::NO_LIST;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
@@ -9,6 +10,8 @@ use crate::kernel::{Kernels, Op, Selection};
 
 /// Centroids whose distances are computed after all were estimated.
 const REFINED: usize = 16;
+/// Lists nearest to a row, the first aside, among which its second is chosen.
+const CANDIDATES: usize = 8;
 
 /// Finds the nearest list of rows, one by one. What a row gets depends on the row and the model, and in rare near-ties on the processor.
 /// Keeps its room between rows; one for each thread.
@@ -24,6 +27,10 @@ pub(crate) struct Filing<'a> {
     selection: Selection,
     offsets: Vec<usize>,
     refined: Vec<f32>,
+    /// A centroid.
+    centroid: Vec<f32>,
+    /// The row less the centroid of its first list.
+    residual: Vec<f32>,
 }
 
 impl<'a> Filing<'a> {
@@ -44,6 +51,8 @@ impl<'a> Filing<'a> {
             selection: Selection::new(),
             offsets: Vec::new(),
             refined: Vec::new(),
+            centroid: Vec::new(),
+            residual: Vec::new(),
         }
     }
 
@@ -74,4 +83,45 @@ impl<'a> Filing<'a> {
         let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
         nearest.map_or(0, |(offset, _)| (offset / stride.max(1)) as u32)
     }
+
+    /// The second list of the row that [`list_of`](Filing::list_of) was asked about last: near, and away from it in another direction than
+    /// the first, so that queries which miss the one find the other. The loss of Sun and others, see [`super`]; [`NO_LIST`] if there is
+    /// one list only.
+    pub(crate) fn second_of(&mut self, first: u32) -> u32 {
+        let (padded, stride) = (self.frame.padded(), self.centroids.stride.max(1));
+        self.centroids.centroid(first as usize, padded, &mut self.centroid);
+        self.residual.clear();
+        self.residual.extend(self.inside.iter().zip(&self.centroid).map(|(x, c)| x - c));
+        let square = dot(&self.residual, &self.residual);
+        let weight = if square > 0.0 { 1.0 / square } else { 0.0 };
+        let mut near: Vec<(f32, u32)> = Vec::with_capacity(REFINED);
+        for (offset, distance) in self.offsets.iter().zip(&self.refined) {
+            near.push((*distance, (offset / stride) as u32));
+        }
+        near.retain(|(_, list)| *list != first);
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        near.truncate(CANDIDATES);
+        let mut best = (f32::INFINITY, NO_LIST);
+        for (distance, list) in near {
+            self.centroids.centroid(list as usize, padded, &mut self.centroid);
+            // The inner product of both residuals.
+            let along = dot(&self.residual, &self.inside) - dot(&self.residual, &self.centroid);
+            let loss = distance + weight * (along * along);
+            if loss < best.0 {
+                best = (loss, list);
+            }
+        }
+        best.1
+    }
+}
+
+/// Eight sums side by side, always in the same order.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
 }
