@@ -42,6 +42,8 @@ from stored import (  # noqa: E402
     unit_crc,
 )
 
+from stored_lists import Lists, Model  # noqa: E402
+
 MAX_RECORD = 64 << 20
 
 
@@ -186,6 +188,8 @@ class Collection:
         self.row_files = [RowFile(directory, entry, manifest) for entry in manifest.tables["row"]]
         self.id_tables = [IdTable(directory, entry, manifest) for entry in manifest.tables["idt"]]
         self.tombstones = [Tombstones(directory, entry, manifest) for entry in manifest.tables["del"]]
+        self.models = [Model(directory, entry, manifest) for entry in manifest.tables["mod"]]
+        self.lists = [Lists(directory, entry, manifest, self.models) for entry in manifest.tables["lst"]]
         wal_ids = {number for parsed in self.names.values() if parsed for kind, number in [parsed] if kind == "wal"}
         self.logs = replay(directory, manifest, wal_ids)
         self.all_rows, self.dead = {}, set()
@@ -257,12 +261,29 @@ class Collection:
                 findings += map(str, read_manifest(self._manifest_bytes(generation), generation)[1])
             except Damaged as damage:
                 findings.append(str(damage))
-        for file in self.row_files + self.id_tables + self.tombstones:
+        for file in self.row_files + self.id_tables + self.tombstones + self.models + self.lists:
             try:
                 file.check_gaps()
             except Damaged as damage:
                 findings.append(str(damage))
         findings += self._verify_ids() + self._verify_rows()
+        return findings + self._verify_lists()
+
+    def _verify_lists(self):
+        """Every live row of a file that says so is the first copy in one place; no row of another file is in a list."""
+        findings, filed = [], {}
+        for file in self.lists:
+            for row, _, primary in file.read():
+                if primary and row in filed:
+                    findings.append(f"{file.name}: row {row} is in {filed[row]} too")
+                if primary:
+                    filed[row] = file.name
+        for file, entry in zip(self.row_files, self.manifest.tables["row"]):
+            for row, _ in file.read():
+                if entry.in_lists and row in self.file_rows and row not in filed:
+                    findings.append(f"{file.name}: live row {row} is in no list")
+                if not entry.in_lists and row in filed:
+                    findings.append(f"{file.name}: row {row} is in a list, though the manifest says that none is")
         return findings
 
     def _verify_ids(self):
@@ -322,6 +343,7 @@ def info(collection):
         "last_seq": collection.last_seq, "live_rows": len(collection.rows()),
         "row_files": len(collection.row_files), "id_tables": len(collection.id_tables),
         "tombstone_files": len(collection.tombstones), "logs": len(collection.logs),
+        "lists": sum(model.lists for model in collection.models), "list_segments": len(collection.lists),
         "dropped_bytes": sum(dropped for _, _, dropped in collection.logs),
     }  # fmt: skip
 

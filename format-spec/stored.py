@@ -147,7 +147,9 @@ def name_of(kind, number):
 
 MANIFEST_MAGIC = b"STVMAN\r\n"
 HEAD_BYTES, TAIL_BYTES, ALIGN = 176, 8, 4096
-KNOWN_TABLES = {1: 16, 2: 80, 3: 80, 4: 80, 5: 1}
+KNOWN_TABLES = {1: 16, 2: 80, 3: 80, 4: 80, 5: 1, 6: 112, 7: 112}
+TABLE_NAMES = {1: "origins", 2: "row", 3: "idt", 4: "del", 6: "mod", 7: "lst"}
+IN_LISTS = 256
 
 
 class FileEntry:
@@ -161,8 +163,11 @@ class FileEntry:
         self.len, self.root, self.families, self.rows = source.fields("QIIQ")
         self.first_row, self.last_row, self.min_seq, self.max_seq = source.fields("QQQQ")
         origin, reserved = source.fields("II")
-        if (origin, reserved, self.families) != (0, 0, 7 if kind == "row" else 0):
+        self.in_lists = kind == "row" and self.families & IN_LISTS != 0
+        families = self.families & ~IN_LISTS if kind == "row" else self.families
+        if (origin, reserved, families) != (0, 0, 7 if kind == "row" else 0):
             raise source.bad("an entry holds a value of another version")
+        self.hash = source.take(32) if kind in ("mod", "lst") else bytes(32)
 
     @property
     def name(self):
@@ -192,17 +197,21 @@ class Manifest:
         self.epoch, self.next_file_number, self.next_row, self.covered_seq = head.fields("QQQQ")
         self.first_wal = head.number(16)
         self.dim, metric, ids, rows, self.index, self.seed = head.fields("IBBBBQ")
-        if any(head.take(48)) or copy[-8:-4] != bytes(4) or self.generation != generation:
+        codes, bits, spill, zero, nlist = head.fields("BBBBI")
+        if any(head.take(40)) or zero or copy[-8:-4] != bytes(4) or self.generation != generation:
             raise Damaged(self.file, at, "reserved bytes, or the generation")
         counters = (self.generation, self.parent, self.next_file_number, self.next_row, self.covered_seq)
         if max(*counters, self.first_wal >> 64) >= 1 << 62:
             raise Damaged(self.file, at, "has counted further than any collection can")
-        known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index == 1
+        known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index in (1, 2, 3)
+        options = codes == (bits > 0) and bits <= 8 and spill <= 2 and nlist <= 1 << 24
+        if not options or (self.index != 2 and (codes, bits, spill, nlist) != (0, 0, 0, 0)):
+            raise Damaged(self.file, at, "options of lists of another version")
         if not known or not 1 <= self.dim <= 65536:
             raise Damaged(self.file, at, "a schema of another version")
         self.metric, self.ids, self.rows = METRICS[metric], ID_KINDS[ids], ROW_FORMATS[rows]
         self.parameters = [self.dim, rows, metric, ids]
-        self.tables, self.properties = {"origins": [], "row": [], "idt": [], "del": []}, {}
+        self.tables, self.properties = {name: [] for name in TABLE_NAMES.values()}, {}
         self._read_tables(Bytes(copy[HEAD_BYTES:-TAIL_BYTES], self.file, at + HEAD_BYTES), tables)
         self._check()
 
@@ -223,7 +232,7 @@ class Manifest:
             if kind == 5:
                 self._read_properties(Bytes(source.take(entries), self.file))
                 continue
-            name = ("origins", "row", "idt", "del")[kind - 1]
+            name = TABLE_NAMES[kind]
             for _ in range(entries):
                 self.tables[name].append(source.number(16) if kind == 1 else FileEntry(source, name))
         if found != count:
@@ -252,13 +261,30 @@ class Manifest:
         numbered = all(e.min_seq > 0 for kind in ("row", "idt") for e in self.tables[kind])
         if len(self.tables["origins"]) != 1 or not ordered or not inside or not covered or not numbered:
             raise Damaged(self.file, 0, "the files it names contradict each other")
+        self._check_lists()
+
+    def _check_lists(self):
+        models, lists, rows = self.tables["mod"], self.tables["lst"], self.tables["row"]
+        flat = self.index == 1 and (models or lists)
+        orphaned = any(all(model.hash != e.hash for model in models) for e in lists)
+        unmade = any(e.in_lists for e in rows) and not models
+        if len(models) > 1 or flat or orphaned or unmade or any(e.rows == 0 for e in models):
+            raise Damaged(self.file, 0, "models, lists and rows contradict each other")
+        inside = all(
+            e.first_row <= e.last_row < self.next_row
+            and 0 < e.rows <= e.last_row - e.first_row + 1
+            and 0 < e.min_seq <= e.max_seq <= self.covered_seq
+            for e in lists
+        )
+        if not inside or any(a.last_row >= b.first_row for a, b in zip(lists, lists[1:])):
+            raise Damaged(self.file, 0, "list segments overlap, or have rows that were not given")
 
     @property
     def origin(self):
         return self.tables["origins"][0]
 
     def files(self):
-        return self.tables["row"] + self.tables["idt"] + self.tables["del"]
+        return [entry for kind in ("row", "idt", "del", "mod", "lst") for entry in self.tables[kind]]
 
 
 def second_copy(length):
@@ -293,8 +319,8 @@ def read_manifest(data, generation):
 
 MAGIC, FOOTER_MAGIC = b"STVSEG\r\n", b"STVF"
 HEADER_BYTES, FOOTER_BYTES, ENTRY_BYTES = 64, 160, 64
-KINDS = {"row": 1, "idt": 2, "del": 3}
-RECORD, UNITS, OFFSETS, WHOLE, BLOCKS = 1, 2, 3, 4, 5
+KINDS = {"row": 1, "idt": 2, "del": 3, "lst": 4, "mod": 5}
+RECORD, UNITS, OFFSETS, WHOLE, BLOCKS, PIECES = 1, 2, 3, 4, 5, 6
 SECTIONS = {
     "row": {
         0x0101: "pages", 0x0102: "page-bitmaps", 0x0103: "vectors", 0x0104: "seqs", 0x0106: "id-offsets",
@@ -303,6 +329,10 @@ SECTIONS = {
     },
     "idt": {0x0201: "pages", 0x0202: "fences", 0x0203: "filter", 0x0204: "entries"},
     "del": {0x0301: "pages", 0x0302: "arrays", 0x0303: "bitmaps"},
+    "lst": {
+        0x0401: "list-pages", 0x0402: "list-headers", 0x0403: "list-scan", 0x0404: "list-records", 0x0406: "list-checks",
+    },
+    "mod": {0x0501: "frame", 0x0502: "centroids", 0x0503: "centroid-codes"},
 }  # fmt: skip
 
 
@@ -325,7 +355,7 @@ class Section:
         return -(-self.entries // self.per_unit())
 
     def stated_length(self):
-        if self.scheme in (RECORD, WHOLE):
+        if self.scheme in (RECORD, WHOLE, PIECES):
             return self.entries * self.width
         if self.scheme in (UNITS, OFFSETS) and 1 <= self.width <= UNIT_PAYLOAD:
             last = self.units() - 1
@@ -338,7 +368,7 @@ def alignment(length):
 
 
 class File:
-    """A row file, id table or tombstone file: its frame proven, its sections readable."""
+    """An immutable file: its frame proven, its sections readable."""
 
     def __init__(self, directory, entry, manifest):
         self.name, self.entry = entry.name, entry
@@ -390,7 +420,8 @@ class File:
             raise source.bad("root checksum")
         if reserved or any(reserved_b) or origin != manifest.origin:
             raise source.bad("footer: reserved bytes or origin")
-        if any(frame):
+        self.frame = frame
+        if any(frame) and self.entry.kind not in ("lst", "mod"):
             raise Unsupported(f"{self.name}: depends on a frame")
         stated = (self.entry.min_seq, self.entry.max_seq)
         if self.entry.kind in ("row", "idt") and stated[0] == stated[1] and (self.min_seq, self.max_seq) == (0, 0):

@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod index;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
 
+pub use index::Index;
 pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Upgrade};
 
 /// What a bare `stratavec` shows.
@@ -152,6 +154,9 @@ pub struct Create {
     /// Seed of everything drawn at random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// How vectors are searched
+    #[command(flatten)]
+    pub index: Index,
 }
 
 /// Which fields of a file mean what.

@@ -107,6 +107,31 @@ fn stats_fit_a_screen() {
 }
 
 #[test]
+fn a_collection_can_be_asked_for_lists() {
+    let place = Place::new();
+    let create = ["create", "c", "--dim", "2", "--metric", "l2", "--ids", "u64"];
+    let ran = place.run(&[&create[..], &["--bits", "3"]].concat()).expect_code(2);
+    assert!(ran.err.contains("--bits is for --index ivf"), "{}", ran.err);
+    let ran = place.run(&[&create[..], &["--index", "ivf", "--bits", "9"]].concat()).expect_code(2);
+    assert!(ran.err.contains("use 1..=8"), "{}", ran.err);
+    let lists = ["--index", "ivf", "--bits", "3", "--nlist", "2", "--spill", "off"];
+    let ran = place.run(&[&create[..], &lists].concat()).expect_code(0);
+    assert!(ran.out.ends_with("ivf(bits 3, nlist 2, spill off) index\n"), "{}", ran.out);
+    let rows: Vec<[f32; 2]> = (0..40).map(|i| [i as f32, (i % 7) as f32]).collect();
+    place.write("rows.npy", npy(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>()));
+    place.run(&["import", "c", "rows.npy"]).expect_code(0);
+    place.run(&["compact", "c"]).expect_code(0);
+    let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
+    assert_eq!((&stats["rows_in_lists"], &stats["list_segments"]), (&json!(40), &json!(1)));
+    place.run(&["verify", "c"]).expect_code(0);
+    let dump = place.run(&["dump", "c"]).expect_code(0).out;
+    assert!(dump.starts_with(r#"{"stratavec_dump":1,"dim":2,"metric":"l2","ids":"u64","rows":"f32","index":"ivf","bits":3,"nlist":2,"spill":false,"#), "{dump}");
+    place.feed(&["load", "copy", "-"], dump.as_bytes()).expect_code(0);
+    let copy = place.run(&["stats", "copy", "--json"]).expect_code(0).document();
+    assert_eq!((&copy["rows"], &copy["schema"]["index"]), (&json!(40), &json!("ivf")));
+}
+
+#[test]
 fn verify_finds_a_flipped_bit_and_nothing_in_a_sound_collection() {
     let place = line_of_five();
     let ran = place.run(&["verify", "c"]).expect_code(0);

@@ -60,6 +60,10 @@ pub enum Bug {
     FollowerTriesOnce,
     /// 31: a checkpoint does not sync what it copies.
     SkipCopySync,
+    /// 32: a row is left out when the rows of files get their lists.
+    LeaveRowUnfiled,
+    /// 33: a merge of lists drops rows that only memory knows to be dead.
+    MergeListsByMemory,
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -62,6 +62,8 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (26, Bug::LeaveHalfRecord, &[Faults]),
     (29, Bug::FollowerTriesOnce, &[Followers]),
     (31, Bug::SkipCopySync, &[PowerLoss]),
+    (32, Bug::LeaveRowUnfiled, &[PowerLoss, Races]),
+    (33, Bug::MergeListsByMemory, &[Races]),
 ];
 
 impl Suite {

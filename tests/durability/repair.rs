@@ -34,6 +34,7 @@ const fn subject(ids: IdKind) -> Workload {
         flush_rows: u64::MAX,
         flush_bytes: 64 << 20,
         fanout: 0,
+        nlist: 0,
         steps: STEPS,
     }
 }
@@ -125,6 +126,31 @@ fn judge(subject: &Subject, from: &MemDir) -> Result<RepairReport, String> {
     match rows.keys().find(|id| !wanted.rows().contains_key(id)) {
         Some(id) if !dead_may_live => Err(format!("{id:?} is back from the dead; {:?}", report.losses)),
         _ => Ok(report),
+    }
+}
+
+/// [C9] Models and lists are made from rows: however damaged they are, or gone, a repair loses nothing and the copy gets new ones.
+#[test]
+fn damage_to_lists_costs_a_repair_nothing() {
+    let subject = make(Workload::named("lists").unwrap(), 4);
+    let lists = |name: &FileName| matches!(name.kind(), Some(FileKind::List | FileKind::Model));
+    let names: Vec<FileName> = subject.disk.names().into_iter().filter(lists).collect();
+    assert!(names.len() >= 2, "{names:?}");
+    for name in names {
+        let len = subject.disk.file_bytes(name).unwrap().len();
+        let mut damages: Vec<Option<usize>> = (0..len).step_by(97).map(Some).collect();
+        damages.push(None);
+        for damage in damages {
+            let disk = subject.disk.fork();
+            match damage {
+                Some(at) => disk.corrupt(name, |bytes| bytes[at] ^= 0x40),
+                None => disk.corrupt(name, Vec::clear),
+            }
+            let (report, to, _) = repaired(&subject, &disk).unwrap_or_else(|what| panic!("{name} {damage:?}: {what}"));
+            assert!(report.is_complete(), "{name} {damage:?}: {report:?}");
+            let left = to.names().into_iter().filter(lists).count();
+            assert_eq!(left, 0, "{name} {damage:?}: lists were taken over");
+        }
     }
 }
 

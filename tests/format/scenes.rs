@@ -6,7 +6,8 @@ use std::sync::Arc;
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
-    Attributes, Background, BulkOptions, Collection, Compaction, IdKind, Metric, OpenOptions, RowFormat, Schema, Value,
+    Attributes, Background, BulkOptions, Codes, Collection, Compact, Compaction, IdKind, IndexKind, IvfOptions, Metric,
+    OpenOptions, RowFormat, Schema, Value,
 };
 
 /// One collection.
@@ -16,7 +17,7 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 7] = [
+pub const SCENES: [Scene; 8] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
@@ -28,6 +29,11 @@ pub const SCENES: [Scene; 7] = [
     Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
     Scene { name: "loaded", about: "a bulk load between two batches, replacing rows, not closed", make: loaded },
     Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
+    Scene {
+        name: "lists",
+        about: "a model, a list segment that was filed and one that was flushed, dead rows, rows in the log, not closed",
+        make: lists,
+    },
 ];
 
 impl Scene {
@@ -196,6 +202,27 @@ fn replaced(disk: &MemDir) {
     }
     c.delete(2u64).expect("delete");
     c.insert(9u64, &vector(99, 2)).expect("insert");
+    drop(c);
+}
+
+fn lists(disk: &MemDir) {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(3).codes(Codes::Bits(3)));
+    let c = create(disk, Schema::new(6, Metric::L2).ids(IdKind::U64).seed(5).index(index));
+    let put = |ids: std::ops::Range<u64>| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                b.upsert(id, &vector(id, 6));
+            });
+        });
+    };
+    put(0..60);
+    c.flush().expect("flush");
+    c.compact(Compact::Auto).expect("begin").wait().expect("make lists");
+    put(50..75);
+    c.delete(7u64).expect("delete");
+    c.flush().expect("flush");
+    put(74..77);
+    c.delete(8u64).expect("delete");
     drop(c);
 }
 

@@ -277,6 +277,67 @@ fn properties_are_read_as_they_stand_or_not_at_all() {
     }
 }
 
+/// Where the entries of a table begin in a copy of a manifest.
+fn table(copy: &[u8], kind: u8) -> usize {
+    let mut at = 176;
+    while copy[at] != kind {
+        at += 16 + u32_at(copy, at + 4) as usize * u64_at(copy, at + 8) as usize;
+    }
+    at + 16
+}
+
+/// [MAN-11] models and list segments that do not belong together, or not to the collection, are damage.
+#[test]
+fn lists_are_of_the_model_and_the_collection_that_name_them() {
+    type Change = fn(&mut Vec<u8>);
+    let changes: [(&str, Change); 7] = [
+        ("a flat collection", |copy| {
+            copy[119] = 1;
+            copy[128..136].fill(0);
+        }),
+        ("another model", |copy| {
+            let at = table(copy, 7);
+            copy[at + 80] ^= 1;
+        }),
+        ("another hash of the model", |copy| {
+            let at = table(copy, 6);
+            copy[at + 111] ^= 1;
+        }),
+        ("another metric", |copy| copy[116] = 3),
+        ("another dimension", |copy| copy[112] += 1),
+        ("segments that overlap", |copy| {
+            let at = table(copy, 7);
+            let first_row = copy[at + 40..at + 48].to_vec();
+            copy[at + 112 + 40..at + 112 + 48].copy_from_slice(&first_row);
+        }),
+        ("options that a kind does not have", |copy| copy[119] = 3),
+    ];
+    for (what, change) in changes {
+        assert_eq!(refused(&with_manifest("lists", change)), ErrorKind::Corrupt, "{what}");
+    }
+}
+
+/// [MAN-12] a row that is in a list though its file says that none is, and one that is in none though its file says that all are.
+#[test]
+fn a_row_file_says_whether_its_rows_are_in_lists() {
+    let findings = |disk: &MemDir| Collection::verify_in(disk, Verify::Full).expect("verify").findings;
+    assert!(findings(&load("lists")).is_empty());
+    let unlisted = with_manifest("lists", |copy| {
+        let at = table(copy, 2);
+        assert_eq!(copy[at + 29], 1, "the flag");
+        copy[at + 29] = 0;
+    });
+    assert!(findings(&unlisted).iter().any(|finding| finding.to_string().contains("not in lists")));
+    // The last of two tables, and its last entry: gone.
+    let forgotten = with_manifest("lists", |copy| {
+        let at = table(copy, 7);
+        assert_eq!(u64_at(copy, at - 8), 2, "two segments");
+        copy.drain(at + 112..at + 224);
+        copy[at - 8] = 1;
+    });
+    assert!(findings(&forgotten).iter().any(|finding| finding.to_string().contains("is in no list")));
+}
+
 /// [MAN-5] row numbers and sequence numbers beyond what the manifest says were given are damage.
 #[test]
 fn files_stay_within_the_numbers_that_were_given() {

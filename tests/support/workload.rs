@@ -3,7 +3,7 @@
 //! Small is on purpose: bugs of crash consistency need few operations to show (Mohan et al., "Finding Crash-Consistency
 //! Bugs with Bounded Black-Box Crash Testing", OSDI 2018), and few pending units can be tried in every combination.
 
-use stratavec::{Attributes, Durability, Id, IdKind, Metric, RowFormat, Schema, Value};
+use stratavec::{Attributes, Durability, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema, Value};
 
 use crate::model::{Change, Model, Row};
 use crate::random::Random;
@@ -75,6 +75,8 @@ pub struct Workload {
     pub flush_bytes: u64,
     /// So many small files are merged, and files with many dead rows are rewritten; 0: never.
     pub fanout: u32,
+    /// So many lists are made once there are eight rows for each; 0: the collection is flat.
+    pub nlist: u32,
     /// What is done.
     pub steps: &'static [Step],
 }
@@ -89,6 +91,7 @@ const PLAIN: Workload = Workload {
     flush_rows: u64::MAX,
     flush_bytes: 64 << 20,
     fanout: 0,
+    nlist: 0,
     steps: &[],
 };
 
@@ -386,6 +389,50 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "lists",
+        fanout: 2,
+        nlist: 1,
+        steps: &[
+            Step::Commit(Group, Work::Insert(8)),
+            Step::Flush,
+            Step::Commit(Os, Work::Mixed(4)),
+            Step::Flush,
+            Step::Commit(Group, Work::Delete(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-load",
+        ids: IdKind::Bytes,
+        metric: Metric::Cosine,
+        fanout: 4,
+        nlist: 1,
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(10),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Group, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-close",
+        metric: Metric::InnerProduct,
+        rows: RowFormat::F16,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Close,
+            Step::Commit(Group, Work::Clear),
+            Step::Checkpoint,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         fanout: 2,
         ids: IdKind::Bytes,
@@ -411,7 +458,11 @@ impl Workload {
 
     /// What `create` is given.
     pub fn schema(&self) -> Schema {
-        Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows)
+        let index = match self.nlist {
+            0 => IndexKind::Flat,
+            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists)),
+        };
+        Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows).index(index)
     }
 
     /// An id that the workload uses.

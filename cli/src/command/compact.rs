@@ -52,6 +52,18 @@ fn tell(report: &CompactReport, path: &Path, screen: &Screen, dry: bool, time: D
     if screen.json {
         return screen.document(&report_json(report, dry, time));
     }
+    if report.filed + report.list_merges > 0 {
+        let (files, merges) = if dry { ("would file", "merge") } else { ("filed", "merged") };
+        screen.line(format!(
+            "{}: {files} {} in lists, {merges} list segments {}",
+            path.display(),
+            words::counted(report.filed, "row"),
+            words::counted(report.list_merges, "time")
+        ))?;
+        if report.merges == 0 {
+            return Ok(());
+        }
+    }
     if report.merges == 0 {
         return screen.line(format!("{}: nothing to merge", path.display()));
     }
@@ -79,6 +91,8 @@ fn report_json(report: &CompactReport, dry: bool, time: Duration) -> Json {
         "files_read": report.files_read,
         "rows": report.rows,
         "dropped": report.dropped,
+        "filed": report.filed,
+        "list_merges": report.list_merges,
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
         "seconds": time.as_secs_f64(),

@@ -87,6 +87,15 @@ fn files(stats: &Stats) -> String {
 }
 
 fn search(stats: &Stats) -> String {
+    if stats.lists > 0 {
+        return format!(
+            "{} index: {} in {}, {:.1} % of the rows in files are in lists",
+            stats.schema.index_kind(),
+            words::counted(stats.lists, "list"),
+            words::counted(stats.list_segments, "segment"),
+            percent(stats.rows_in_lists, stats.rows.saturating_sub(stats.delta_rows).max(stats.rows_in_lists))
+        );
+    }
     let bytes = stats.rows.saturating_mul(stats.schema.vector_bytes() as u64);
     format!("{} index, exact: a query scores every vector ({})", stats.schema.index_kind().name(), words::bytes(bytes))
 }
@@ -124,6 +133,9 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "row_files": stats.row_files,
         "id_tables": stats.id_tables,
         "tombstone_files": stats.tombstone_files,
+        "lists": stats.lists,
+        "list_segments": stats.list_segments,
+        "rows_in_lists": stats.rows_in_lists,
         "generation": stats.generation,
         "delta_rows": stats.delta_rows,
         "delta_bytes": stats.delta_bytes,

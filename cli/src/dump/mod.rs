@@ -9,6 +9,7 @@
 //! The whole format is in `format-spec/dump.md`.
 
 mod base64;
+mod index;
 mod read;
 mod write;
 
@@ -16,7 +17,9 @@ pub use read::DumpSource;
 pub use write::{WriteError, write};
 
 use serde::{Deserialize, Serialize};
-use stratavec::{IdKind, IndexKind, Metric, RowFormat, Schema};
+use stratavec::{IdKind, Metric, RowFormat, Schema};
+
+use self::index::Index;
 
 /// The version of the format that is written, and the only one read.
 pub const VERSION: u32 = 1;
@@ -34,8 +37,9 @@ pub struct Header {
     pub ids: String,
     /// The row format by its name.
     pub rows: String,
-    /// The kind of index by its name.
-    pub index: String,
+    /// The kind of index.
+    #[serde(flatten)]
+    pub index: Index,
     /// The seed.
     pub seed: u64,
     /// Rows that follow.
@@ -53,7 +57,7 @@ impl Header {
             metric: schema.metric().name().to_owned(),
             ids: schema.id_kind().name().to_owned(),
             rows: schema.row_format().name().to_owned(),
-            index: schema.index_kind().name().to_owned(),
+            index: Index::from(schema.index_kind()),
             seed: schema.random_seed(),
             count,
             seq,
@@ -74,8 +78,7 @@ impl Header {
             kinds.into_iter().find(|kind| kind.name() == self.ids).ok_or_else(|| unknown("kind of ids", &self.ids));
         let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16];
         let rows = formats.into_iter().find(|f| f.name() == self.rows).ok_or_else(|| unknown("row format", &self.rows));
-        let index = (IndexKind::Flat.name() == self.index).then_some(IndexKind::Flat);
-        let index = index.ok_or_else(|| unknown("index", &self.index))?;
+        let index = self.index.kind().ok_or_else(|| unknown("index", &self.index.index))?;
         let schema = Schema::new(self.dim, metric?).ids(ids?).rows(rows?).index(index).seed(self.seed);
         schema.check().map_err(|error| error.to_string())?;
         Ok(schema)

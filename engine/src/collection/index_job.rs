@@ -21,6 +21,7 @@ use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::HashedEntry;
 use crate::options::{IndexKind, IvfOptions};
+use crate::planted::{self, Bug};
 use crate::segment::ListFile;
 use crate::snapshot::{LiveRows, OpenModel, Version};
 use crate::storage::{FileId, FileKind, FileName};
@@ -294,7 +295,8 @@ impl Shared {
         let lists = inputs.first().map_or(0, |file| file.lists() as u64);
         let _working = self.budget.reserve(Share::Compaction, (3 << 20) + lists * 64 + bytes / lists.max(1) * 4)?;
         // A row that cannot be looked up is kept: whoever reads it meets what is wrong.
-        let dead = |row: u64| matches!(version.locate_live(row), Ok(None));
+        let in_memory = |row: u64| planted::is(Bug::MergeListsByMemory) && self.view.load().killed(row);
+        let dead = |row: u64| matches!(version.locate_live(row), Ok(None)) || in_memory(row);
         let new_id = || self.new_file_id();
         let (entry, file) = merge_lists(&*self.storage, self.ids(version), &inputs, &dead, &new_id, control)?;
         change.new.push((entry, Arc::new(file)));

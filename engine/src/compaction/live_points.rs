@@ -72,6 +72,11 @@ impl<'a> LivePoints<'a> {
         Ok(points)
     }
 
+    /// Leaves the last row out.
+    pub(crate) fn forget_last(&mut self) {
+        self.places.pop();
+    }
+
     /// Number of rows.
     pub(crate) fn len(&self) -> usize {
         self.places.len()

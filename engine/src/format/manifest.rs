@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::little_endian::{F32, U16, U32, U64};
 
 use super::FileFacts;
 use super::layout::layout;
@@ -95,6 +95,20 @@ layout! {
 }
 
 layout! {
+    /// How to search so that a part of the nearest rows is found: by the model of this hash, when there were so many rows.
+    pub struct CalibrationBytes: 64 {
+        model: [u8; 32],
+        rows: U64,
+        k: U32,
+        recall: F32,
+        nprobe: U32,
+        patience: U32,
+        exact: U32,
+        deviations: F32,
+    }
+}
+
+layout! {
     /// At the end of each copy.
     pub struct ManifestTail: 8 {
         zero: U32,
@@ -128,16 +142,17 @@ pub enum TableKind {
     Models = 6,
     /// List segments, ascending by row number.
     Lists = 7,
+    /// How to search for a wanted part of the nearest rows. A reader may go on without it.
+    Calibration = 10,
 }
 
 /// Kinds of tables that later versions will write. They have numbers so that nobody gives them twice.
 #[allow(dead_code, reason = "reserved numbers")]
-pub const RESERVED_TABLES: [(u16, &str); 5] =
-    [(8, "sidecars"), (9, "retired pages"), (10, "calibration"), (11, "shards"), (12, "leases")];
+pub const RESERVED_TABLES: [(u16, &str); 4] = [(8, "sidecars"), (9, "retired pages"), (11, "shards"), (12, "leases")];
 
 impl TableKind {
     /// All tables in order.
-    pub const ALL: [TableKind; 7] = [
+    pub const ALL: [TableKind; 8] = [
         TableKind::Origins,
         TableKind::RowFiles,
         TableKind::IdTables,
@@ -145,7 +160,16 @@ impl TableKind {
         TableKind::Properties,
         TableKind::Models,
         TableKind::Lists,
+        TableKind::Calibration,
     ];
+
+    /// Flags in front of the table.
+    pub const fn flags(self) -> u16 {
+        match self {
+            TableKind::Calibration => TABLE_IGNORABLE,
+            _ => 0,
+        }
+    }
 
     /// Bytes of one entry.
     pub const fn width(self) -> usize {
@@ -154,6 +178,7 @@ impl TableKind {
             TableKind::Properties => 1,
             TableKind::RowFiles | TableKind::IdTables | TableKind::Tombstones => size_of::<FileEntryBytes>(),
             TableKind::Models | TableKind::Lists => size_of::<HashedEntryBytes>(),
+            TableKind::Calibration => size_of::<CalibrationBytes>(),
         }
     }
 }

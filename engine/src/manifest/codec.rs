@@ -2,16 +2,16 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{CarriedTable, FileEntry, HashedEntry, Manifest};
+use super::{Calibration, CarriedTable, FileEntry, HashedEntry, Manifest};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FileFacts;
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
 use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
-    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes, IN_LISTS, MANIFEST_MAGIC,
-    MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind, decode_properties,
-    encode_properties,
+    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes,
+    IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
+    decode_properties, encode_properties,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -51,15 +51,22 @@ fn copy_crc(bytes: &[u8], generation: u64, at: u64) -> u32 {
 fn encode_body(manifest: &Manifest) -> Vec<u8> {
     let mut tables = Vec::new();
     let mut count = 0u32;
+    let mut last = 0;
     for kind in TableKind::ALL {
         let entries = table_bytes(manifest, kind);
         if entries.is_empty() {
             continue;
         }
-        put_table(&mut tables, kind as u16, 0, kind.width() as u32, &entries);
+        // Tables ascend: what is carried along has its place among those that are known.
+        for table in manifest.carried.iter().filter(|table| (last..kind as u16).contains(&table.kind)) {
+            put_table(&mut tables, table.kind, table.flags, table.width, &table.entries);
+            count += 1;
+        }
+        last = kind as u16;
+        put_table(&mut tables, kind as u16, kind.flags(), kind.width() as u32, &entries);
         count += 1;
     }
-    for table in &manifest.carried {
+    for table in manifest.carried.iter().filter(|table| table.kind > last) {
         put_table(&mut tables, table.kind, table.flags, table.width, &table.entries);
         count += 1;
     }
@@ -128,7 +135,43 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
         TableKind::Properties => encode_properties(&manifest.properties),
         TableKind::Models => hashed(&manifest.models),
         TableKind::Lists => hashed(&manifest.lists),
+        TableKind::Calibration => calibration_bytes(&manifest.calibration),
     }
+}
+
+fn calibration_bytes(entries: &[Calibration]) -> Vec<u8> {
+    let bytes = |entry: &Calibration| CalibrationBytes {
+        model: entry.model,
+        rows: entry.rows.into(),
+        k: entry.k.into(),
+        recall: entry.recall.into(),
+        nprobe: entry.nprobe.into(),
+        patience: entry.patience.into(),
+        exact: entry.exact.into(),
+        deviations: entry.deviations.into(),
+    };
+    entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect()
+}
+
+fn read_calibration(entry: &CalibrationBytes) -> std::result::Result<Calibration, &'static str> {
+    let read = Calibration {
+        model: entry.model,
+        rows: entry.rows.get(),
+        k: entry.k.get(),
+        recall: entry.recall.get(),
+        nprobe: entry.nprobe.get(),
+        patience: entry.patience.get(),
+        exact: entry.exact.get(),
+        deviations: entry.deviations.get(),
+    };
+    let sane = read.k > 0
+        && read.nprobe > 0
+        && read.patience > 0
+        && read.recall > 0.0
+        && read.recall <= 1.0
+        && read.deviations.is_finite()
+        && read.deviations >= 0.0;
+    sane.then_some(read).ok_or("a calibration holds an impossible number")
 }
 
 /// Reads a manifest file: the first copy that is whole, and whether that is the second.
@@ -264,7 +307,7 @@ fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn 
         previous = head.kind.get();
         tables += 1;
         match TableKind::ALL.into_iter().find(|kind| *kind as u16 == head.kind.get()) {
-            Some(kind) if kind.width() == head.width.get() as usize && head.flags.get() == 0 => {
+            Some(kind) if kind.width() == head.width.get() as usize && head.flags.get() == kind.flags() => {
                 read_table(&mut manifest, kind, entries).map_err(fail)?;
             }
             Some(_) => return Err(fail("a table has another width than its kind")),
@@ -287,7 +330,7 @@ fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn 
     if tables != count {
         return Err(fail("the head counts another number of tables"));
     }
-    check_tables(&manifest).map_err(fail)?;
+    check_tables(&mut manifest).map_err(fail)?;
     Ok(manifest)
 }
 
@@ -299,6 +342,11 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     }
     if kind == TableKind::Properties {
         manifest.properties = decode_properties(bytes)?;
+        return Ok(());
+    }
+    if kind == TableKind::Calibration {
+        let entries = <[CalibrationBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
+        manifest.calibration = entries.iter().map(read_calibration).collect::<std::result::Result<_, _>>()?;
         return Ok(());
     }
     if matches!(kind, TableKind::Models | TableKind::Lists) {
@@ -333,7 +381,7 @@ fn read_entry(entry: &FileEntryBytes, kind: TableKind) -> std::result::Result<Fi
 }
 
 /// What must hold between entries: one provider per row, nothing beyond what the head says.
-fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
+fn check_tables(manifest: &mut Manifest) -> std::result::Result<(), &'static str> {
     if manifest.origins.len() != 1 {
         return Err("there must be one origin of row numbers");
     }
@@ -360,7 +408,7 @@ fn check_tables(manifest: &Manifest) -> std::result::Result<(), &'static str> {
 }
 
 /// List segments are of a model that is named, and provide rows once.
-fn check_lists(manifest: &Manifest) -> std::result::Result<(), &'static str> {
+fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str> {
     if manifest.models.len() > 1 {
         return Err("there is more than one model");
     }
@@ -387,6 +435,11 @@ fn check_lists(manifest: &Manifest) -> std::result::Result<(), &'static str> {
     if facts.windows(2).any(|pair| matches!(pair, [a, b] if a.last_row >= b.first_row)) {
         return Err("two list segments provide the same rows");
     }
+    // What was measured with a model that is gone says nothing.
+    manifest.calibration.retain(|entry| manifest.models.iter().any(|model| model.hash == entry.model));
+    if manifest.calibration.windows(2).any(|pair| matches!(pair, [a, b] if (a.k, a.recall) >= (b.k, b.recall))) {
+        return Err("the calibration is not in order");
+    }
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
         true => Err("a row file is in lists, and there is no model"),
         false => Ok(()),
@@ -401,6 +454,7 @@ mod tests {
     use super::*;
     use crate::id::IdKind;
     use crate::metric::{Metric, RowFormat};
+    use crate::options::{IndexKind, IvfOptions, Spill};
 
     fn sample() -> Manifest {
         let schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(RowFormat::Bf16).seed(9);
@@ -424,6 +478,57 @@ mod tests {
         manifest.id_tables = vec![entry(2, 0)];
         manifest.tombstones = vec![entry(5, 0)];
         manifest
+    }
+
+    /// The same with a model, a list segment and what was measured with them.
+    fn with_lists() -> Manifest {
+        let mut manifest = sample();
+        let options = IvfOptions::auto().nlist(3).spill(Spill::Off);
+        manifest.schema = manifest.schema.index(IndexKind::Ivf(options));
+        let id = |number| FileId { number, epoch: 3 };
+        let model = FileFacts { len: 4096, root: 9, rows: 3, ..FileFacts::default() };
+        let list = FileFacts { rows: 6, last_row: 59, min_seq: 1, max_seq: 12, ..model };
+        manifest.models = vec![HashedEntry { file: FileEntry::new(id(6), model), hash: [7; 32] }];
+        manifest.lists = vec![HashedEntry { file: FileEntry::new(id(7), list), hash: [7; 32] }];
+        manifest.row_files[1].in_lists = true;
+        let entry = |k, recall| Calibration {
+            model: [7; 32],
+            rows: 6,
+            k,
+            recall,
+            nprobe: 2,
+            patience: 1,
+            exact: 16,
+            deviations: 1.5,
+        };
+        manifest.calibration = vec![entry(10, 0.9), entry(10, 0.95), entry(100, 0.9)];
+        manifest
+    }
+
+    #[test]
+    fn lists_and_calibration_read_back_and_what_contradicts_itself_is_refused() {
+        let manifest = with_lists();
+        assert_eq!(decode(&encode(&manifest), 5).unwrap().0, manifest);
+        type Change = fn(&mut Manifest);
+        let wrong: [(&str, Change); 9] = [
+            ("flat", |m| m.schema = m.schema.clone().index(IndexKind::Flat)),
+            ("two models", |m| m.models.push(m.models[0])),
+            ("no model", |m| m.models.clear()),
+            ("a model without lists", |m| m.models[0].file.facts.rows = 0),
+            ("another model", |m| m.lists[0].hash = [8; 32]),
+            ("rows not given", |m| m.lists[0].file.facts.last_row = 100),
+            ("batches not covered", |m| m.lists[0].file.facts.max_seq = 13),
+            ("rows twice", |m| m.lists.push(m.lists[0])),
+            ("calibration out of order", |m| m.calibration.reverse()),
+        ];
+        for (what, change) in wrong {
+            let mut forged = manifest.clone();
+            change(&mut forged);
+            assert_eq!(decode(&encode(&forged), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
+        }
+        let mut stale = manifest.clone();
+        stale.calibration[0].model = [9; 32];
+        assert_eq!(decode(&encode(&stale), 5).unwrap().0.calibration, manifest.calibration[1..]);
     }
 
     #[test]
@@ -495,14 +600,15 @@ mod tests {
 
     #[test]
     fn forged_manifests_with_right_checksums_never_panic() {
-        let body = encode_body(&sample());
-        for at in 0..body.len() - 4 {
-            for value in [0u8, 1, 0x7F, 0x80, 0xFF] {
-                let mut forged = body.clone();
-                forged[at] = value;
-                let bytes = seal(forged, 5, 0);
-                if let Ok((read, _)) = decode(&bytes, 5) {
-                    assert_eq!(decode(&encode(&read), 5).unwrap().0, read);
+        for body in [encode_body(&sample()), encode_body(&with_lists())] {
+            for at in 0..body.len() - 4 {
+                for value in [0u8, 1, 0x7F, 0x80, 0xFF] {
+                    let mut forged = body.clone();
+                    forged[at] = value;
+                    let bytes = seal(forged, 5, 0);
+                    if let Ok((read, _)) = decode(&bytes, 5) {
+                        assert_eq!(decode(&encode(&read), 5).unwrap().0, read);
+                    }
                 }
             }
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{
-    Attributes, Background, Collection, Compaction, Durability, Id, IdKind, Metric, OpenOptions, RowFormat, Schema,
-    Value,
+    Attributes, Background, Codes, Collection, Compact, Compaction, Durability, Id, IdKind, IndexKind, IvfOptions,
+    Metric, OpenOptions, RowFormat, Schema, Value,
 };
 
 use crate::seal::{self, Files, files_of, seal_log};
@@ -28,7 +28,7 @@ pub fn options() -> OpenOptions {
     OpenOptions::default().background(Background::Inline).compaction(Compaction::Manual)
 }
 
-/// All of them: 64 KiB.
+/// All of them that need no lists: 64 KiB.
 pub fn all() -> Vec<Fixture> {
     vec![letters(), numbers(), chain()]
 }
@@ -128,6 +128,31 @@ pub fn letters() -> Fixture {
     write(Durability::Os, 7..9, 3);
     drop(c);
     Fixture { name: "letters", schema, dir, ids: (0..52).map(|i| Id::from(letter_id(i))).collect() }
+}
+
+/// A model and two list segments, with second copies; rows deleted since, in files and in a log with two batches.
+pub fn lists() -> Fixture {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(Codes::Bits(2)));
+    let schema = Schema::new(4, Metric::L2).ids(IdKind::U64).index(index);
+    let dir = MemDir::new(14);
+    let c = Collection::create_in(Arc::new(dir.clone()), schema.clone(), options()).expect("create");
+    let write = |ids: std::ops::Range<usize>, version: usize| {
+        let mut batch = c.batch();
+        ids.for_each(|i| {
+            batch.upsert(i as u64, &vector(i + 100 * version, 4));
+        });
+        batch.commit().expect("commit");
+    };
+    write(0..20, 0);
+    c.flush().expect("flush");
+    c.compact(Compact::Auto).and_then(|job| job.wait()).expect("make lists");
+    write(15..24, 1);
+    c.delete(3u64).expect("delete");
+    c.flush().expect("flush");
+    write(24..26, 0);
+    c.delete(4u64).expect("delete");
+    drop(c);
+    Fixture { name: "lists", schema, dir, ids: (0..28).map(Id::U64).collect() }
 }
 
 /// Numeric ids, f16 under L2, a bitmap of dead rows; a log that was sealed.

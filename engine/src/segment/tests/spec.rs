@@ -13,7 +13,9 @@ use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::Described;
 use crate::format::list::ListHeader;
 use crate::format::log::{LogHeader, RecordHeader};
-use crate::format::manifest::{FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead};
+use crate::format::manifest::{
+    CalibrationBytes, FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead,
+};
 use crate::format::model::{CentroidTail, FrameHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
@@ -26,7 +28,7 @@ const PAGES: [(&str, &str); 8] = [
     ("id-table.md", include_str!("../../../../format-spec/id-table.md")),
     ("tombstones.md", include_str!("../../../../format-spec/tombstones.md")),
     ("attributes.md", include_str!("../../../../format-spec/attributes.md")),
-    ("lists-reserved.md", include_str!("../../../../format-spec/lists-reserved.md")),
+    ("lists.md", include_str!("../../../../format-spec/lists.md")),
 ];
 
 /// Where tags are cited.
@@ -97,6 +99,7 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<TableHead>(&mut tables);
     take::<FileEntryBytes>(&mut tables);
     take::<HashedEntryBytes>(&mut tables);
+    take::<CalibrationBytes>(&mut tables);
     take::<ManifestTail>(&mut tables);
     take::<LogHeader>(&mut tables);
     take::<RecordHeader>(&mut tables);

@@ -1,0 +1,72 @@
+//! How vectors are searched, as the command line says it.
+
+use clap::{Args, ValueEnum};
+use stratavec::{Codes, IndexKind, IvfOptions, Spill};
+
+/// `--index` and what belongs to it.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Index {
+    /// How vectors are searched: all of them, or by lists of neighbours (ivf), or by lists once there are many (auto)
+    #[arg(long, default_value = "flat")]
+    pub index: IndexName,
+    /// Bits of code per component, 1 to 8; by the dimension if not given
+    #[arg(long)]
+    pub bits: Option<u8>,
+    /// Number of lists; by the number of rows if not given
+    #[arg(long, value_name = "N")]
+    pub nlist: Option<u32>,
+    /// Whether a row stands in a second list too; by the dimension if not given
+    #[arg(long)]
+    pub spill: Option<SpillName>,
+}
+
+/// The name of a kind of index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum IndexName {
+    /// All vectors are scored
+    Flat,
+    /// Lists of neighbours
+    Ivf,
+    /// Flat while small, then lists
+    Auto,
+}
+
+/// Whether there are second copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum SpillName {
+    /// Yes
+    On,
+    /// No
+    Off,
+}
+
+impl Index {
+    /// The kind of index that is asked for.
+    ///
+    /// # Errors
+    /// The option that the kind does not have.
+    pub fn kind(&self) -> Result<IndexKind, String> {
+        let given = [("bits", self.bits.is_some()), ("nlist", self.nlist.is_some()), ("spill", self.spill.is_some())];
+        match (self.index, given.iter().find(|(_, given)| *given)) {
+            (IndexName::Flat | IndexName::Auto, Some((option, _))) => Err(format!("--{option} is for --index ivf")),
+            (IndexName::Flat, None) => Ok(IndexKind::Flat),
+            (IndexName::Auto, None) => Ok(IndexKind::Auto),
+            (IndexName::Ivf, _) => Ok(IndexKind::Ivf(self.options())),
+        }
+    }
+
+    fn options(&self) -> IvfOptions {
+        let mut options = IvfOptions::auto();
+        if let Some(bits) = self.bits {
+            options = options.codes(Codes::Bits(bits));
+        }
+        if let Some(lists) = self.nlist {
+            options = options.nlist(lists);
+        }
+        match self.spill {
+            Some(SpillName::On) => options.spill(Spill::On),
+            Some(SpillName::Off) => options.spill(Spill::Off),
+            None => options,
+        }
+    }
+}

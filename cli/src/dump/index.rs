@@ -1,0 +1,79 @@
+//! How vectors are searched, in the header of a dump.
+
+use serde::{Deserialize, Serialize};
+use stratavec::{Codes, IndexKind, IvfOptions, Spill};
+
+/// The kind of index and what was asked of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Index {
+    /// The kind by its name.
+    pub index: String,
+    /// Bits of code per component, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub bits: Option<u8>,
+    /// Number of lists, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub nlist: Option<u32>,
+    /// Whether rows stand in second lists, if that was said.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub spill: Option<bool>,
+}
+
+impl From<IndexKind> for Index {
+    fn from(kind: IndexKind) -> Index {
+        let options = match kind {
+            IndexKind::Ivf(options) => options,
+            _ => IvfOptions::auto(),
+        };
+        let bits = match options.wanted_codes() {
+            Codes::Bits(bits) => Some(bits),
+            _ => None,
+        };
+        let spill = match options.wanted_spill() {
+            Spill::On => Some(true),
+            Spill::Off => Some(false),
+            _ => None,
+        };
+        Index { index: kind.name().to_owned(), bits, nlist: options.wanted_nlist(), spill }
+    }
+}
+
+impl Index {
+    /// The kind; `None` if it is not known here, or has options that it cannot have.
+    pub fn kind(&self) -> Option<IndexKind> {
+        let mut options = IvfOptions::auto();
+        if let Some(bits) = self.bits {
+            options = options.codes(Codes::Bits(bits));
+        }
+        if let Some(lists) = self.nlist {
+            options = options.nlist(lists);
+        }
+        if let Some(spill) = self.spill {
+            options = options.spill(if spill { Spill::On } else { Spill::Off });
+        }
+        match self.index.as_str() {
+            "ivf" => Some(IndexKind::Ivf(options)),
+            _ if options != IvfOptions::auto() => None,
+            "flat" => Some(IndexKind::Flat),
+            "auto" => Some(IndexKind::Auto),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_come_back_with_their_options() {
+        let some = IvfOptions::auto().codes(Codes::Bits(3)).nlist(17).spill(Spill::Off);
+        for kind in [IndexKind::Flat, IndexKind::Auto, IndexKind::Ivf(IvfOptions::auto()), IndexKind::Ivf(some)] {
+            let text = serde_json::to_string(&Index::from(kind)).unwrap();
+            let back: Index = serde_json::from_str(&text).unwrap();
+            assert_eq!(back.kind(), Some(kind), "{text}");
+        }
+        let flat = Index { nlist: Some(3), ..Index::from(IndexKind::Flat) };
+        assert_eq!(flat.kind(), None);
+    }
+}

@@ -1,0 +1,121 @@
+"""Models and list segments as `lists.md` lays them down, for reader.py: standard library only, nothing of the engine."""
+
+import hashlib
+import math
+import struct
+import sys
+
+sys.dont_write_bytecode = True
+from stored import FOOTER_BYTES, METRICS, PAGE_ROWS, PIECES, Damaged, File, Unsupported, unit_crc  # noqa: E402
+
+LINE, CHUNK, LANES = 64, 65536, 32
+NO_ROW = 0xFFFFFFFF
+MODEL_SECTIONS = ("frame", "centroids", "centroid-codes")
+
+
+def up(number, step):
+    return -(-number // step) * step
+
+
+class Model(File):
+    """Frame and centroids: everything is proven at once, the hash included."""
+
+    def __init__(self, directory, entry, manifest):
+        super().__init__(directory, entry, manifest)
+        self.lists, self.padded = self.rows, up(manifest.dim, 64)
+        metric = next(code for code, name in METRICS.items() if name == manifest.metric)
+        if self.parameters != [self.lists, self.padded, metric, 0] or self.lists == 0:
+            raise self.bad(self.len - FOOTER_BYTES, "another dimension or metric than the collection's, or no lists")
+        if (self.first_row, self.last_row, self.min_seq, self.max_seq) != (0, 0, 0, 0):
+            raise self.bad(self.len - FOOTER_BYTES, "a model has no rows")
+        stride, blocks = up(self.padded + 8, LINE), -(-self.lists // LANES)
+        frame = self.whole("frame", 4)
+        centroids = self.whole("centroids", stride, self.lists)
+        codes = self.whole("centroid-codes", 4 * self.padded + 128, blocks)
+        dim, padded, _, rounds, code, scale, reserved = struct.unpack_from("<IIQIIf36s", frame)
+        mean = struct.unpack(f"<{manifest.dim}f", frame[64:]) if len(frame) == 64 + 4 * manifest.dim else (math.nan,)
+        if (dim, padded, rounds, code) != (manifest.dim, self.padded, 4, metric) or any(reserved):
+            raise self.bad(self.sections["frame"].offset, "the frame contradicts the collection")
+        if scale <= 0 or math.frexp(scale)[0] != 0.5 or not all(map(math.isfinite, mean)):
+            raise self.bad(self.sections["frame"].offset, "the scale is no power of two, or the mean is not finite")
+        for start in range(0, len(centroids), stride):
+            norm, step = struct.unpack_from("<ff", centroids, start + self.padded)
+            if not (math.isfinite(norm) and math.isfinite(step) and norm >= 0 and step >= 0):
+                raise self.bad(self.sections["centroids"].offset + start, "a centroid is not finite")
+            if any(centroids[start + self.padded + 8 : start + stride]):
+                raise self.bad(self.sections["centroids"].offset + start, "padding is not zero")
+        sha = hashlib.sha256()
+        for part in (frame, centroids, codes):
+            sha.update(len(part).to_bytes(8, "little") + part)
+        if sha.digest() != self.frame or self.frame != entry.hash:
+            raise self.bad(self.len - FOOTER_BYTES, "the content does not have the hash that is stated")
+
+
+class Lists(File):
+    """One list segment of codes."""
+
+    def __init__(self, directory, entry, manifest, models):
+        super().__init__(directory, entry, manifest)
+        model = next((model for model in models if model.frame == self.frame == entry.hash), None)
+        lists, padded, kind, value = self.parameters
+        if model is None or (lists, padded) != (model.lists, model.padded):
+            raise self.bad(self.len - FOOTER_BYTES, "another model than the one that is named")
+        if kind == 2:
+            raise Unsupported(f"{self.name}: whole vectors in lists")
+        if kind != 1 or not 1 <= value <= 8 or self.rows == 0:
+            raise self.bad(self.len - FOOTER_BYTES, "no layout of ours, or no rows")
+        self.lists, self.padded = lists, padded
+        self.stride = 0 if value == 1 else padded // 8 * (value - 1) + 8
+
+    def read(self):
+        """(row, list, whether it is the first copy) of every entry, in the order of the file."""
+        pages = [page for page, _, _ in struct.iter_unpack("<QII", self.whole("list-pages", 16))]
+        if any(a >= b for a, b in zip(pages, pages[1:])):
+            raise self.bad(self.sections["list-pages"].offset, "pages do not ascend")
+        headers = list(struct.iter_unpack("<QQIIII", self.whole("list-headers", 32, self.lists)))
+        checks = struct.unpack(f"<{len(self.whole('list-checks', 4)) // 4}I", self.whole("list-checks", 4))
+        scan_at, record_at, used, entries = 0, 0, 0, []
+        scan, records = self.section("list-scan", PIECES, LINE), self.sections.get("list-records")
+        for number, (scan_offset, record_offset, primary, total, first_check, reserved) in enumerate(headers):
+            if (scan_offset, record_offset, first_check, reserved) != (scan_at, record_at, used, 0) or primary > total:
+                raise self.bad(self.sections["list-headers"].offset, f"list {number} does not follow the one before")
+            blocks = -(-total // LANES)
+            words = blocks * (4 * self.padded + 128)
+            length, of_records = words + blocks * 128, up(total * self.stride, LINE)
+            chunks = [(scan, scan_at + at, min(CHUNK, length - at)) for at in range(0, length, CHUNK)]
+            if total * self.stride:
+                if records is None:
+                    raise self.bad(self.directory, "no records")
+                step = max(CHUNK // self.stride, 1) * self.stride
+                count = 1 if total * self.stride <= CHUNK else -(-total // (step // self.stride))
+                ends = [step * (i + 1) for i in range(count - 1)] + [of_records]
+                chunks += [(records, record_at + start, end - start) for start, end in zip([0] + ends, ends)]
+            for section, start, size in chunks:
+                at = section.offset + start
+                if used >= len(checks) or unit_crc(self.seed, at, self.data[at : at + size]) != checks[used]:
+                    raise self.bad(at, f"checksum of list {number}")
+                used += 1
+            start = scan.offset + scan_at + words
+            lanes = struct.unpack(f"<{blocks * LANES}I", self.data[start : start + blocks * 128])
+            if any(word != NO_ROW for word in lanes[total:]):
+                raise self.bad(start, "a lane without an entry has a row")
+            for lane, word in enumerate(lanes[:total]):
+                if word >> 12 >= len(pages):
+                    raise self.bad(start, "an entry names a page that is not there")
+                entries.append((pages[word >> 12] * PAGE_ROWS + (word & 4095), number, lane < primary))
+            scan_at, record_at = scan_at + length, record_at + of_records
+        stated = (scan.length, records.length if records else 0, len(checks))
+        if stated != (scan_at, record_at, used):
+            raise self.bad(scan.offset, "pieces do not cover their sections")
+        self._check(entries, pages)
+        return entries
+
+    def _check(self, entries, pages):
+        first = {row: number for row, number, primary in entries if primary}
+        second = [(row, number) for row, number, primary in entries if not primary]
+        once = len(first) == self.rows == len(entries) - len(second) and len({row for row, _ in second}) == len(second)
+        if not once or any(first.get(row, number) == number for row, number in second):
+            raise Damaged(self.name, 0, "a row has other copies than one first and at most one second in another list")
+        if (min(first), max(first)) != (self.first_row, self.last_row) or {row // PAGE_ROWS for row in first} != set(pages):
+            raise Damaged(self.name, 0, "the footer states other rows, or a page is not used")
+
