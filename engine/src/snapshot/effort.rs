@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::index::ivf::Probe;
+use crate::manifest::Calibration;
 
 /// How hard a search looks. It matters where there are lists to choose from; a flat collection is always searched exactly.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -37,7 +38,7 @@ const MEASURED_BEYOND: usize = 6;
 const DEVIATIONS: f32 = 1.5;
 /// Lists that find 95 % of ten rows, for each root of the number of lists. Measured on texts: 0.57 of 1,800 lists, 0.9 of 200, with
 /// second lists.
-const LISTS_PER_ROOT: f64 = 1.0;
+const LISTS_PER_ROOT: f64 = 1.1;
 /// Each halving of what is missed takes 1.7 times as many lists, and ten times as many rows twice as many.
 const MISSED_EXPONENT: f64 = 0.75;
 const K_EXPONENT: f64 = 0.3;
@@ -63,24 +64,76 @@ impl Effort {
         }
     }
 
-    /// How to search `lists` lists for `k` rows; `None`: measure every row.
-    pub(crate) fn probe(self, k: usize, lists: usize) -> Option<Probe> {
-        let exact = measured(k);
-        let guess = |part: f32| guess(f64::from(part), k, lists);
+    /// How to search `lists` lists for `k` rows; `None`: measure every row. `known` is what was measured with these lists, ascending by
+    /// `k` and part; without it the answer is a guess on the safe side.
+    pub(crate) fn probe(self, k: usize, lists: usize, known: &[Calibration]) -> Option<Probe> {
+        let by_part = |part: f32| find(part, k, known).unwrap_or_else(|| guess(f64::from(part), k, lists));
         match self {
             Effort::Exact => None,
             Effort::Recall(part) | Effort::Confidence(part) if part >= 1.0 => None,
-            Effort::Recall(part) => {
-                Some(Probe { nprobe: guess(part), patience: usize::MAX, exact, deviations: DEVIATIONS })
-            }
+            Effort::Recall(part) => Some(by_part(part)),
             Effort::Confidence(part) => {
-                let patience = guess(part);
-                let nprobe = patience.saturating_mul(PATIENT_LISTS);
-                Some(Probe { nprobe, patience, exact, deviations: DEVIATIONS })
+                let probe = by_part(part);
+                let nprobe = probe.nprobe.saturating_mul(PATIENT_LISTS);
+                Some(Probe { nprobe, patience: probe.nprobe.max(1), ..probe })
             }
-            Effort::Probe { nprobe, patience } => Some(Probe { nprobe, patience, exact, deviations: DEVIATIONS }),
+            Effort::Probe { nprobe, patience } => {
+                Some(Probe { nprobe, patience, exact: measured(k), deviations: DEVIATIONS })
+            }
         }
     }
+}
+
+/// What was measured, between two parts and two numbers of rows in proportion; `None` beyond what was measured.
+fn find(part: f32, k: usize, known: &[Calibration]) -> Option<Probe> {
+    let below = known.iter().rev().map(|entry| entry.k).find(|known| *known as usize <= k);
+    let above = known.iter().map(|entry| entry.k).find(|known| *known as usize >= k);
+    let of = |wanted: u32| at_part(part, known, wanted);
+    match (below, above) {
+        (Some(below), Some(above)) if below == above => of(below),
+        (Some(below), Some(above)) => {
+            let (low, high) = (of(below)?, of(above)?);
+            let share = (k as f64 / f64::from(below)).ln() / (f64::from(above) / f64::from(below)).ln();
+            let nprobe = between(low.nprobe, high.nprobe, share);
+            let exact = between(low.exact, high.exact, share).max(k);
+            Some(Probe { nprobe, exact, deviations: low.deviations.max(high.deviations), patience: usize::MAX })
+        }
+        // Fewer rows are found by as many lists; more of them take more.
+        (None, Some(least)) => of(least),
+        (Some(most), None) => {
+            let probe = of(most)?;
+            let more = (k as f64 / f64::from(most)).powf(K_EXPONENT);
+            Some(Probe { nprobe: (probe.nprobe as f64 * more).ceil() as usize, exact: measured(k), ..probe })
+        }
+        (None, None) => None,
+    }
+}
+
+fn at_part(part: f32, known: &[Calibration], k: u32) -> Option<Probe> {
+    let mut entries = known.iter().filter(|entry| entry.k == k);
+    let mut below: Option<&Calibration> = None;
+    for entry in &mut entries {
+        if entry.recall >= part {
+            let high = probe_of(entry);
+            let Some(below) = below.filter(|_| entry.recall > part) else { return Some(high) };
+            let missed = |part: f32| f64::from(1.0 - part).max(1e-4).ln();
+            let share = (missed(below.recall) - missed(part)) / (missed(below.recall) - missed(entry.recall));
+            return Some(Probe { nprobe: between(below.nprobe as usize, high.nprobe, share), ..high });
+        }
+        below = Some(entry);
+    }
+    None
+}
+
+/// A number between two, in proportion to their logarithms.
+fn between(low: usize, high: usize, share: f64) -> usize {
+    let (low, high) = (low.max(1) as f64, high.max(1) as f64);
+    (low * (high / low).powf(share)).ceil() as usize
+}
+
+fn probe_of(entry: &Calibration) -> Probe {
+    let patience = if entry.patience == u32::MAX { usize::MAX } else { entry.patience as usize };
+    Probe { nprobe: entry.nprobe as usize, patience, exact: entry.exact as usize, deviations: entry.deviations }
 }
 
 /// Rows to measure exactly for `k` that are wanted.
@@ -88,11 +141,12 @@ pub(crate) fn measured(k: usize) -> usize {
     (k.saturating_mul(MEASURED_PER_TEN) / 10).saturating_add(MEASURED_BEYOND)
 }
 
-/// Lists that find about this part of the `k` nearest rows, where nothing was measured yet.
-fn guess(part: f64, k: usize, lists: usize) -> usize {
+/// What finds about this part of the `k` nearest rows, where nothing was measured.
+fn guess(part: f64, k: usize, lists: usize) -> Probe {
     let missed = (0.05 / (1.0 - part).max(1e-4)).powf(MISSED_EXPONENT);
     let wanted = (k.max(1) as f64 / 10.0).max(0.1).powf(K_EXPONENT);
-    (LISTS_PER_ROOT * (lists as f64).sqrt() * missed * wanted).ceil().max(LEAST_LISTS) as usize
+    let nprobe = (LISTS_PER_ROOT * (lists as f64).sqrt() * missed * wanted).ceil().max(LEAST_LISTS) as usize;
+    Probe { nprobe, patience: usize::MAX, exact: measured(k), deviations: DEVIATIONS }
 }
 
 #[cfg(test)]
@@ -116,12 +170,33 @@ mod tests {
 
     #[test]
     fn more_recall_more_rows_and_more_lists_mean_more_work() {
-        let lists = |effort: Effort, k: usize, lists: usize| effort.probe(k, lists).map(|probe| probe.nprobe);
+        let lists = |effort: Effort, k: usize, lists: usize| effort.probe(k, lists, &[]).map(|probe| probe.nprobe);
         assert!(lists(Effort::Recall(0.9), 10, 2_000) < lists(Effort::Recall(0.95), 10, 2_000));
         assert!(lists(Effort::Recall(0.95), 10, 2_000) < lists(Effort::Recall(0.95), 100, 2_000));
         assert!(lists(Effort::Recall(0.95), 10, 2_000) < lists(Effort::Recall(0.95), 10, 8_000));
         assert_eq!(lists(Effort::Recall(1.0), 10, 2_000), None);
         assert_eq!(lists(Effort::Exact, 10, 2_000), None);
-        assert!(Effort::Recall(0.5).probe(100, 10).is_some_and(|probe| probe.exact >= 100));
+        assert!(Effort::Recall(0.5).probe(100, 10, &[]).is_some_and(|probe| probe.exact >= 100));
+    }
+
+    fn entry(k: u32, recall: f32, nprobe: u32) -> Calibration {
+        let (model, rows, patience, exact, deviations) = ([0; 32], 1, u32::MAX, k + 5, 1.25);
+        Calibration { model, rows, k, recall, nprobe, patience, exact, deviations }
+    }
+
+    #[test]
+    fn what_was_measured_counts_and_what_lies_between_is_in_proportion() {
+        let known = [entry(10, 0.9, 10), entry(10, 0.99, 40), entry(100, 0.9, 20), entry(100, 0.99, 80)];
+        let probe = |effort: Effort, k: usize| effort.probe(k, 2_000, &known).unwrap();
+        let lists = |part: f32, k: usize| probe(Effort::Recall(part), k).nprobe;
+        assert_eq!((lists(0.9, 10), lists(0.99, 10), lists(0.99, 100)), (10, 40, 80));
+        assert_eq!(probe(Effort::Recall(0.99), 10), Probe { exact: 15, deviations: 1.25, ..Probe::new(40) });
+        assert!((19..=21).contains(&lists(0.9684, 10)), "half way in what is missed: {}", lists(0.9684, 10));
+        assert!((14..=16).contains(&lists(0.9, 32)), "half way in rows wanted: {}", lists(0.9, 32));
+        assert_eq!((lists(0.2, 10), lists(0.9, 1)), (10, 10), "never less than was measured");
+        assert!(lists(0.9, 1_000) > 30 && probe(Effort::Recall(0.9), 1_000).exact >= 1_000);
+        assert_eq!(lists(0.999, 10), guess(f64::from(0.999_f32), 10, 2_000).nprobe, "beyond what was measured");
+        let sure = probe(Effort::Confidence(0.9), 10);
+        assert!(sure.patience == 10 && sure.nprobe > 10);
     }
 }

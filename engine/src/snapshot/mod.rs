@@ -1,5 +1,6 @@
 //! Reads: a pinned state, and everything that can be asked of it.
 
+mod calibrate;
 mod chosen;
 mod costs;
 mod effort;
@@ -28,6 +29,7 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
+pub(crate) use calibrate::calibrate;
 pub use effort::Effort;
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};

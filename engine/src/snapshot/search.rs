@@ -162,7 +162,8 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
 /// How the effort wants lists to be searched; `None`: every row is to be measured.
 fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
     let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
-    let probe = terms.effort.probe(k, model.file.lists())?;
+    let known = &snapshot.view().version.manifest.calibration;
+    let probe = terms.effort.probe(k, model.file.lists(), known)?;
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
     (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
