@@ -18,8 +18,8 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
 /// Standard errors and rows measured for each wanted, by which the truth is found.
 const TRUTH: (f32, usize) = (3.5, 4);
-/// Fewest rows whose neighbours say anything.
-const FEWEST_ROWS: u64 = 200;
+/// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
+pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
 /// A stored row that serves as a query, and the numbers of the rows nearest to it.
 struct Question {
@@ -40,7 +40,7 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     let listed = |rows: &&LiveRows| rows.in_lists();
     let rows: u64 = version.rows.iter().filter(listed).map(LiveRows::live).sum();
     let mut found = Vec::new();
-    if rows < FEWEST_ROWS || version.lists.is_empty() {
+    if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
         return Ok(found);
     }
     let mut asking = Asking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default() };
@@ -63,6 +63,12 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
                 deviations: probe.deviations,
             });
         }
+    }
+    if found.is_empty() {
+        // Nothing is good enough short of everything; that is worth knowing too.
+        let (nprobe, k) = (model.file.lists() as u32, KS[0] as u32);
+        let (patience, exact, deviations) = (u32::MAX, 2 * k, TRUTH.0);
+        found.push(Calibration { model: *model.file.hash(), rows, k, recall: 1.0, nprobe, patience, exact, deviations });
     }
     Ok(found)
 }

@@ -29,7 +29,7 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
-pub(crate) use calibrate::calibrate;
+pub(crate) use calibrate::{FEWEST_CALIBRATED, calibrate};
 pub use effort::Effort;
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
