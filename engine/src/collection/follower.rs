@@ -219,7 +219,11 @@ impl State {
         };
         let read = old.and_then(|old| old.logs.get(old.logs.iter().position(continues)?..));
         let version = open_version_after(storage, manifest, install, old.map(|old| &*old.version))?;
-        let mut state = State { version: Arc::new(version), logs: read.unwrap_or_default().to_vec() };
+        let mut logs = read.unwrap_or_default().to_vec();
+        for log in &mut logs {
+            log.generation = Arc::new((*log.generation).clone().refiled(version.filed_by()));
+        }
+        let mut state = State { version: Arc::new(version), logs };
         match state.logs.is_empty() {
             true => state.begin(storage, first, next_seq, next_row)?,
             false => state.mark_all()?,

@@ -36,6 +36,14 @@ impl Generation {
         Generation { filed, ..Generation::new(first_row) }
     }
 
+    /// The same; if it holds no row yet, its rows will be in the lists of this model.
+    pub(crate) fn refiled(self, model: Option<(FileId, usize)>) -> Self {
+        match self.rows() == 0 && self.model() != model.map(|(model, _)| model) {
+            true => Generation { kills: self.kills, ..Generation::in_lists(self.first_row, model) },
+            false => self,
+        }
+    }
+
     /// Adds the rows of one batch; they follow the generation's last row. `lists` are those of the rows, by the generation's
     /// model. If they are not as many, the generation goes on without lists, and searches go through all of it.
     pub(crate) fn push(&mut self, mut block: Block, lists: &[ListPair]) {

@@ -226,11 +226,11 @@ pub(super) fn new_scan<'s, 'q>(
 /// Searches lists, and more of them if those hold too few rows that may be returned.
 fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
     let lists = seek.model.file.lists();
-    let mut part = match seek.filter {
-        None => 1.0,
-        Some(_) => plan.part.unwrap_or(ASSUMED_PART),
+    let mut part = plan.part.unwrap_or(ASSUMED_PART);
+    let mut probe = match seek.filter {
+        None => plan.probe,
+        Some(_) => widened(&plan.probe, part),
     };
-    let mut probe = widened(&plan.probe, part);
     loop {
         let seen = seek.segments(&room.query, &probe, &mut room.lists)?;
         let mut hits = if seek.all_in_segments() {
@@ -241,7 +241,8 @@ fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Roo
             scan.finish(terms.include)?
         };
         hits.explain.add_lists(seek.snapshot, &room.lists);
-        let found = seen.filter(|seen| *seen < part / 2.0 && plan.part.is_none());
+        // Fewer match near the query than elsewhere.
+        let found = seen.filter(|seen| *seen < part / 2.0);
         let few = hits.len() < seek.k && terms.max_distance.is_none();
         if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
             return Ok(hits);
