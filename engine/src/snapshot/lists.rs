@@ -4,6 +4,7 @@ use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::format::model::centroid_stride;
+use crate::id::{Id, IdKind};
 use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
 use crate::segment::{ListFile, ListView, ModelFile};
 use crate::storage::FileId;
@@ -49,6 +50,16 @@ impl<'a> CodedLists<'a> {
             }
             _ => Err(Error::argument("lists", "are no codes, or not as many or as long as those of the model")),
         }
+    }
+
+    /// The lists of a segment that [`CodedLists::new`] accepted when it was opened.
+    #[inline]
+    pub(super) fn of(file: &'a ListFile) -> Self {
+        let bits = match file.shape().code() {
+            ListCode::Bits(bits) => bits as usize,
+            ListCode::Raw(_) => 0,
+        };
+        CodedLists { view: file.view(), bits }
     }
 }
 
@@ -96,6 +107,18 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
         let index = self.files.partition_point(|rows| rows.file.last_row() < row);
         let Some(rows) = self.files.get(index) else { return Ok(None) };
         Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
+    }
+
+    /// The id of the row at a place.
+    pub(super) fn id(&self, place: u64, kind: IdKind) -> Result<Id> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Id::U64(u64::MAX)) };
+        match kind {
+            IdKind::U64 => {
+                rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+                Ok(Id::U64(rows.file.record_id_u64(ordinal)))
+            }
+            IdKind::Bytes => rows.file.id(ordinal),
+        }
     }
 
     /// The file and ordinal of a place.

@@ -106,6 +106,11 @@ impl Candidates {
         self.bound = self.estimate_at(self.room);
     }
 
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
     /// The best rows, nearest first.
     pub(super) fn finish(&mut self) -> &[Candidate] {
         if self.room > FEW {

@@ -93,6 +93,11 @@ impl CentroidSet<'_> {
         out.extend(record.iter().take(padded).map(|byte| step * (f32::from(*byte) - 127.5)));
     }
 
+    /// `|c|^2` of a centroid.
+    pub(super) fn square(&self, list: usize, padded: usize) -> f32 {
+        self.record(list).map_or(0.0, |record| tail(record, padded).0)
+    }
+
     fn record(&self, list: usize) -> Option<&[u8]> {
         self.bytes.get(list.checked_mul(self.stride)?..)?.get(..self.stride)
     }

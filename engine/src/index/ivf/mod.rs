@@ -4,6 +4,7 @@
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists.
+//! * `filing`: the nearest list of a row that has just come.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
@@ -13,12 +14,14 @@
 mod candidates;
 mod centroids;
 mod encoder;
+mod filing;
 mod frame;
 mod search;
 mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
+pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Rows, Scratch};
 

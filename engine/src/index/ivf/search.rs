@@ -155,6 +155,23 @@ pub(crate) struct Scratch {
     pub(crate) work: (usize, usize),
 }
 
+impl Scratch {
+    /// What the last search found.
+    pub(crate) fn found(&self) -> &[(f32, u64)] {
+        &self.exact
+    }
+
+    /// The lists that the last search chose, nearest first.
+    pub(crate) fn probed(&self) -> impl Iterator<Item = u32> + Clone + '_ {
+        self.probes.iter().map(|probed| probed.list)
+    }
+
+    /// Rows that the last search measured.
+    pub(crate) fn measured(&self) -> usize {
+        self.candidates.len()
+    }
+}
+
 /// What a search needs to know of the collection.
 pub(crate) struct IvfSearch<'a, L, R> {
     pub(crate) kernels: &'static Kernels,
