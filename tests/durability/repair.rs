@@ -145,7 +145,7 @@ fn damage_to_lists_costs_a_repair_nothing() {
             match damage {
                 Some(at) => disk.corrupt(name, |bytes| bytes[at] ^= 0x40),
                 None => disk.corrupt(name, Vec::clear),
-            }
+            };
             let (report, to, _) = repaired(&subject, &disk).unwrap_or_else(|what| panic!("{name} {damage:?}: {what}"));
             assert!(report.is_complete(), "{name} {damage:?}: {report:?}");
             let left = to.names().into_iter().filter(lists).count();

@@ -45,8 +45,7 @@ impl Trial {
         let entry = |row| IdEntry { key: id_key(IdRef::U64(row), COLLECTION), row };
         let mut entries: Vec<IdEntry> = (0..rows).map(entry).collect();
         let storage = &*self.storage;
-        let facts = write_id_table(storage, id, COLLECTION, COLLECTION, IdKind::U64, &mut entries, 1, 1)?;
-        IdTable::open(storage, id, COLLECTION, COLLECTION, IdKind::U64, &facts)
+        write_id_table(storage, id, COLLECTION, COLLECTION, IdKind::U64, &mut entries, 1, 1)
     }
 
     fn generation(&self, first_row: u64, fresh: &[f32], filed: bool) -> Generation {
