@@ -122,7 +122,7 @@ def main():
     parser.add_argument("file", nargs="?")
     parser.add_argument("--nlist", type=int)
     parser.add_argument("--passes", type=int, default=10)
-    parser.add_argument("--probes", type=int, default=8)
+    parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1_000_000)

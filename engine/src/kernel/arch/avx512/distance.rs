@@ -205,7 +205,7 @@ pub(super) unsafe fn many<C: Component, T: Term>(
     out: *mut f32,
     count: usize,
 ) {
-    let whole_lines = C::BYTES == 4 && base.addr() % 64 == 0 && stride % 64 == 0;
+    let whole_lines = C::BYTES == 4 && base.addr().is_multiple_of(64) && stride.is_multiple_of(64);
     let ahead = if whole_lines { 0 } else { STREAM_AHEAD };
     for i in 0..count {
         // SAFETY: row i is below `count`: the caller grants it and its place in `out`.
