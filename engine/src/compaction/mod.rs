@@ -15,4 +15,4 @@ pub use control::Progress;
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::ListMerge;
 pub(crate) use merge::{Ids, Merged, merge};
-pub(crate) use policy::{FileState, Policy, choose, choose_full};
+pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};

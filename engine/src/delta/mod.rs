@@ -20,4 +20,5 @@ mod known;
 
 pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
+pub(crate) use kills::Kills;
 pub(crate) use known::{Known, KnownIds};
