@@ -11,7 +11,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 use crate::import::{AttributeField, Format};
 
 pub use index::Index;
-pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Upgrade};
+pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Scrub, Upgrade};
 
 /// What a bare `stratavec` shows.
 pub const EXAMPLES: &str = concat!(
@@ -111,6 +111,12 @@ pub enum Command {
   zstdcat rows.jsonl.zst | stratavec load new.db -
   stratavec load new.db rows.jsonl --batch 10000")]
     Load(Load),
+    /// Read every byte again and compare it with its checksum, as slowly as you like
+    #[command(after_help = "Examples:
+  stratavec scrub my.db
+  stratavec scrub my.db --rate 20
+  stratavec scrub my.db --json | jq .findings")]
+    Scrub(Scrub),
     /// Bring the files to the format of this release
     #[command(after_help = "Examples:
   stratavec upgrade my.db

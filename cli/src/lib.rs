@@ -54,6 +54,7 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Repair(args) => command::repair(&args, screen),
         Command::Dump(args) => command::dump(&args, screen),
         Command::Load(args) => command::load(&args, screen),
+        Command::Scrub(args) => command::scrub(&args, screen),
         Command::Upgrade(args) => command::upgrade(&args, screen),
         Command::Completions(args) => command::completions(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),

@@ -198,3 +198,39 @@ fn a_dump_never_writes_over_a_file() {
     assert!(!place.path("new").exists());
     place.run(&["dump", "nowhere"]).expect_code(3);
 }
+
+#[test]
+fn stats_tell_what_compaction_is_behind_and_what_makes_it_go_on() {
+    let place = Place::with_collection(&["--dim", "2", "--metric", "l2", "--ids", "u64"]);
+    let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
+    assert_eq!((&stats["files_to_compaction"], &stats["dead_rows_to_compaction"]), (&json!(8), &json!(null)));
+    place.write("v.npy", npy(&[&[1.0, 0.0], &[2.0, 0.0], &[3.0, 0.0]]));
+    place.run(&["import", "c", "v.npy", "--number"]).expect_code(0);
+    let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
+    assert_eq!((&stats["files_to_compaction"], &stats["dead_rows_to_compaction"]), (&json!(7), &json!(1)));
+    assert_eq!(stats["compaction_debt"], json!(0));
+    assert!(stats["memory_bytes"].as_u64().is_some());
+    let shown = place.run(&["stats", "c"]).expect_code(0).out;
+    assert!(shown.contains("next merge after 1 more dead row in one file or 7 small files"), "{shown}");
+}
+
+#[test]
+fn a_scrub_reads_everything_and_fails_on_damage() {
+    let place = six_files();
+    let report = place.run(&["scrub", "c", "--rate", "100", "--json"]).expect_code(0).document();
+    assert!(report["bytes"].as_u64() > Some(1000) && report["findings"] == json!([]), "{report}");
+    let row = std::fs::read_dir(place.path("c")).unwrap().flatten().map(|entry| entry.path());
+    let row = row.filter(|path| path.file_name().unwrap().to_string_lossy().starts_with("row-")).max().unwrap();
+    let mut bytes = std::fs::read(&row).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::remove_file(&row).unwrap();
+    std::fs::write(&row, bytes).unwrap();
+    let ran = place.run(&["scrub", "c"]).expect_code(1);
+    assert!(
+        ran.out.contains("damage:") && ran.err.contains("repair makes a new collection"),
+        "{} {}",
+        ran.out,
+        ran.err
+    );
+}

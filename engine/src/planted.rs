@@ -40,6 +40,8 @@ pub enum Bug {
     IgnoreSyncedTo,
     /// 16: orphans are removed before a manifest was read.
     SweepBeforeManifest,
+    /// 17: a flush takes the files of a running merge for orphans.
+    SweepRunningBuild,
     /// 18: a merge is installed without the deletes that were flushed while it ran.
     InstallWithoutFlushedKills,
     /// 18, too: a merge is installed without the deletes that are in memory.
@@ -56,8 +58,12 @@ pub enum Bug {
     IgnoreShortWrite,
     /// 26: what a failed write left of a record stays in the log.
     LeaveHalfRecord,
+    /// 27: the length of a section is checked with a product that can wrap.
+    WrappingLength,
     /// 29: a reader in another process does not begin again when a file it opens was removed.
     FollowerTriesOnce,
+    /// 30: a merge lets go of the commit lock before its view is published.
+    ReleaseBeforePublish,
     /// 31: a checkpoint does not sync what it copies.
     SkipCopySync,
     /// 32: a row is left out when the rows of files get their lists.

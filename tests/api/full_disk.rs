@@ -203,13 +203,24 @@ fn a_recovery_without_space_says_so_and_succeeds_later() {
 // lost, nothing comes back, nothing is poisoned.
 #[test]
 fn a_full_disk_takes_deletes_and_goes_on_when_it_is_freed() {
+    fill_and_free(4);
+}
+
+/// The same two hundred times over.
+#[test]
+#[ignore = "takes minutes; make soak"]
+fn soak_full_disks() {
+    fill_and_free(200);
+}
+
+fn fill_and_free(cycles: u32) {
     for background in [Background::Inline, Background::Thread] {
         let disk = MemDir::new(16);
         let options = OpenOptions::new().background(background).flush_bytes(512 << 10).durability(Durability::Os);
         let c = Collection::create_in(Arc::new(disk.clone()), plain(), options.clone()).expect("create");
         let mut live = std::collections::BTreeSet::new();
         let mut next = 0u64;
-        for cycle in 0..4 {
+        for cycle in 0..cycles {
             disk.set_free_bytes(Some(6 << 20));
             let error = loop {
                 let mut batch = c.batch();

@@ -17,6 +17,7 @@ const LANES: u64 = 2;
 #[derive(Debug, Default)]
 struct Count {
     kills: u64,
+    inside_calls: u64,
     batches: u64,
     replayed: u64,
     dropped_tails: u64,
@@ -74,8 +75,9 @@ fn kill_many(kills: u64) {
     let counts = counts.into_inner().unwrap();
     let sum = |of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     println!(
-        "R5: {} kills, {} batches acknowledged, 0 lost, {} replayed, {} torn tails, {} directories with flushed files in {} looks, {:.1} s",
+        "R5: {} kills, {} of them inside a call, {} batches acknowledged, 0 lost, {} replayed, {} torn tails, {} directories with flushed files in {} looks, {:.1} s",
         sum(|c| c.kills),
+        sum(|c| c.inside_calls),
         sum(|c| c.batches),
         sum(|c| c.replayed),
         sum(|c| c.dropped_tails),
@@ -85,6 +87,7 @@ fn kill_many(kills: u64) {
     );
     assert!(sum(|c| c.kills) >= kills);
     assert!(sum(|c| c.batches) > kills, "the writers hardly wrote");
+    assert!(sum(|c| c.inside_calls) > kills / 10, "hardly a process died inside a call");
 }
 
 impl Lane {
@@ -104,7 +107,10 @@ impl Lane {
         for kill in 0..kills {
             // Many writers run for a while; some are killed as they start, in the recovery from the kill before.
             let millis = if self.random.one_in(3) { self.random.below(12) } else { self.random.below(250) };
-            self.kill_one(&path, Duration::from_millis(millis))?;
+            // Every other one dies inside a call: of the recovery, of a commit, of a flush or of a merge.
+            let most = if self.random.one_in(3) { 40 } else { 3_000 };
+            let calls = self.random.one_in(2).then(|| self.random.below(most));
+            self.kill_one(&path, Duration::from_millis(if calls.is_some() { 400 } else { millis }), calls)?;
             if kill + 1 == kills || !self.random.one_in(3) {
                 self.look(&path).map_err(|what| format!("kill {kill}: {what}"))?;
             }
@@ -113,8 +119,9 @@ impl Lane {
         report.findings.first().map_or(Ok(self.count), |finding| Err(format!("verify: {finding:?}")))
     }
 
-    fn kill_one(&mut self, path: &Path, after: Duration) -> Result<(), String> {
+    fn kill_one(&mut self, path: &Path, after: Duration, calls: Option<u64>) -> Result<(), String> {
         let mut child = Command::new(env!("CARGO_BIN_EXE_victim"))
+            .envs(calls.map(|calls| ("STRATAVEC_CALLS_LEFT", calls.to_string())))
             .arg(path)
             .arg(self.errand.seed.to_string())
             .stdout(Stdio::piped())
@@ -125,7 +132,11 @@ impl Lane {
             let (out, err) = (child.stdout.take(), child.stderr.take());
             let out = scope.spawn(move || read_all(out));
             let err = scope.spawn(move || read_all(err));
-            std::thread::sleep(after);
+            let until = Instant::now() + after;
+            while Instant::now() < until && !matches!(child.try_wait(), Ok(Some(_))) {
+                std::thread::sleep(after.min(Duration::from_millis(2)));
+            }
+            self.count.inside_calls += u64::from(matches!(child.try_wait(), Ok(Some(_))));
             kill(&mut child);
             (out.join().unwrap_or_default(), err.join().unwrap_or_default())
         });

@@ -35,7 +35,8 @@ enum Suite {
 
 use Suite::{Damage, FailedSync, Faults, Followers, Order, PowerLoss, Races};
 
-/// Each bug, and the suites that must find it.
+/// Each bug, and the suites that must find it. Numbers that are missing have no place here, which `format-spec/contract-tests.md`
+/// explains; number 27 is a matter of one product and is found beside it, in `format/section.rs`.
 const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (1, Bug::SkipWalSync, &[PowerLoss]),
     (2, Bug::AckBeforeSync, &[PowerLoss]),
@@ -52,6 +53,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (13, Bug::CrcWithoutFileId, &[Damage]),
     (14, Bug::IgnoreSyncedTo, &[Damage]),
     (16, Bug::SweepBeforeManifest, &[PowerLoss]),
+    (17, Bug::SweepRunningBuild, &[Races]),
     (18, Bug::InstallWithoutFlushedKills, &[Races]),
     (18, Bug::InstallWithoutKillsInMemory, &[Races]),
     (21, Bug::DropTombstonesEarly, &[Races]),
@@ -61,6 +63,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (25, Bug::IgnoreShortWrite, &[Faults]),
     (26, Bug::LeaveHalfRecord, &[Faults]),
     (29, Bug::FollowerTriesOnce, &[Followers]),
+    (30, Bug::ReleaseBeforePublish, &[Races]),
     (31, Bug::SkipCopySync, &[PowerLoss]),
     (32, Bug::LeaveRowUnfiled, &[PowerLoss, Races]),
     (33, Bug::MergeListsByMemory, &[Races]),

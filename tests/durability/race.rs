@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use stratavec::planted;
 use stratavec::storage::testing::{CrashOptions, MemDir};
 use stratavec::{
     Collection, Compact, Compaction, Durability, ErrorKind, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
@@ -264,9 +265,9 @@ fn race(base: &(MemDir, Model), at: u64, event: Event, ending: Ending) -> Result
             }
             let Some(c) = c.upgrade() else { return };
             let (tell, told) = channel();
-            let thread = std::thread::spawn(move || {
+            let thread = std::thread::spawn(planted::carrying(move || {
                 let _ = tell.send(event.happen(&c));
-            });
+            }));
             let over = match told.recv_timeout(PATIENCE) {
                 Ok(result) => {
                     let (again, told) = channel();

@@ -136,7 +136,8 @@ fn full_peak(c: &Collection, path: &Path) -> Value {
     })
 }
 
-/// Searches and commits, idle and while compactions run one after the other.
+/// Searches and commits of one thread, idle and while full compactions of all rows run one after the other without a pause: on two
+/// processors the merge has one of them, or what the writes of the system leave of it.
 fn latency() -> Value {
     const ROWS: u64 = 50_000;
     let scratch = Scratch::new("latency");
@@ -182,8 +183,9 @@ fn while_compacting<T>(c: &Collection, random: &mut Random, work: impl FnOnce(&m
         scope.spawn(|| {
             let mut ids = Random::new(SEED ^ 7);
             while !stop.load(Ordering::Relaxed) {
-                // One row in 50 becomes dead, so that there is something to do.
-                write(c, (0..1_000).map(|_| ids.bits() % 50_000), &mut own);
+                // One row becomes dead, so that there is something to do: all rows are written again for it. A batch of many
+                // would measure another writer as well.
+                write(c, [ids.bits() % 50_000].into_iter(), &mut own);
                 c.flush().expect("flush");
                 c.compact(Compact::Full).and_then(|job| job.wait()).expect("compact");
                 ran.fetch_add(1, Ordering::Relaxed);

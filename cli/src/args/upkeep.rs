@@ -35,6 +35,16 @@ pub struct Repair {
     pub to: PathBuf,
 }
 
+/// `scrub`
+#[derive(Debug, Args)]
+pub struct Scrub {
+    /// The collection
+    pub collection: PathBuf,
+    /// Mebibytes per second at most
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(1..))]
+    pub rate: Option<u32>,
+}
+
 /// `dump`
 #[derive(Debug, Args)]
 pub struct Dump {

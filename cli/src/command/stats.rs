@@ -26,7 +26,9 @@ pub fn show(stats: &Stats, path: &Path, screen: &Screen) -> Result<(), Failure> 
     }
     let name = path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned());
     screen.line(format!("{}   {}", screen.paint(Tone::Strong, &name), heading(stats)))?;
-    for (label, text) in [("delta", delta(stats)), ("files", files(stats)), ("search", search(stats))] {
+    for (label, text) in
+        [("delta", delta(stats)), ("files", files(stats)), ("upkeep", upkeep(stats)), ("search", search(stats))]
+    {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
     for (label, error) in [("flush failed", &stats.flush_error), ("takes no writes", &stats.poisoned)] {
@@ -100,6 +102,22 @@ fn search(stats: &Stats) -> String {
     format!("{} index, exact: a query scores every vector ({})", stats.schema.index_kind().name(), words::bytes(bytes))
 }
 
+/// Seconds since 1970.
+fn seconds(at: std::time::SystemTime) -> u64 {
+    at.duration_since(std::time::UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// What this process holds in memory, and how far the rules are from their next merge.
+fn upkeep(stats: &Stats) -> String {
+    let files = words::counted(stats.files_to_compaction, "small file");
+    let due = match (stats.compaction_debt, stats.dead_rows_to_compaction) {
+        (0, Some(rows)) => format!("next merge after {} in one file or {files}", words::counted(rows, "more dead row")),
+        (0, None) => format!("next merge after {files}"),
+        (debt, _) => format!("{} due to be merged", words::bytes(debt)),
+    };
+    format!("{} in memory   {due}", words::bytes(stats.memory.used))
+}
+
 /// Ten cells.
 fn bar(percent: f64) -> String {
     let filled = (percent / 10.0).round().clamp(0.0, 10.0) as usize;
@@ -144,6 +162,18 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "last_seq": stats.last_seq,
         "durable_seq": stats.durable_seq,
         "flush_error": stats.flush_error.as_ref().map(ToString::to_string),
+        "merges": stats.merges,
+        "merged_at": stats.merged_at.map(seconds),
+        "compaction_debt": stats.compaction_debt,
+        "dead_rows_to_compaction": stats.dead_rows_to_compaction,
+        "files_to_compaction": stats.files_to_compaction,
+        "compaction_error": stats.compaction_error.as_ref().map(|(times, error)| format!("{times} times: {error}")),
+        "memory_bytes": stats.memory.used,
+        "memory_peak_bytes": stats.memory.peak,
+        "memory_budget": stats.memory.budget,
+        "scrub_passes": stats.scrub_passes,
+        "scrubbed_at": stats.scrubbed_at.map(seconds),
+        "scrub_findings": stats.scrub_findings.len(),
         "poisoned": stats.poisoned.as_ref().map(ToString::to_string),
     })
 }

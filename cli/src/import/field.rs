@@ -63,8 +63,10 @@ impl AttributeType {
                 text.trim().parse().map(Value::Timestamp).map_err(|_| "a time in microseconds since 1970")
             }
             AttributeType::F64 => match text.trim().parse::<f64>() {
-                Ok(x) if !x.is_nan() => Ok(Value::F64(x)),
-                _ => Err("a number"),
+                Ok(x) if x.is_nan() => Err("a number"),
+                Ok(x) if is_whole(text.trim()) && !holds(text.trim(), x) => Err(NOT_EXACT),
+                Ok(x) => Ok(Value::F64(x)),
+                Err(_) => Err("a number"),
             },
             AttributeType::Bool => text.trim().parse().map(Value::Bool).map_err(|_| "true or false"),
         }
@@ -81,7 +83,8 @@ impl AttributeType {
             (AttributeType::String, Value::I64(n)) => Ok(Value::String(n.to_string())),
             (AttributeType::Bool, value @ Value::Bool(_)) => Ok(value),
             (AttributeType::I64, value @ Value::I64(_)) => Ok(value),
-            (AttributeType::F64, Value::I64(n)) => Ok(Value::F64(n as f64)),
+            (AttributeType::F64, Value::I64(n)) if n as f64 as i128 == i128::from(n) => Ok(Value::F64(n as f64)),
+            (AttributeType::F64, Value::I64(_)) => Err(NOT_EXACT),
             (AttributeType::F64, value @ Value::F64(_)) => Ok(value),
             (AttributeType::Timestamp, Value::I64(n)) => Ok(Value::Timestamp(n)),
             (kind, Value::String(text)) => kind.parse(&text),
@@ -92,6 +95,20 @@ impl AttributeType {
             (AttributeType::Timestamp, _) => Err("a time in microseconds since 1970"),
         }
     }
+}
+
+/// What a whole number would have to be that a float would change.
+const NOT_EXACT: &str = "a whole number that a 64-bit float holds exactly (with a decimal point it would be rounded)";
+
+/// Whether a text is a number without decimal point or exponent.
+pub(super) fn is_whole(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// Whether a float is exactly a whole number.
+fn holds(text: &str, x: f64) -> bool {
+    text.parse::<i128>().is_ok_and(|n| n.unsigned_abs() < 1 << 120 && x as i128 == n)
 }
 
 /// Which fields are taken, and as what.

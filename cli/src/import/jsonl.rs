@@ -7,9 +7,10 @@ use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use stratavec::{MAX_ATTRIBUTE_BYTES, MAX_DIM, Value};
 
-use super::field::{Fields, id_from_number, id_from_text};
+use super::field::{Fields, id_from_number, id_from_text, is_whole};
 use super::{ImportError, Input, Place, Record, RecordSource};
 
 /// A file with a JSON object per line. Empty lines are skipped.
@@ -117,7 +118,7 @@ impl<'de> Visitor<'de> for Object<'_> {
                 continue;
             }
             // One field may serve as id, payload and attribute at once.
-            let value = map.next_value_seed(Scalar(&name))?;
+            let value = scalar(map.next_value()?, &name)?;
             if is(&fields.id, &name) {
                 let id = match &value {
                     Number::Value(Value::String(text)) => id_from_text(text, fields.ids),
@@ -151,6 +152,21 @@ impl<'de> Visitor<'de> for Object<'_> {
         }
         Ok(())
     }
+}
+
+/// Reads a scalar or a list of texts. A whole number that no integer type holds would come as a float, changed: it is refused.
+fn scalar<E: serde::de::Error>(raw: &RawValue, name: &str) -> Result<Number, E> {
+    let text = raw.get();
+    if is_whole(text) && text.parse::<i64>().is_err() && text.parse::<u64>().is_err() {
+        return Err(E::custom(format!(
+            "field {name:?}: {text} does not fit a 64-bit integer; with a decimal point it is taken as a float"
+        )));
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    Scalar(name).deserialize(&mut json).map_err(|error| {
+        let text = error.to_string();
+        E::custom(text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text))
+    })
 }
 
 fn twice<E: serde::de::Error>(name: &str) -> E {
@@ -307,6 +323,22 @@ mod tests {
         let text = r#"{"id": 18446744073709551614, "vector": []}"#;
         assert_eq!(read_all(text, IdKind::U64).unwrap()[0].id, Some(Id::U64(u64::MAX - 1)));
         assert_eq!(read_all(text, IdKind::Bytes).unwrap()[0].id, Some(Id::from("18446744073709551614")));
+    }
+
+    #[test]
+    fn no_whole_number_is_changed() {
+        for number in ["18446744073709551616", "-9223372036854775809", "99999999999999999999999999999999999999999"] {
+            let text = format!("{{\"id\": \"a\", \"vector\": [1], \"lang\": {number}}}");
+            assert!(
+                error(&text).contains(&format!("field \"lang\": {number} does not fit a 64-bit integer")),
+                "{text}"
+            );
+        }
+        let read = |value: &str| {
+            let text = format!("{{\"id\": \"a\", \"vector\": [1], \"lang\": {value}}}");
+            read_all(&text, IdKind::Bytes).unwrap()[0].attributes["lang"].clone()
+        };
+        assert_eq!((read("9223372036854775807"), read("1e30")), (Value::I64(i64::MAX), Value::F64(1e30)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::crew::Crew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::Filing;
-use crate::delta::Generation;
+use crate::delta::{Generation, Kills};
 use crate::error::{Error, Result};
 use crate::manifest;
 use crate::options::Background;
@@ -142,18 +142,37 @@ impl Shared {
         count(&self.counters.flush_bytes, built.bytes);
         let mut dropped = std::mem::take(&mut built.dropped);
         dropped.extend(older_manifests(built.manifest.generation));
+        if planted::is(Bug::SweepRunningBuild) {
+            dropped.extend(self.unnamed_files(&built.manifest));
+        }
         self.install(&job, built);
         count(&self.counters.orphans_left, remove_all(&*self.storage, &dropped));
         Ok(())
     }
 
-    /// Swaps the view. No file is touched under the lock beyond the new one's page table.
+    /// The planted bug that takes files which a running merge or load has made, and which no manifest names yet, for orphans.
+    fn unnamed_files(&self, manifest: &manifest::Manifest) -> Vec<FileName> {
+        let is_named = |name: &FileName| manifest.files().any(|(named, _)| named == *name);
+        let names = self.storage.list().into_iter().flatten().filter_map(|entry| entry.name);
+        names
+            .filter(|name| matches!(name, FileName::File(FileKind::Row | FileKind::IdTable, _)) && !is_named(name))
+            .collect()
+    }
+
+    /// Swaps the view. Of files only the new one's page table is looked at under the lock, for the last kills.
     fn install(&self, job: &Job, built: Built) {
+        let later = |view: &View| -> Vec<Arc<Generation>> {
+            view.frozen.iter().filter(|g| !Arc::ptr_eq(g, &job.generation)).cloned().collect()
+        };
+        let before = self.view.load_full();
+        let frozen = later(&before);
+        let all = frozen.iter().map(|g| &**g).chain([&before.active]);
+        let marks = built.new_rows.as_ref().map(|rows| Marks::set(rows, all));
         let mut writer = self.writer.lock();
         let old = self.view.load_full();
-        let frozen: Vec<_> = old.frozen.iter().filter(|g| !Arc::ptr_eq(g, &job.generation)).cloned().collect();
-        if let Some(rows) = &built.new_rows {
-            frozen.iter().map(|g| &**g).chain([&old.active]).for_each(|later| mark_killed(rows, later));
+        let frozen = later(&old);
+        if let Some(marks) = marks {
+            marks.complete(frozen.iter().map(|g| &**g).chain([&old.active]));
         }
         writer.frozen.retain(|f| !Arc::ptr_eq(&f.generation, &job.generation));
         let version = built.version(old.version.install + 1);
@@ -181,13 +200,38 @@ fn flush_memory(job: &Job) -> u64 {
     BUFFERS + lists + job.generation.rows() * 32 + job.generation.kills().len() as u64 * 16 + dead * 8
 }
 
-/// Sets the maybe-dead bits of rows of a new file that a later generation has killed meanwhile.
-pub(super) fn mark_killed(rows: &LiveRows, later: &Generation) {
-    later.kills().for_each_in(rows.file.first_row()..rows.file.last_row() + 1, |row| {
-        if let Ok(Some(ordinal)) = rows.file.ordinal(row) {
-            rows.mark_maybe_dead(ordinal);
+/// Sets the maybe-dead bits of rows of a new file that later generations have killed meanwhile, in two steps: nearly all without a
+/// lock, then, under the commit lock, those of the commits in between.
+pub(super) struct Marks<'r> {
+    rows: &'r LiveRows,
+    /// Kills whose rows are marked.
+    done: Vec<Kills>,
+}
+
+impl<'r> Marks<'r> {
+    /// The first step, with the generations of some recent view.
+    pub(super) fn set<'g>(rows: &'r LiveRows, later: impl Iterator<Item = &'g Generation>) -> Marks<'r> {
+        let mut marks = Marks { rows, done: Vec::new() };
+        for generation in later {
+            marks.mark(generation.kills());
+            marks.done.push(generation.kills().clone());
         }
-    });
+        marks
+    }
+
+    /// The second, with those of the newest view.
+    pub(super) fn complete<'g>(self, later: impl Iterator<Item = &'g Generation>) {
+        later.for_each(|generation| self.mark(generation.kills()));
+    }
+
+    fn mark(&self, kills: &Kills) {
+        let span = self.rows.file.first_row()..self.rows.file.last_row() + 1;
+        kills.for_each_new(span, &self.done, |row| {
+            if let Ok(Some(ordinal)) = self.rows.file.ordinal(row) {
+                self.rows.mark_maybe_dead(ordinal);
+            }
+        });
+    }
 }
 
 /// Steps 2 and 3: file names durable, then the manifest.

@@ -28,7 +28,7 @@ use super::{Collection, real_dir};
 use crate::delta::{Block, Generation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, Manifest};
-use crate::options::Schema;
+use crate::options::{Compaction, Schema};
 use crate::planted::{self, Bug};
 use crate::snapshot::{Snapshot, Version, View};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, ReadOnlyDir, Storage};
@@ -154,7 +154,7 @@ impl Follower {
         Stats {
             wal_bytes: state.logs.iter().map(|log| log.tail.bytes()).sum(),
             durable_seq: state.version.manifest.covered_seq,
-            ..Stats::of_view(&self.view.load(), &self.schema)
+            ..Stats::of_view(&self.view.load(), &self.schema, Compaction::default())
         }
     }
 }

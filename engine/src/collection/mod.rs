@@ -17,6 +17,7 @@ mod open;
 mod prepare;
 mod record;
 mod repair;
+mod retired;
 mod roll;
 mod room;
 mod scrub;

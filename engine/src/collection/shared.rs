@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
@@ -131,6 +132,7 @@ pub(super) struct Counters {
     pub(super) filings: AtomicU64,
     pub(super) list_merges: AtomicU64,
     pub(super) list_bytes: AtomicU64,
+    pub(super) merged_at: Mutex<Option<SystemTime>>,
     pub(super) loads: AtomicU64,
     pub(super) load_bytes: AtomicU64,
     pub(super) orphans_left: AtomicU64,

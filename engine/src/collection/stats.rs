@@ -5,11 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::build::total_bytes;
+use super::compact::outlook;
 use super::room::file_bytes;
 use super::shared::Shared;
 use crate::budget::{Budget, Share};
 use crate::error::Error;
-use crate::options::Schema;
+use crate::options::{Compaction, Schema};
 use crate::snapshot::{Version, View};
 
 /// The state of a collection and of this handle, at one moment.
@@ -78,6 +79,15 @@ pub struct Stats {
     pub bulk_loads: u64,
     /// Bytes those loads wrote.
     pub bulk_load_bytes_written: u64,
+    /// When a merge of this handle was last installed.
+    pub merged_at: Option<SystemTime>,
+    /// Bytes of the files that the rules of [`Compaction`] would merge next: what compaction is behind. The rules are those of this handle;
+    /// of the default for a follower and under [`Compaction::Manual`].
+    pub compaction_debt: u64,
+    /// Rows that still have to die in some file until the rules rewrite it; `None` if there are no files.
+    pub dead_rows_to_compaction: Option<u64>,
+    /// Small files that still have to come until the rules merge them.
+    pub files_to_compaction: u64,
     /// Why the last automatic compaction failed, if it did, and how many in a row have. Searches and writes go on.
     pub compaction_error: Option<(u32, Error)>,
     /// Passes over all files that scrubs of this handle have finished.
@@ -149,6 +159,7 @@ impl Shared {
             let pending = self.pending.lock();
             (pending.failed.clone().or_else(|| pending.roll_failed.clone()), pending.merge_failed.clone())
         };
+        let of_view = Stats::of_view(&view, &self.schema, self.options.compaction);
         let (scrub_passes, scrub_bytes, scrubbed_at, scrub_findings) = self.scrubbed.figures();
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Stats {
@@ -168,6 +179,7 @@ impl Shared {
             list_bytes_written: get(&counters.list_bytes),
             bulk_loads: get(&counters.loads),
             bulk_load_bytes_written: get(&counters.load_bytes),
+            merged_at: *counters.merged_at.lock(),
             compaction_error,
             scrub_passes,
             scrub_bytes,
@@ -175,14 +187,15 @@ impl Shared {
             scrub_findings,
             memory: MemoryStats::from(&*self.budget),
             poisoned: self.poison_cause().cloned(),
-            ..Stats::of_view(&view, &self.schema)
+            ..of_view
         }
     }
 }
 
 impl Stats {
     /// What a view tells; everything else is 0 or `None`.
-    pub(super) fn of_view(view: &View, schema: &Schema) -> Stats {
+    pub(super) fn of_view(view: &View, schema: &Schema, compaction: Compaction) -> Stats {
+        let (debt, until) = outlook(&view.version, compaction);
         let manifest = &view.version.manifest;
         let delta = view.generations().map(|g| g.memory_bytes() as u64).sum();
         let files = file_bytes(&view.version);
@@ -219,6 +232,10 @@ impl Stats {
             list_bytes_written: 0,
             bulk_loads: 0,
             bulk_load_bytes_written: 0,
+            merged_at: None,
+            compaction_debt: debt,
+            dead_rows_to_compaction: until.dead_rows,
+            files_to_compaction: until.files,
             compaction_error: None,
             scrub_passes: 0,
             scrub_bytes: 0,

@@ -22,5 +22,5 @@ pub(crate) use list_merge::{ListMerge, merge_lists};
 pub(crate) use list_policy::{ListState, choose_lists, next_unfiled, rows_for_lists};
 pub(crate) use live_points::Place;
 pub(crate) use merge::{Ids, Merged, merge};
-pub(crate) use policy::{FileState, Policy, choose, choose_full};
+pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};
 pub(crate) use train_model::ModelJob;

@@ -57,8 +57,29 @@ fn too_dead(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
     Some(worst..worst + 1)
 }
 
+/// How far the rules are from their next merge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Until {
+    /// Rows that still have to die in some one file; `None` without files.
+    pub(crate) dead_rows: Option<u64>,
+    /// Files of the smallest class that still have to come.
+    pub(crate) files: u64,
+}
+
+/// What would trigger the next merge, if none is due.
+pub(crate) fn until(files: &[FileState], policy: &Policy) -> Until {
+    let missing =
+        |file: &FileState| ((policy.dead_ratio * file.rows as f64).ceil() as u64).max(1).saturating_sub(file.dead);
+    let small = files.iter().rev().take_while(|file| size_class(file, policy) == 0).count() as u64;
+    Until { dead_rows: files.iter().map(missing).min(), files: u64::from(policy.fanout.max(2)).saturating_sub(small) }
+}
+
+fn size_class(file: &FileState, policy: &Policy) -> u32 {
+    (file.bytes / SMALLEST_TIER_BYTES).max(1).ilog(u64::from(policy.fanout.max(2)))
+}
+
 fn tier(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
-    let class = |file: &FileState| (file.bytes / SMALLEST_TIER_BYTES).max(1).ilog(u64::from(policy.fanout.max(2)));
+    let class = |file: &FileState| size_class(file, policy);
     let highest = files.iter().map(class).max()?;
     (0..=highest).find_map(|limit| {
         let young = files.iter().rev().take_while(|file| class(file) <= limit).count();
@@ -147,6 +168,18 @@ mod tests {
         assert_eq!(choose_full(&[listed(10, 0), file(10, 0), listed(10, 50)], &POLICY), Some(2..3));
         let young = [vec![file(10, 0); 4], vec![listed(10, 0); 3]].concat();
         assert_eq!(choose(&young, &POLICY), Some(0..4));
+    }
+
+    #[test]
+    fn what_is_missing_for_the_next_merge_is_told_and_then_triggers_it() {
+        assert_eq!(until(&[], &POLICY), Until { dead_rows: None, files: 4 });
+        let files = vec![file(9000, 10), file(1000, 19), file(10, 0), file(10, 0)];
+        assert_eq!((choose(&files, &POLICY), until(&files, &POLICY)), (None, Until { dead_rows: Some(20), files: 2 }));
+        let mut dead = files.clone();
+        dead[2].dead += 20;
+        assert_eq!(choose(&dead, &POLICY), Some(2..3));
+        let more: Vec<FileState> = files.into_iter().chain([file(10, 0), file(10, 0)]).collect();
+        assert_eq!(choose(&more, &POLICY), Some(2..6));
     }
 
     #[test]

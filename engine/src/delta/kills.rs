@@ -1,8 +1,13 @@
 //! The rows that a generation's batches killed, as of one view: sorted runs that merge as they age.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::aging::{FANOUT, to_merge};
+
+/// A run of so many rows is not merged again, so that a commit never copies more than a few times as many: merges happen under the
+/// commit lock.
+const SEALED_ROWS: usize = 1 << 16;
 
 /// A persistent set of row numbers. Cloning shares all runs.
 #[derive(Clone, Default)]
@@ -35,7 +40,8 @@ impl Kills {
         self.len += rows.len();
         self.runs.push(rows.into());
         loop {
-            let young = to_merge(self.runs.iter().rev().map(|run| Some(run.len().ilog(FANOUT))));
+            let class = |run: &Arc<[u64]>| (run.len() < SEALED_ROWS).then(|| run.len().ilog(FANOUT));
+            let young = to_merge(self.runs.iter().rev().map(class));
             if young == 0 {
                 return;
             }
@@ -47,8 +53,14 @@ impl Kills {
     }
 
     /// All rows in `range`, ascending within each run.
-    pub(crate) fn for_each_in(&self, range: std::ops::Range<u64>, mut visit: impl FnMut(u64)) {
-        for run in &self.runs {
+    pub(crate) fn for_each_in(&self, range: Range<u64>, visit: impl FnMut(u64)) {
+        self.for_each_new(range, &[], visit);
+    }
+
+    /// The same without the runs that one of the `known` sets shares.
+    pub(crate) fn for_each_new(&self, range: Range<u64>, known: &[Kills], mut visit: impl FnMut(u64)) {
+        let is_known = |run: &&Arc<[u64]>| known.iter().any(|set| set.runs.iter().any(|other| Arc::ptr_eq(run, other)));
+        for run in self.runs.iter().filter(|run| !is_known(run)) {
             let start = run.partition_point(|row| *row < range.start);
             run[start..].iter().take_while(|row| **row < range.end).for_each(|row| visit(*row));
         }
@@ -84,6 +96,33 @@ mod tests {
         for row in 0..10_007 {
             assert_eq!(kills.contains(row), sorted.binary_search(&row).is_ok());
         }
+    }
+
+    #[test]
+    fn large_runs_are_left_alone() {
+        let mut kills = Kills::default();
+        for i in 0..40u64 {
+            kills.push((0..SEALED_ROWS as u64 / 2).map(|j| i << 32 | j).collect());
+        }
+        let longest = kills.runs.iter().map(|run| run.len()).max().unwrap();
+        assert!(longest <= FANOUT * SEALED_ROWS, "a run of {longest}");
+        let mut sealed = Kills::default();
+        (0..40u64).for_each(|i| sealed.push((0..SEALED_ROWS as u64).map(|j| i << 32 | j).collect()));
+        assert_eq!((sealed.runs.len(), sealed.len()), (40, 40 * SEALED_ROWS));
+    }
+
+    #[test]
+    fn only_runs_that_are_not_known_are_visited() {
+        let mut kills = Kills::default();
+        kills.push(vec![5, 6]);
+        let known = [kills.clone()];
+        kills.push(vec![1, 9]);
+        let visited = |known: &[Kills]| {
+            let mut rows = Vec::new();
+            kills.for_each_new(0..9, known, |row| rows.push(row));
+            rows
+        };
+        assert_eq!((visited(&[]), visited(&known)), (vec![5, 6, 1], vec![1]));
     }
 
     #[test]

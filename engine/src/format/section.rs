@@ -6,6 +6,7 @@ use zerocopy::little_endian::{U32, U64};
 use super::kind::SectionKind;
 use super::layout::layout;
 use super::unit::UnitShape;
+use crate::planted::{self, Bug};
 
 /// A reader that does not know the kind, or its scheme, must refuse the file.
 pub const FLAG_REQUIRED: u32 = 1;
@@ -150,6 +151,7 @@ impl Section {
         let width = u64::from(self.width);
         let wanted = match self.scheme {
             Some(Scheme::Record) if self.width >= 8 && self.width.is_multiple_of(8) => self.entries.checked_mul(width),
+            Some(Scheme::Whole) if planted::is(Bug::WrappingLength) => Some(self.entries.wrapping_mul(width)),
             Some(Scheme::Whole | Scheme::Pieces) if self.width > 0 => self.entries.checked_mul(width),
             Some(Scheme::Units | Scheme::Offsets) => self.unit_shape().and_then(|shape| shape.section_bytes()),
             Some(Scheme::Blocks) if self.width == 1 && self.len.is_multiple_of(8) => {
@@ -180,5 +182,32 @@ pub fn alignment(len: u64) -> u64 {
         0..MIDDLE_ALIGN => SMALL_ALIGN,
         MIDDLE_ALIGN..LARGE_ALIGN => MIDDLE_ALIGN,
         _ => LARGE_ALIGN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A product of entries and width that passes 2^64 by exactly the length must not be taken for it.
+    fn wrapped_length_is_refused() -> bool {
+        let right = Section {
+            kind: SectionKind::ID_PAGES,
+            flags: FLAG_REQUIRED,
+            offset: 4096,
+            len: 64,
+            entries: 4,
+            width: 16,
+            scheme: Some(Scheme::Whole),
+            crc: 0,
+        };
+        assert!(Section::decode(&right.encode(), 0..1 << 20).is_ok());
+        Section::decode(&Section { entries: 4 + (1 << 60), ..right }.encode(), 0..1 << 20).is_err()
+    }
+
+    #[test]
+    fn a_length_that_wraps_is_refused_and_the_planted_bug_is_found() {
+        assert!(wrapped_length_is_refused());
+        assert!(!planted::with(Bug::WrappingLength, wrapped_length_is_refused));
     }
 }

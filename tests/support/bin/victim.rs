@@ -1,16 +1,17 @@
 //! Writes to a collection from several threads until it is killed, and says on standard output what was acknowledged.
 //!
 //! `victim DIRECTORY SEED [ACKNOWLEDGED]`: each acknowledged batch gives 24 bytes: its thread, its number there, its sequence number.
+//! With `STRATAVEC_CALLS_LEFT=N` in its environment it dies by itself, in its N-th call that changes the directory.
 //! With a third argument the highest sequence number is written to the beginning of that file instead.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use stratavec::{Collection, Error};
-use stratavec_tests::{Errand, THREADS};
+use stratavec_tests::{Errand, MortalDir, THREADS};
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -60,7 +61,13 @@ impl Told {
 }
 
 fn write_for_ever(dir: &str, errand: Errand, told: &Told) -> Result<(), Error> {
-    let collection = Collection::open_or_create(dir, errand.schema(), errand.options())?;
+    let calls = std::env::var("STRATAVEC_CALLS_LEFT").ok().and_then(|text| text.parse().ok());
+    let mortal = calls.map(|calls| MortalDir::new(dir, calls)).transpose();
+    let mortal = mortal.unwrap_or_else(|error| panic!("the directory {dir}: {error}"));
+    let collection = match mortal {
+        Some(dir) => Collection::open_or_create_in(Arc::new(dir), errand.schema(), errand.options())?,
+        None => Collection::open_or_create(dir, errand.schema(), errand.options())?,
+    };
     let results = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {

@@ -233,3 +233,16 @@ fn another_collection_origin_layout_or_file_is_refused() {
     stale.root ^= 1;
     assert!(rows.open(&dir, &stale).is_err());
 }
+
+#[test]
+fn a_file_that_was_just_written_is_proven_and_one_that_is_opened_is_not() {
+    let dir = BytesDir::default();
+    let rows = Rows::new(SMALL, 0..100, true);
+    let written = crate::segment::write_row_file(&dir, FILE, COLLECTION, ORIGIN, &SMALL, &rows).unwrap();
+    let opened = rows.open(&dir, &written.facts()).unwrap();
+    let proven = |file: &crate::segment::RowFile| {
+        let units = file.seqs.as_ref().map_or(0, |seqs| seqs.proven_units());
+        ((0..100).filter(|row| file.proven.has(*row)).count(), units)
+    };
+    assert_eq!((proven(&written), proven(&opened)), ((100, 1), (0, 0)));
+}
