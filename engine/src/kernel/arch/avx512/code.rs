@@ -6,72 +6,56 @@ use super::super::prefetch::Ahead;
 use crate::kernel::code::extra::{Record, needs_low_plane};
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
-use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes};
+use crate::kernel::code::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes};
 
-/// Lines after which 16-bit sums are widened: a pair of lines adds at most 255 in each of four lanes, which are added too.
-const LINES_PER_SUM: usize = 128;
+/// Where the bytes of a line go so that the four groups of an entry stand side by side: to byte `4 v + t` the byte of entry `v`
+/// in group `t`.
+const SIDE_BY_SIDE: [u8; 64] = {
+    let mut from = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        let byte = at % 16;
+        from[4 * ENTRY[byte] + at / 16] = at as u8;
+        at += 1;
+    }
+    from
+};
 
 /// Sums of the table bytes of the 32 entries of a block, as two vectors of sixteen. `lines` is a multiple of four.
+///
+/// A line of the table is 64 bytes that one shuffle can look up in: the upper bits of an index are the group. With the groups of an
+/// entry side by side a product with ones adds four at once into 32 bits.
 #[inline(always)]
 unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize, ahead: &mut Ahead) -> [__m512i; 2] {
     // SAFETY: the caller grants `lines` lines at both addresses; every access is to a line below.
     unsafe {
-        let mut totals = [_mm512_setzero_si512(); 2];
+        let order = _mm512_loadu_si512(SIDE_BY_SIDE.as_ptr().cast());
+        let (nibble, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi8(1));
+        let group = _mm512_set1_epi32(0x3020_1000);
+        let mut sums = [_mm512_setzero_si512(); 4];
         let mut line = 0;
         while line < lines {
-            let end = lines.min(line + LINES_PER_SUM);
-            let mut sums = [_mm512_setzero_si512(); 4];
-            while line < end {
-                // A few lines at a time: a burst would fill the queue of misses and stop what is being worked on.
-                ahead.ask();
-                // Two pairs of lines to a round; the number of lines is a multiple of four.
-                for pair in [line, line + 2] {
-                    let (low_a, high_a) = look_up(block.add(pair * 64), table.add(pair * 64));
-                    let (low_b, high_b) = look_up(block.add(pair * 64 + 64), table.add(pair * 64 + 64));
-                    // The table is made so that two bytes of one place in a pair of lines never pass 255 together.
-                    let (low, high) = (_mm512_add_epi8(low_a, low_b), _mm512_add_epi8(high_a, high_b));
-                    sums[0] = _mm512_add_epi16(sums[0], low);
-                    sums[1] = _mm512_add_epi16(sums[1], _mm512_srli_epi16::<8>(low));
-                    sums[2] = _mm512_add_epi16(sums[2], high);
-                    sums[3] = _mm512_add_epi16(sums[3], _mm512_srli_epi16::<8>(high));
-                }
-                line += 4;
+            // A few lines at a time: a burst would fill the queue of misses and stop what is being worked on.
+            ahead.ask();
+            macro_rules! step {
+                ($line:literal, $low:literal, $high:literal) => {{
+                    let at = (line + $line) * 64;
+                    let codes = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(block.add(at).cast()));
+                    let table = _mm512_loadu_si512(table.add(at).cast());
+                    // (codes & nibble) | group
+                    let low = _mm512_ternarylogic_epi32::<0xEA>(codes, nibble, group);
+                    let high = _mm512_ternarylogic_epi32::<0xEA>(_mm512_srli_epi16::<4>(codes), nibble, group);
+                    sums[$low] = _mm512_dpbusd_epi32(sums[$low], _mm512_permutexvar_epi8(low, table), ones);
+                    sums[$high] = _mm512_dpbusd_epi32(sums[$high], _mm512_permutexvar_epi8(high, table), ones);
+                }};
             }
-            let sixteen = widen(sums);
-            totals[0] = _mm512_add_epi32(totals[0], sixteen[0]);
-            totals[1] = _mm512_add_epi32(totals[1], sixteen[1]);
+            step!(0, 0, 1);
+            step!(1, 2, 3);
+            step!(2, 0, 1);
+            step!(3, 2, 3);
+            line += 4;
         }
-        totals
-    }
-}
-
-/// What the lower and the upper nibbles of a line select.
-#[inline(always)]
-unsafe fn look_up(codes: *const u8, table: *const u8) -> (__m512i, __m512i) {
-    // SAFETY: the caller grants 64 bytes at both addresses; loads are unaligned.
-    unsafe {
-        let nibble = _mm512_set1_epi8(15);
-        let (codes, table) = (_mm512_loadu_si512(codes.cast()), _mm512_loadu_si512(table.cast()));
-        let low = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, nibble));
-        let high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble));
-        (low, high)
-    }
-}
-
-/// Takes the odd bytes out of the sums of whole words, adds the four 128-bit lanes, and widens to 32 bits: entries 0 to 15 and
-/// 16 to 31.
-#[inline(always)]
-unsafe fn widen(sums: [__m512i; 4]) -> [__m512i; 2] {
-    // SAFETY: arithmetic on registers; the callers run with AVX-512.
-    unsafe {
-        let [words, odd, upper_words, upper_odd] = sums;
-        let even = _mm512_sub_epi16(words, _mm512_slli_epi16::<8>(odd));
-        let upper_even = _mm512_sub_epi16(upper_words, _mm512_slli_epi16::<8>(upper_odd));
-        let half = |a, b| _mm512_add_epi16(_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xEE>(a, b));
-        let (lower, upper) = (half(even, odd), half(upper_even, upper_odd));
-        let all =
-            _mm512_add_epi16(_mm512_shuffle_i64x2::<0x88>(lower, upper), _mm512_shuffle_i64x2::<0xDD>(lower, upper));
-        [_mm512_cvtepu16_epi32(_mm512_castsi512_si256(all)), _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(all))]
+        [_mm512_add_epi32(sums[0], sums[2]), _mm512_add_epi32(sums[1], sums[3])]
     }
 }
 
@@ -112,7 +96,7 @@ impl Wide {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 #[inline]
 unsafe fn scan_list(
     query: &QueryTables,
@@ -173,7 +157,7 @@ unsafe fn scan_list(
     len
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line, out: &mut [f32]) {
     let lines = query.lines.len();
     let table = query.lines.as_ptr().cast::<u8>();
@@ -286,7 +270,7 @@ unsafe fn fold_eight(x: [__m512i; 8]) -> [i32; 8] {
 }
 
 /// As the loop of the other paths: eight records at a time, or four where both planes count.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 unsafe fn products<const BITS: usize>(query: &QueryTables, records: &[Record], out: &mut [(i32, i32)]) {
     let group = if needs_low_plane(BITS) { 4 } else { 8 };
     for (records, out) in records.chunks(group).zip(out.chunks_mut(group)) {
@@ -308,5 +292,5 @@ unsafe fn products<const BITS: usize>(query: &QueryTables, records: &[Record], o
     }
 }
 
-super::super::scan_loop!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]);
-super::super::estimate_table!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]);
+super::super::scan_loop!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);
+super::super::estimate_table!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);
