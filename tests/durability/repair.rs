@@ -142,10 +142,11 @@ fn damage_to_lists_costs_a_repair_nothing() {
         damages.push(None);
         for damage in damages {
             let disk = subject.disk.fork();
-            match damage {
+            let changed = match damage {
                 Some(at) => disk.corrupt(name, |bytes| bytes[at] ^= 0x40),
                 None => disk.corrupt(name, Vec::clear),
-            }
+            };
+            assert!(changed);
             let (report, to, _) = repaired(&subject, &disk).unwrap_or_else(|what| panic!("{name} {damage:?}: {what}"));
             assert!(report.is_complete(), "{name} {damage:?}: {report:?}");
             let left = to.names().into_iter().filter(lists).count();

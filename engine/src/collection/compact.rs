@@ -121,8 +121,9 @@ impl Shared {
     /// Merges until nothing is left to merge.
     pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
         let mut report = CompactReport::default();
-        let _one_at_a_time = self.compacting.lock();
         loop {
+            // For each merge anew: under steady writes there is always one more, and others wait.
+            let _one_at_a_time = self.compacting.lock();
             control.check()?;
             self.check_writable()?;
             let version = self.view.load().version.clone();

@@ -368,8 +368,11 @@ impl Shared {
     /// Trains and files, at the end of a bulk load; merges nothing. Returns the bytes written.
     pub(super) fn file_all(&self, control: &Control) -> Result<u64> {
         let mut report = CompactReport::default();
-        let _one_at_a_time = self.compacting.lock();
+        if self.schema.index_kind() == IndexKind::Flat {
+            return Ok(0);
+        }
         loop {
+            let _one_at_a_time = self.compacting.lock();
             control.check()?;
             self.check_writable()?;
             let version = self.view.load().version.clone();

@@ -89,7 +89,7 @@ mod tests {
             assert_eq!(choose_lists(&lists, &POLICY, false), want, "{name}");
         }
         assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 0, 0), list(9, 0, 1)], &POLICY, true), Some(0..2));
-        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 1, 1)], &POLICY, true), Some(1..2));
+        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 50, 1)], &POLICY, true), Some(1..2));
     }
 
     #[test]

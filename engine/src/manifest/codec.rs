@@ -412,8 +412,8 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
     if manifest.models.len() > 1 {
         return Err("there is more than one model");
     }
-    let has_lists = manifest.schema.index_kind().lists().is_some();
-    if !has_lists && !(manifest.models.is_empty() && manifest.lists.is_empty()) {
+    let has_lists = !manifest.models.is_empty() || !manifest.lists.is_empty();
+    if has_lists && manifest.schema.index_kind().lists().is_none() {
         return Err("a flat collection has a model or list segments");
     }
     if manifest.models.iter().any(|model| model.file.facts.rows == 0) {
