@@ -3,7 +3,7 @@
 //! `cargo run --release -p stratavec-benches --bin ivf_path -- [name=value ..]` with `STRATAVEC_BENCH_VECTORS` naming a folder
 //! with `base.f16.npy`, `query.f16.npy` and `gt100.npy` (32-bit row numbers of the nearest rows of each query). Names: metric
 //! (cosine, l2, ip), lists (0: 8 times the root of the rows), bits, spill (0, 1), segments, exact, z (tenths), rows (f32, f16),
-//! passes, merge (1: merge the segments before searching).
+//! passes, nprobes (numbers with colons between), merge (1: merge the segments before searching).
 
 use std::error::Error;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ use stratavec::trial::{Effort, Seeker, Stages, Trial, TrialOptions};
 use stratavec::{Metric, RowFormat, Schema};
 use stratavec_benches::{Scratch, Threads, matrix_of_halves, matrix_of_words, provenance, time, write_result};
 
-const NPROBES: [usize; 12] = [4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192];
+const NPROBES: [usize; 13] = [4, 8, 12, 16, 20, 24, 28, 32, 48, 64, 96, 128, 192];
 const TARGETS: [f64; 3] = [0.95, 0.98, 0.99];
 const K: usize = 10;
 
@@ -30,6 +30,7 @@ struct Settings {
     exact: usize,
     deviations: f32,
     passes: usize,
+    nprobes: Vec<usize>,
     merge: bool,
 }
 
@@ -44,6 +45,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         exact: 16,
         deviations: 1.5,
         passes: 7,
+        nprobes: NPROBES.to_vec(),
         merge: false,
     };
     for word in std::env::args().skip(1) {
@@ -61,6 +63,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
             ("exact", _) => settings.exact = value.parse()?,
             ("z", _) => settings.deviations = value.parse::<f32>()? / 10.0,
             ("passes", _) => settings.passes = value.parse()?,
+            ("nprobes", _) => settings.nprobes = value.split(':').map(str::parse).collect::<Result<_, _>>()?,
             ("merge", _) => settings.merge = value != "0",
             _ => return Err(format!("no setting is {word}").into()),
         }
@@ -131,7 +134,7 @@ fn measure(trial: &Trial, questions: &Questions, settings: &Settings) -> Result<
     let mut points = Vec::new();
     let mut figures = Vec::new();
     println!("nprobe recall    us    QPS | scanned records | query centroids refine scan records exact, us");
-    for nprobe in NPROBES.into_iter().filter(|nprobe| *nprobe <= trial.lists()) {
+    for nprobe in settings.nprobes.iter().copied().filter(|nprobe| *nprobe <= trial.lists()) {
         let effort = Effort { exact: settings.exact, deviations: settings.deviations, ..Effort::new(nprobe) };
         let (recall, work) = quality(&mut seeker, questions, &effort)?;
         let best = fastest(&mut seeker, questions, &effort, settings.passes)?;

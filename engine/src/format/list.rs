@@ -34,7 +34,7 @@ pub const ROW_WORD_BYTES: usize = 4;
 /// The row word of a lane that no entry uses.
 pub const NO_ROW: u32 = u32::MAX;
 /// Most entries of a list.
-pub const MAX_ENTRIES: u32 = 1 << 28;
+pub const MAX_ENTRIES: u32 = 1 << 26;
 /// Most bits per component.
 pub const MAX_BITS: u64 = 8;
 
@@ -97,6 +97,7 @@ impl ListShape {
     }
 
     /// Bytes of the sign codes of 32 entries.
+    #[inline]
     pub fn sign_bytes(&self) -> usize {
         match self.code {
             ListCode::Bits(_) => self.padded * 4,
@@ -105,6 +106,7 @@ impl ListShape {
     }
 
     /// Bytes of the first-stage factors of 32 entries.
+    #[inline]
     pub fn factor_bytes(&self) -> usize {
         match self.code {
             ListCode::Bits(_) => BLOCK_FACTOR_BYTES,
@@ -113,6 +115,7 @@ impl ListShape {
     }
 
     /// Bytes between the starts of two records; 0 if there are none.
+    #[inline]
     pub fn stride(&self) -> usize {
         match self.code {
             ListCode::Bits(1) => 0,
@@ -122,6 +125,7 @@ impl ListShape {
     }
 
     /// Where the parts of a list of `count` entries lie in its pieces.
+    #[inline]
     pub fn parts(&self, count: u32) -> ListParts {
         let blocks = (count as usize).div_ceil(BLOCK_ENTRIES);
         let factors = blocks * self.sign_bytes();
@@ -145,41 +149,49 @@ pub struct ListParts {
 
 impl ListParts {
     /// Bytes of the piece in `list-scan`.
+    #[inline]
     pub fn scan_bytes(&self) -> usize {
         self.scan
     }
 
     /// Bytes of the piece of records.
+    #[inline]
     pub fn record_bytes(&self) -> usize {
         self.records
     }
 
     /// Sign codes, within the piece.
+    #[inline]
     pub fn signs(&self) -> Range<usize> {
         0..self.factors
     }
 
     /// First-stage factors, within the piece.
+    #[inline]
     pub fn factors(&self) -> Range<usize> {
         self.factors..self.rows
     }
 
     /// Row words, within the piece.
+    #[inline]
     pub fn rows(&self) -> Range<usize> {
         self.rows..self.scan
     }
 
     /// Checksums of the piece in `list-scan`.
+    #[inline]
     pub fn scan_checks(&self) -> usize {
         self.scan.div_ceil(CHUNK_BYTES)
     }
 
     /// Records under one checksum: none straddles two chunks.
+    #[inline]
     pub fn records_per_check(&self) -> usize {
         (CHUNK_BYTES / self.stride.max(1)).max(1)
     }
 
     /// Checksums of the records.
+    #[inline]
     pub fn record_checks(&self) -> usize {
         match self.count as usize * self.stride {
             0 => 0,

@@ -14,6 +14,7 @@ impl ProvenBits {
     }
 
     /// The bits `64 * word ..`.
+    #[inline]
     pub fn word(&self, word: usize) -> u64 {
         self.0.get(word).map_or(0, |bits| bits.load(Ordering::Relaxed))
     }
@@ -26,6 +27,7 @@ impl ProvenBits {
     }
 
     /// Whether the bit of one piece is set.
+    #[inline]
     pub fn has(&self, piece: usize) -> bool {
         self.word(piece / 64) >> (piece % 64) & 1 == 1
     }

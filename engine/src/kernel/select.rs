@@ -52,7 +52,7 @@ impl Selection {
 }
 
 /// Minima kept for each estimate wanted: more make the threshold tighter and cost more to select among.
-const MINIMA_PER_CHOICE: usize = 2;
+const MINIMA_PER_CHOICE: usize = 3;
 
 #[inline(always)]
 pub(super) fn select<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) {

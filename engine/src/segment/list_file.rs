@@ -23,13 +23,13 @@ const MAX_PAGE: u64 = u64::MAX >> PAGE_SHIFT;
 /// Lists `0..lists()`. Where pieces lie was proven when the file was opened; pieces are proven when first touched.
 pub(crate) struct ListFile {
     pub(super) file: Arc<MappedFile>,
-    pub(super) shape: ListShape,
+    shape: ListShape,
     pages: Section,
     headers: Section,
     scan: Section,
     records: Option<Section>,
     checks: Section,
-    pub(super) proven: ProvenBits,
+    proven: ProvenBits,
 }
 
 impl ListFile {
@@ -124,6 +124,8 @@ impl ListFile {
     pub(crate) fn view(&self) -> ListView<'_> {
         ListView {
             file: self,
+            shape: self.shape,
+            proven: &self.proven,
             headers: self.file.entries(&self.headers),
             scan: self.file.section_bytes(&self.scan),
             records: self.records.as_ref().map_or(&[], |section| self.file.section_bytes(section)),

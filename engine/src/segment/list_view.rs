@@ -4,7 +4,8 @@ use super::id_table::PageName;
 use super::layout::{PAGE_ROWS, PAGE_SHIFT};
 use super::list_file::ListFile;
 use crate::error::Result;
-use crate::format::list::{ListHeader, ListParts};
+use crate::format::list::{ListHeader, ListParts, ListShape};
+use crate::format::proven::ProvenBits;
 
 /// What a search reads of one list.
 #[derive(Clone, Copy)]
@@ -27,6 +28,8 @@ pub(crate) struct ListBytes<'a> {
 #[derive(Clone, Copy)]
 pub(crate) struct ListView<'a> {
     pub(super) file: &'a ListFile,
+    pub(super) shape: ListShape,
+    pub(super) proven: &'a ProvenBits,
     pub(super) headers: &'a [ListHeader],
     pub(super) scan: &'a [u8],
     /// Empty if there are none.
@@ -39,7 +42,7 @@ impl<'a> ListView<'a> {
     #[inline]
     pub(crate) fn scan_piece(&self, list: usize) -> &'a [u8] {
         let Some(header) = self.headers.get(list) else { return &[] };
-        let bytes = self.file.shape.parts(header.n_total.get()).scan_bytes();
+        let bytes = self.shape.parts(header.n_total.get()).scan_bytes();
         let start = header.scan_offset.get() as usize;
         self.scan.get(start..start + bytes).unwrap_or_default()
     }
@@ -48,7 +51,7 @@ impl<'a> ListView<'a> {
     #[inline]
     pub(crate) fn codes(&self, list: usize) -> &'a [u8] {
         let Some(header) = self.headers.get(list) else { return &[] };
-        let bytes = self.file.shape.parts(header.n_total.get()).factors().end;
+        let bytes = self.shape.parts(header.n_total.get()).factors().end;
         let start = header.scan_offset.get() as usize;
         self.scan.get(start..start + bytes).unwrap_or_default()
     }
@@ -60,10 +63,10 @@ impl<'a> ListView<'a> {
     #[inline]
     pub(crate) fn list(&self, list: usize) -> Result<ListBytes<'a>> {
         let Some(header) = self.headers.get(list) else { return Err(self.file.no_list(list)) };
-        let parts = self.file.shape.parts(header.n_total.get());
+        let parts = self.shape.parts(header.n_total.get());
         let first = header.first_check.get() as usize;
         for chunk in 0..parts.scan_checks() {
-            if !self.file.proven.has(first + chunk) {
+            if !self.proven.has(first + chunk) {
                 self.file.prove_scan(list, chunk)?;
             }
         }
@@ -93,7 +96,7 @@ impl<'a> ListView<'a> {
     #[inline]
     pub(crate) fn prove_record(&self, list: usize, position: u32) -> Result<()> {
         let Some(header) = self.headers.get(list) else { return Err(self.file.no_list(list)) };
-        let parts = self.file.shape.parts(header.n_total.get());
+        let parts = self.shape.parts(header.n_total.get());
         let chunk = match parts.record_checks() {
             _ if position >= header.n_total.get() => return Err(self.file.no_list(list)),
             0 => return Err(self.file.no_list(list)),
@@ -101,7 +104,7 @@ impl<'a> ListView<'a> {
             _ => position as usize / parts.records_per_check(),
         };
         let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
-        match self.file.proven.has(check) {
+        match self.proven.has(check) {
             true => Ok(()),
             false => self.file.prove_records(list, chunk),
         }
@@ -114,7 +117,7 @@ impl<'a> ListView<'a> {
     #[inline]
     pub(crate) fn prove_records(&self, list: usize) -> Result<bool> {
         let Some(header) = self.headers.get(list) else { return Err(self.file.no_list(list)) };
-        match self.file.shape.parts(header.n_total.get()).record_checks() {
+        match self.shape.parts(header.n_total.get()).record_checks() {
             1 => self.prove_record(list, 0).map(|()| true),
             _ => Ok(false),
         }

@@ -116,6 +116,8 @@ fn ranks_of(words: &[u64; 64]) -> [U16; 8] {
 pub(super) struct PageDirectory {
     file: Arc<MappedFile>,
     section: Section,
+    /// A copy of the section, 24 bytes for 4,096 rows: searches look rows up by the dozen.
+    entries: Box<[PageEntry]>,
     bitmaps: Option<UnitSection>,
 }
 
@@ -135,14 +137,16 @@ impl PageDirectory {
             None if bitmap_count == 0 => None,
             None => return Err(file.container().missing(SectionKind::ROW_PAGE_BITMAPS)),
         };
-        Ok(PageDirectory { file: file.clone(), section, bitmaps })
+        let entries = file.entries::<PageEntry>(&section).into();
+        Ok(PageDirectory { file: file.clone(), section, entries, bitmaps })
     }
 
     fn entries(&self) -> &[PageEntry] {
-        self.file.entries(&self.section)
+        &self.entries
     }
 
     /// The position of a row, if the file has it.
+    #[inline]
     pub(super) fn ordinal(&self, row: u64) -> Result<Option<u64>> {
         let page = row >> PAGE_SHIFT;
         let at = row & (PAGE_ROWS - 1);
@@ -158,6 +162,11 @@ impl PageDirectory {
             let inside = at.checked_sub(entry.first.get().into()).filter(|i| *i < entry.row_count.get().into());
             return Ok(inside.map(|i| first_ordinal + i));
         }
+        self.ordinal_by_bitmap(entry, at)
+    }
+
+    fn ordinal_by_bitmap(&self, entry: &PageEntry, at: u64) -> Result<Option<u64>> {
+        let first_ordinal = u64::from(entry.first_ordinal.get());
         let bitmap = self.bitmap(entry)?;
         let word_at = (at / 64) as usize;
         let word = bitmap.words.get(word_at).map_or(0, |w| w.get());

@@ -132,6 +132,7 @@ impl RowFile {
     ///
     /// # Errors
     /// `Corrupt`.
+    #[inline]
     pub(crate) fn ordinal(&self, row: u64) -> Result<Option<usize>> {
         Ok(self.pages.ordinal(row)?.map(|ordinal| ordinal as usize))
     }
@@ -221,7 +222,8 @@ impl RowFile {
         Error::corrupt(self.file.container().name(), self.vectors.kind.name(), at, what)
     }
 
-    fn record(&self, ordinal: usize) -> &[u8] {
+    /// A record, not proven; empty if there is none.
+    pub(crate) fn record(&self, ordinal: usize) -> &[u8] {
         let start = ordinal.saturating_mul(self.stride);
         self.vectors().get(start..start.saturating_add(self.stride)).unwrap_or_default()
     }

@@ -103,6 +103,7 @@ pub(crate) struct FileRows<'a, K> {
 }
 
 impl<K: Fn(u64) -> bool> FileRows<'_, K> {
+    #[inline]
     fn locate(&self, row: u64) -> Result<Option<(usize, usize)>> {
         let index = self.files.partition_point(|rows| rows.file.last_row() < row);
         let Some(rows) = self.files.get(index) else { return Ok(None) };
@@ -132,6 +133,7 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
         self.find(row).map(|place| place.is_some())
     }
 
+    #[inline]
     fn find(&self, row: u64) -> Result<Option<u64>> {
         // A row that is in no file any more died before the files were last rewritten.
         let Some((index, ordinal)) = self.locate(row)? else { return Ok(None) };
@@ -150,7 +152,7 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
     }
 
     fn ahead(&self, place: u64) -> &[u8] {
-        self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record_vector(ordinal))
+        self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record(ordinal))
     }
 
     fn vector(&self, place: u64) -> Result<(&[u8], f32)> {

@@ -6,7 +6,7 @@ use crate::kernel::SeenSet;
 const FEW: usize = 64;
 
 /// A row that may be among the nearest.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Candidate {
     pub(super) estimate: f32,
     /// Segment and row word: the same for both copies of a row.
@@ -34,7 +34,12 @@ fn key(name: (u32, u32)) -> u64 {
 pub(crate) struct Candidates {
     k: usize,
     room: usize,
+    /// In no order if there are few.
     found: Vec<Candidate>,
+    /// Names of `found`, if there are few.
+    names: Vec<u64>,
+    /// Estimates and places in `found`, sorted, if there are few.
+    order: Vec<(f32, u32)>,
     kth: f32,
     bound: f32,
     seen: SeenSet,
@@ -45,6 +50,8 @@ impl Candidates {
     pub(super) fn reset(&mut self, k: usize, room: usize) {
         (self.k, self.room) = (k, room.max(k));
         self.found.clear();
+        self.names.clear();
+        self.order.clear();
         (self.kth, self.bound) = (f32::INFINITY, f32::INFINITY);
         if self.room > FEW {
             self.seen.clear();
@@ -70,7 +77,7 @@ impl Candidates {
     #[inline]
     pub(super) fn has(&self, name: (u32, u32)) -> bool {
         match self.room <= FEW {
-            true => self.found.iter().any(|found| found.name == name),
+            true => self.names.contains(&key(name)),
             false => self.seen.has(key(name)),
         }
     }
@@ -78,13 +85,7 @@ impl Candidates {
     /// Keeps a row that it does not have. The caller has seen that the estimate is below the bound.
     pub(super) fn push(&mut self, candidate: Candidate) {
         if self.room <= FEW {
-            if self.found.len() == self.room {
-                self.found.pop();
-            }
-            let at = self.found.partition_point(|found| found.estimate <= candidate.estimate);
-            self.found.insert(at, candidate);
-            self.kth = self.estimate_at(self.k);
-            self.bound = self.estimate_at(self.room);
+            self.push_few(candidate);
             return;
         }
         self.seen.insert(candidate.key());
@@ -92,6 +93,31 @@ impl Candidates {
         if self.found.len() >= 2 * self.room || (self.kth == f32::INFINITY && self.found.len() == self.room) {
             self.cut();
         }
+    }
+
+    /// Insertion into the order moves eight bytes per row.
+    fn push_few(&mut self, candidate: Candidate) {
+        let slot = match self.order.len() == self.room {
+            true => self.order.pop().map_or(0, |last| last.1),
+            false => self.found.len() as u32,
+        };
+        match (self.found.get_mut(slot as usize), self.names.get_mut(slot as usize)) {
+            (Some(found), Some(name)) => (*found, *name) = (candidate, candidate.key()),
+            _ => {
+                self.found.push(candidate);
+                self.names.push(candidate.key());
+            }
+        }
+        self.order.push((candidate.estimate, slot));
+        let mut at = self.order.len() - 1;
+        while let Some([before, here]) = self.order.get_mut(at.wrapping_sub(1)..at + 1)
+            && before.0 > here.0
+        {
+            std::mem::swap(before, here);
+            at -= 1;
+        }
+        let nth = |count: usize| self.order.get(count.wrapping_sub(1)).map_or(f32::INFINITY, |found| found.0);
+        (self.kth, self.bound) = (nth(self.k), nth(self.room));
     }
 
     /// The estimate of the last of the best `count`.
@@ -111,7 +137,7 @@ impl Candidates {
         self.found.len()
     }
 
-    /// The best rows, nearest first.
+    /// The best rows; in no order if they are few.
     pub(super) fn finish(&mut self) -> &[Candidate] {
         if self.room > FEW {
             self.cut();
@@ -136,7 +162,9 @@ mod tests {
     }
 
     fn kept(best: &mut Candidates) -> Vec<(f32, u64)> {
-        best.finish().iter().map(|found| (found.estimate, found.row)).collect()
+        let mut kept: Vec<_> = best.finish().iter().map(|found| (found.estimate, found.row)).collect();
+        kept.sort_by(|a, b| a.0.total_cmp(&b.0));
+        kept
     }
 
     #[test]

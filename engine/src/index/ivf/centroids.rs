@@ -7,7 +7,7 @@ use crate::kernel::code::residual::{Coded, Coding};
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
 use crate::kernel::code::sign_block::append_blocks;
-use crate::kernel::{Chosen, Kernels, Op, RECORDS};
+use crate::kernel::{Chosen, Kernels, Op, RECORDS, RECORDS_AHEAD};
 
 /// Centroids and their scan codes, as a model keeps them.
 pub(crate) struct CentroidBytes {
@@ -125,7 +125,7 @@ impl CentroidSet<'_> {
         scratch.offsets.extend(chosen.iter().map(|chosen| chosen.index() * self.stride));
         scratch.refined.resize(scratch.offsets.len(), 0.0);
         trace.ended(Stage::Centroids);
-        for offset in scratch.offsets.iter().take(RECORDS) {
+        for offset in scratch.offsets.iter().take(RECORDS * RECORDS_AHEAD) {
             kernels.prefetch(self.bytes.get(*offset..offset + self.stride).unwrap_or_default());
         }
         let coding = RowCoding { bits: 8, op: Op::L2 };

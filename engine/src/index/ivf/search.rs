@@ -9,7 +9,7 @@
 use super::candidates::Candidates;
 use super::centroids::{CentroidSet, Probed};
 use super::frame::Frame;
-use super::wave::Wave;
+use super::wave::{Room, Wave};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
@@ -20,7 +20,7 @@ use crate::kernel::{Kernels, Selection};
 /// Lists of the first wave.
 const FIRST_WAVE: usize = 4;
 /// Lists of each further wave.
-const WAVE: usize = 16;
+const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
 
@@ -164,6 +164,7 @@ pub(crate) struct Scratch {
     pub(super) survivors: Survivors,
     pub(super) sifted: Vec<Sifted>,
     pub(super) candidates: Candidates,
+    wave: Room,
     exact: Vec<(f32, u64)>,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
@@ -273,7 +274,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let segments = self.segments.len();
         let turns = scratch.probes.len() * segments;
         let patience = probe.patience.saturating_mul(segments);
-        let mut wave = Wave::new();
+        let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
             let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
@@ -295,6 +296,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
+        scratch.wave = wave.into_room();
         Ok(())
     }
 

@@ -19,16 +19,17 @@ use crate::kernel::{Op, RECORDS};
 /// How far ahead of the list being scanned memory is asked for, in turns.
 const AHEAD: usize = 2;
 
-const NO_LIST: SignList<'static> = SignList { codes: &[], factors: &[], count: 0 };
-const NO_TERMS: ScanTerms = ScanTerms { op: Op::L2, base: 0.0, reach: 0.0, scale: 1.0 };
-
 /// What is known of the lists of a wave; one for all waves of a query.
 pub(super) struct Wave<'a> {
-    scans: [ScanTurn<'a>; MAX_TURNS],
-    turns: [Turn<'a>; MAX_TURNS],
+    scans: Vec<ScanTurn<'a>>,
+    turns: Vec<Turn<'a>>,
     /// A bit for each turn whose records are all proven.
-    proven: u32,
+    proven: u64,
 }
+
+/// The room of a wave, without what it borrowed.
+#[derive(Default)]
+pub(super) struct Room(Vec<ScanTurn<'static>>, Vec<Turn<'static>>);
 
 /// One list of one segment.
 #[derive(Clone, Copy, Default)]
@@ -47,10 +48,19 @@ impl<'a> Turn<'a> {
     }
 }
 
+/// The room of a vector for elements of another lifetime: collecting no elements of one size keeps the allocation.
+fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
+    room.clear();
+    room.into_iter().filter_map(|_| None).collect()
+}
+
 impl Wave<'_> {
-    pub(super) fn new() -> Self {
-        let scan = ScanTurn { list: NO_LIST, terms: NO_TERMS, ahead: &[] };
-        Wave { scans: [scan; MAX_TURNS], turns: [Turn::default(); MAX_TURNS], proven: 0 }
+    pub(super) fn new(room: Room) -> Self {
+        Wave { scans: emptied(room.0), turns: emptied(room.1), proven: 0 }
+    }
+
+    pub(super) fn into_room(self) -> Room {
+        Room(emptied(self.scans), emptied(self.turns))
     }
 
     fn bits(&self, survivor: &Sifted) -> usize {
@@ -70,8 +80,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     ) -> Result<()> {
         wave.proven = 0;
         scratch.survivors.clear();
-        let count = turns.len().min(MAX_TURNS);
-        for (turn, (scan, to)) in turns.zip(wave.scans.iter_mut().zip(&mut wave.turns)) {
+        wave.scans.clear();
+        wave.turns.clear();
+        for turn in turns.take(MAX_TURNS) {
             let Some((segment, lists, probed)) = self.turn(turn, &scratch.probes) else { continue };
             if turn < AHEAD {
                 self.kernels.prefetch(lists.ahead(probed.list));
@@ -80,14 +91,19 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let list = SignList { codes: pieces.signs, factors: pieces.factors, count: pieces.count as usize };
             let ahead =
                 self.turn(turn + AHEAD, &scratch.probes).map_or(&[][..], |(_, lists, probed)| lists.ahead(probed.list));
-            *scan = ScanTurn { list, terms: self.terms(query, &probed), ahead };
+            wave.scans.push(ScanTurn { list, terms: self.terms(query, &probed), ahead });
             let bits = lists.bits();
             let stride = if bits > 1 { record_bytes(self.frame.padded(), bits - 1) } else { 0 };
-            *to = Turn { segment, list: probed.list, bits, stride, pieces };
+            wave.turns.push(Turn { segment, list: probed.list, bits, stride, pieces });
             scratch.work.0 += list.count;
         }
-        let scans = wave.scans.get(..count).unwrap_or_default();
-        self.kernels.scan_all(&query.tables, scans, probe.deviations, scratch.candidates.kth(), &mut scratch.survivors);
+        self.kernels.scan_all(
+            &query.tables,
+            &wave.scans,
+            probe.deviations,
+            scratch.candidates.kth(),
+            &mut scratch.survivors,
+        );
         Ok(())
     }
 

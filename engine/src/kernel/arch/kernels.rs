@@ -1,7 +1,7 @@
 //! The table as safe methods.
 
 use crate::kernel::bytes::ByteOp;
-use crate::kernel::code::extra::{self, ExtraList, Record, record_bytes};
+use crate::kernel::code::extra::{ExtraList, Record, record_bytes};
 use crate::kernel::code::product::{
     Codebook, MAX_WORDS, MIN_WORDS, ProductFactors, ProductScratch, ProductTables, ProductTraining,
 };
@@ -20,8 +20,10 @@ use super::{DistanceFns, Table, prefetch, scalar};
 
 /// Rows prefetched ahead of the one in hand.
 const EXTRA_AHEAD: usize = 4;
-/// Most records estimated in one call; those of the next call are prefetched.
+/// Most records estimated in one call.
 pub const RECORDS: usize = 8;
+/// Calls for whose records memory is asked ahead.
+pub const RECORDS_AHEAD: usize = 2;
 
 /// The table of kernels of one instruction set.
 ///
@@ -224,14 +226,14 @@ impl Kernels {
     /// apart.
     ///
     /// # Panics
-    /// If the slices of a list are too short for its count, there are more than [`MAX_TURNS`] lists, or one has 2^28 entries
-    /// or more.
+    /// If the slices of a list are too short for its count, there are more than [`MAX_TURNS`] lists, or one has more than
+    /// 2^26 entries.
     pub fn scan_all(&self, query: &QueryTables, turns: &[ScanTurn], z: f32, threshold: f32, out: &mut Survivors) {
         assert!(turns.len() <= MAX_TURNS, "more lists than places tell apart");
         let mut entries = 0;
         for turn in turns {
             turn.list.check(query.padded_dim());
-            assert!(turn.list.count >> PLACE_BITS == 0, "more entries than places tell apart");
+            assert!(turn.list.count <= 1 << PLACE_BITS, "more entries than places tell apart");
             entries += turn.list.count;
         }
         out.reserve(entries);
@@ -314,31 +316,23 @@ impl Kernels {
         assert_eq!(offsets.len(), out.len(), "one place for each row");
         let length = coding.record_bytes(query.padded_dim());
         let record = |offset: &usize| Record { bytes: &base[*offset..][..length], base: terms.base, sum: 0 };
-        let mut ahead = offsets.chunks(RECORDS).skip(1);
+        let mut ahead = offsets.chunks(RECORDS).skip(RECORDS_AHEAD);
         for (offsets, out) in offsets.chunks(RECORDS).zip(out.chunks_mut(RECORDS)) {
             for offset in ahead.next().unwrap_or_default() {
                 self.prefetch(record(offset).bytes);
             }
             let mut records = [Record::default(); RECORDS];
             records.iter_mut().zip(offsets).for_each(|(record_of, offset)| *record_of = record(offset));
-            let records = &records[..offsets.len()];
-            let products = self.products(query, coding.bits, length, records);
-            for ((record, out), (high, low)) in records.iter().zip(out).zip(products) {
-                let further = extra::further_product(query, coding.bits, high, low);
-                let factors = extra::take_factors(record.bytes);
-                *out = (factors.add + record.base) - factors.rescale * (gain(terms.op) * further);
-            }
+            self.estimates(query, gain(terms.op), coding.bits, false, &records[..offsets.len()], out);
         }
     }
 
-    /// The products of up to [`RECORDS`] records with the planes.
     #[inline(always)]
-    fn products(&self, query: &QueryTables, bits: usize, length: usize, records: &[Record]) -> [(i32, i32); RECORDS] {
+    fn estimates(&self, query: &QueryTables, gain: f32, bits: usize, signs: bool, records: &[Record], out: &mut [f32]) {
+        let length = record_bytes(query.padded_dim(), bits);
         assert!(records.len() <= RECORDS && records.iter().all(|record| record.bytes.len() >= length), "short records");
-        let mut products = [(0, 0); RECORDS];
-        // SAFETY: each record has at least `length` bytes, `P bits / 8 + 8`; the tables were made for `P`; the path is available.
-        unsafe { (self.table.products[bits - 1])(query, records, &mut products) };
-        products
+        // SAFETY: each record has at least `P bits / 8 + 8` bytes; the tables were made for `P`; the path is available.
+        unsafe { (self.table.estimates[bits - 1])(query, gain, signs, records, out) };
     }
 
     /// Codes `vector` relative to `centroid` by the words of `book`; the numbers of the code stay in `scratch.code`. The same on
@@ -427,12 +421,7 @@ impl Kernels {
     ) {
         assert!((1..MAX_BITS).contains(&extra_bits), "1 to 7 bits stand behind the sign");
         assert!(records.len() <= out.len(), "one place for each entry");
-        let stride = record_bytes(query.padded_dim(), extra_bits);
-        let products = self.products(query, extra_bits, stride, records);
-        for ((record, out), products) in records.iter().zip(out).zip(products) {
-            let bytes = record.bytes.get(..stride).unwrap_or_default();
-            *out = extra::estimate(query, op, extra_bits, record, extra::take_factors(bytes), products);
-        }
+        self.estimates(query, gain(op), extra_bits, true, records, out);
     }
 
     fn distance(&self, op: Op, format: RowFormat) -> &DistanceFns {

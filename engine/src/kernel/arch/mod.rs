@@ -25,7 +25,7 @@ use super::distance::Op;
 use super::rotation::Rotation;
 use super::select::Selection;
 
-pub use kernels::{Kernels, RECORDS};
+pub use kernels::{Kernels, RECORDS, RECORDS_AHEAD};
 
 /// Query, its dimension, row -> sum.
 type One = unsafe fn(*const f32, usize, *const u8) -> f32;
@@ -73,9 +73,9 @@ struct Table {
     scan: ScanFn,
     /// Tables, a list checked against them, the line of estimates, and a place for each entry.
     estimate: unsafe fn(&QueryTables, &SignList, &Line, &mut [f32]),
-    /// By bits per component, 1 to 8 (index 0 is the first): tables, records of at least `P e / 8` bytes of code bits, and for
-    /// each a place for its products with the high and, from five bits on, the low plane.
-    products: [ProductsFn; 8],
+    /// By bits per component, 1 to 8 (index 0 is the first): tables, gain, whether signs stand in front of the bits, up to
+    /// `RECORDS` records of `P e / 8 + 8` bytes or more, and a place for the estimate of each.
+    estimates: [EstimatesFn; 8],
 }
 
 /// See [`Table::bytes`].
@@ -86,11 +86,11 @@ type EncodeFn = unsafe fn(&Coding, &[f32], &[f32], f32, &mut [f32], &mut Coded);
 type EncodeProductFn = unsafe fn(&Codebook, Op, &[f32], &[f32], f32, &mut ProductScratch) -> ProductFactors;
 /// See [`Table::scan`].
 type ScanFn = unsafe fn(&QueryTables, &[ScanTurn], f32, f32, &mut Survivors);
-/// See [`Table::products`].
-type ProductsFn = unsafe fn(&QueryTables, &[Record], &mut [(i32, i32)]);
+/// See [`Table::estimates`].
+type EstimatesFn = unsafe fn(&QueryTables, f32, bool, &[Record], &mut [f32]);
 
-/// The loops around `scan_list` and `extra` of the calling module, compiled with its instructions so that both become part of them.
-macro_rules! code_loops {
+/// The loop around `scan_list` of the calling module, compiled with its instructions so that it becomes part of the loop.
+macro_rules! scan_loop {
     ($($attribute:tt)*) => {
         $($attribute)*
         pub(super) unsafe fn scan(
@@ -109,7 +109,13 @@ macro_rules! code_loops {
                 first_place = first_place.wrapping_add(1 << crate::kernel::code::scan::PLACE_BITS);
             }
         }
+    };
+}
+use scan_loop;
 
+/// The loop around `extra` of the calling module, in the same way.
+macro_rules! product_loop {
+    ($($attribute:tt)*) => {
         $($attribute)*
         unsafe fn products<const BITS: usize>(
             query: &crate::kernel::code::query::QueryTables,
@@ -121,20 +127,51 @@ macro_rules! code_loops {
                 *out = unsafe { extra::<BITS>(query, record.bytes.as_ptr()) };
             }
         }
+    };
+}
+use product_loop;
 
-        pub(super) const PRODUCTS: [crate::kernel::arch::ProductsFn; 8] = [
-            products::<1>,
-            products::<2>,
-            products::<3>,
-            products::<4>,
-            products::<5>,
-            products::<6>,
-            products::<7>,
-            products::<8>,
+/// Estimates from `products` of the calling module, compiled with its instructions.
+macro_rules! estimate_table {
+    ($($attribute:tt)*) => {
+        $($attribute)*
+        unsafe fn estimates<const BITS: usize>(
+            query: &crate::kernel::code::query::QueryTables,
+            gain: f32,
+            signs: bool,
+            records: &[crate::kernel::code::extra::Record],
+            out: &mut [f32],
+        ) {
+            use crate::kernel::code::extra::{code_bytes, further_product, take_factors};
+            let mut sums = [(0, 0); crate::kernel::RECORDS];
+            // SAFETY: the caller checked that each record has `P e / 8` bytes of code.
+            unsafe { products::<BITS>(query, records, &mut sums) };
+            let mut terms = sums.map(|(high, low)| further_product(query, BITS, high, low));
+            if signs {
+                for (term, record) in terms.iter_mut().zip(records) {
+                    *term = (1_u32 << BITS) as f32 * query.sign_product(record.sum) + *term;
+                }
+            }
+            let length = code_bytes(query.padded_dim(), BITS) + 8;
+            for ((record, out), term) in records.iter().zip(out).zip(terms) {
+                let factors = take_factors(record.bytes.get(..length).unwrap_or_default());
+                *out = (factors.add + record.base) - factors.rescale * (gain * term);
+            }
+        }
+
+        pub(super) const ESTIMATES: [crate::kernel::arch::EstimatesFn; 8] = [
+            estimates::<1>,
+            estimates::<2>,
+            estimates::<3>,
+            estimates::<4>,
+            estimates::<5>,
+            estimates::<6>,
+            estimates::<7>,
+            estimates::<8>,
         ];
     };
 }
-use code_loops;
+use estimate_table;
 
 /// Functions written once against `Lanes` and compiled for the calling module: how it gets its lanes, and its attributes.
 macro_rules! portable_functions {

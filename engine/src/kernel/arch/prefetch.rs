@@ -15,26 +15,31 @@ pub(super) fn prefetch(bytes: &[u8]) {
 
 /// The cache lines of a slice, asked for in even portions while something else is worked on.
 #[cfg(target_arch = "x86_64")]
-pub(super) struct Ahead<'a> {
-    rest: &'a [u8],
-    step: usize,
+pub(super) struct Ahead {
+    next: *const u8,
+    left: usize,
+    portion: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
-impl<'a> Ahead<'a> {
+impl Ahead {
     /// Portions such that `turns` of them are all.
     #[inline(always)]
-    pub(super) fn new(ahead: &'a [u8], turns: usize) -> Self {
-        Ahead { rest: ahead, step: ahead.len().div_ceil(turns.max(1)).next_multiple_of(64) }
+    pub(super) fn new(ahead: &[u8], turns: usize) -> Self {
+        let left = ahead.len().div_ceil(64);
+        Ahead { next: ahead.as_ptr(), left, portion: left.div_ceil(turns.max(1)) }
     }
 
     /// Asks for the next portion.
     #[inline(always)]
     pub(super) fn ask(&mut self) {
-        if !self.rest.is_empty() {
-            let (now, rest) = self.rest.split_at(self.step.min(self.rest.len()));
-            prefetch(now);
-            self.rest = rest;
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        let count = self.portion.min(self.left);
+        self.left -= count;
+        for _ in 0..count {
+            // SAFETY: a prefetch is part of every x86-64, changes no memory and cannot fault.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.next.cast()) };
+            self.next = self.next.wrapping_add(64);
         }
     }
 }

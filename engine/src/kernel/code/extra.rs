@@ -6,9 +6,8 @@
 //! `j`, `j + 8 w`, `j + 16 w` and so on, the first in its lowest bits. The 1-bit field is an exception, so that it loads as a
 //! mask: bit `i % 8` of byte `i / 8`. Eight bits, used by row codes only, are plain bytes.
 
-use super::super::distance::Op;
 use super::query::QueryTables;
-use super::residual::{Coded, Factors, gain};
+use super::residual::{Coded, Factors};
 
 /// Components per run.
 pub const RUN: usize = 64;
@@ -132,22 +131,6 @@ pub(in crate::kernel) fn further_product(query: &QueryTables, extra_bits: usize,
         twice += 2 * i64::from(low) - mean * i64::from(query.low_sum);
     }
     twice as f32 * (0.5 * query.plane_unit)
-}
-
-/// The estimate of the whole code from the integer sums of its parts: `sum` of the table bytes of its signs, `high` (and `low`)
-/// the products of its further bits with the planes of the query.
-#[inline(always)]
-pub(in crate::kernel) fn estimate(
-    query: &QueryTables,
-    op: Op,
-    extra_bits: usize,
-    record: &Record,
-    factors: Factors,
-    (high, low): (i32, i32),
-) -> f32 {
-    let further = further_product(query, extra_bits, high, low);
-    let product = (1_u32 << extra_bits) as f32 * query.sign_product(record.sum) + further;
-    (factors.add + record.base) - factors.rescale * (gain(op) * product)
 }
 
 #[cfg(test)]

@@ -41,9 +41,9 @@ pub struct ScanTurn<'a> {
 }
 
 /// Most lists of one call.
-pub const MAX_TURNS: usize = 16;
+pub const MAX_TURNS: usize = 64;
 /// Bits of a place that are the position in the list; the number of the turn stands above them.
-pub const PLACE_BITS: u32 = 28;
+pub const PLACE_BITS: u32 = 26;
 
 /// Turn and position of a place.
 #[inline(always)]

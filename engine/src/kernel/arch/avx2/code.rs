@@ -271,4 +271,6 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
     }
 }
 
-super::super::code_loops!(#[target_feature(enable = "avx2,fma,f16c")]);
+super::super::scan_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
+super::super::product_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
+super::super::estimate_table!(#[target_feature(enable = "avx2,fma,f16c")]);

@@ -25,7 +25,7 @@ pub(super) static TABLE: Table = Table {
     sift,
     scan: code::scan,
     estimate: code::estimate,
-    products: code::PRODUCTS,
+    estimates: code::ESTIMATES,
 };
 
 portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);

@@ -2,73 +2,60 @@
 
 use std::arch::x86_64::*;
 
-use crate::kernel::code::extra::needs_low_plane;
+use super::super::prefetch::Ahead;
+use crate::kernel::code::extra::{Record, needs_low_plane};
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
-use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes};
+use crate::kernel::code::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes};
 
-/// Lines after which 16-bit sums are widened: a pair of lines adds at most 255 in each of four lanes, which are added too.
-const LINES_PER_SUM: usize = 128;
+/// Where the bytes of a line go so that the four groups of an entry stand side by side: to byte `4 v + t` the byte of entry `v`
+/// in group `t`.
+const SIDE_BY_SIDE: [u8; 64] = {
+    let mut from = [0; 64];
+    let mut at = 0;
+    while at < 64 {
+        let byte = at % 16;
+        from[4 * ENTRY[byte] + at / 16] = at as u8;
+        at += 1;
+    }
+    from
+};
 
 /// Sums of the table bytes of the 32 entries of a block, as two vectors of sixteen. `lines` is a multiple of four.
+///
+/// A line of the table is 64 bytes that one shuffle can look up in: the upper bits of an index are the group. With the groups of an
+/// entry side by side a product with ones adds four at once into 32 bits.
 #[inline(always)]
-unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize) -> [__m512i; 2] {
+unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize, ahead: &mut Ahead) -> [__m512i; 2] {
     // SAFETY: the caller grants `lines` lines at both addresses; every access is to a line below.
     unsafe {
-        let mut totals = [_mm512_setzero_si512(); 2];
+        let order = _mm512_loadu_si512(SIDE_BY_SIDE.as_ptr().cast());
+        let (nibble, ones) = (_mm512_set1_epi8(15), _mm512_set1_epi8(1));
+        let group = _mm512_set1_epi32(0x3020_1000);
+        let mut sums = [_mm512_setzero_si512(); 4];
         let mut line = 0;
         while line < lines {
-            let end = lines.min(line + LINES_PER_SUM);
-            let mut sums = [_mm512_setzero_si512(); 4];
-            while line < end {
-                // Two pairs of lines to a round; the number of lines is a multiple of four.
-                for pair in [line, line + 2] {
-                    let (low_a, high_a) = look_up(block.add(pair * 64), table.add(pair * 64));
-                    let (low_b, high_b) = look_up(block.add(pair * 64 + 64), table.add(pair * 64 + 64));
-                    // The table is made so that two bytes of one place in a pair of lines never pass 255 together.
-                    let (low, high) = (_mm512_add_epi8(low_a, low_b), _mm512_add_epi8(high_a, high_b));
-                    sums[0] = _mm512_add_epi16(sums[0], low);
-                    sums[1] = _mm512_add_epi16(sums[1], _mm512_srli_epi16::<8>(low));
-                    sums[2] = _mm512_add_epi16(sums[2], high);
-                    sums[3] = _mm512_add_epi16(sums[3], _mm512_srli_epi16::<8>(high));
-                }
-                line += 4;
+            // A few lines at a time: a burst would fill the queue of misses and stop what is being worked on.
+            ahead.ask();
+            macro_rules! step {
+                ($line:literal, $low:literal, $high:literal) => {{
+                    let at = (line + $line) * 64;
+                    let codes = _mm512_permutexvar_epi8(order, _mm512_loadu_si512(block.add(at).cast()));
+                    let table = _mm512_loadu_si512(table.add(at).cast());
+                    // (codes & nibble) | group
+                    let low = _mm512_ternarylogic_epi32::<0xEA>(codes, nibble, group);
+                    let high = _mm512_ternarylogic_epi32::<0xEA>(_mm512_srli_epi16::<4>(codes), nibble, group);
+                    sums[$low] = _mm512_dpbusd_epi32(sums[$low], _mm512_permutexvar_epi8(low, table), ones);
+                    sums[$high] = _mm512_dpbusd_epi32(sums[$high], _mm512_permutexvar_epi8(high, table), ones);
+                }};
             }
-            let sixteen = widen(sums);
-            totals[0] = _mm512_add_epi32(totals[0], sixteen[0]);
-            totals[1] = _mm512_add_epi32(totals[1], sixteen[1]);
+            step!(0, 0, 1);
+            step!(1, 2, 3);
+            step!(2, 0, 1);
+            step!(3, 2, 3);
+            line += 4;
         }
-        totals
-    }
-}
-
-/// What the lower and the upper nibbles of a line select.
-#[inline(always)]
-unsafe fn look_up(codes: *const u8, table: *const u8) -> (__m512i, __m512i) {
-    // SAFETY: the caller grants 64 bytes at both addresses; loads are unaligned.
-    unsafe {
-        let nibble = _mm512_set1_epi8(15);
-        let (codes, table) = (_mm512_loadu_si512(codes.cast()), _mm512_loadu_si512(table.cast()));
-        let low = _mm512_shuffle_epi8(table, _mm512_and_si512(codes, nibble));
-        let high = _mm512_shuffle_epi8(table, _mm512_and_si512(_mm512_srli_epi16::<4>(codes), nibble));
-        (low, high)
-    }
-}
-
-/// Takes the odd bytes out of the sums of whole words, adds the four 128-bit lanes, and widens to 32 bits: entries 0 to 15 and
-/// 16 to 31.
-#[inline(always)]
-unsafe fn widen(sums: [__m512i; 4]) -> [__m512i; 2] {
-    // SAFETY: arithmetic on registers; the callers run with AVX-512.
-    unsafe {
-        let [words, odd, upper_words, upper_odd] = sums;
-        let even = _mm512_sub_epi16(words, _mm512_slli_epi16::<8>(odd));
-        let upper_even = _mm512_sub_epi16(upper_words, _mm512_slli_epi16::<8>(upper_odd));
-        let half = |a, b| _mm512_add_epi16(_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xEE>(a, b));
-        let (lower, upper) = (half(even, odd), half(upper_even, upper_odd));
-        let all =
-            _mm512_add_epi16(_mm512_shuffle_i64x2::<0x88>(lower, upper), _mm512_shuffle_i64x2::<0xDD>(lower, upper));
-        [_mm512_cvtepu16_epi32(_mm512_castsi512_si256(all)), _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64::<1>(all))]
+        [_mm512_add_epi32(sums[0], sums[2]), _mm512_add_epi32(sums[1], sums[3])]
     }
 }
 
@@ -109,7 +96,7 @@ impl Wide {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 #[inline]
 unsafe fn scan_list(
     query: &QueryTables,
@@ -124,7 +111,7 @@ unsafe fn scan_list(
     let table = query.lines.as_ptr().cast::<u8>();
     let blocks = list.count.div_ceil(BLOCK);
     let mut len = out.len();
-    let mut ahead = super::super::prefetch::Ahead::new(ahead, blocks);
+    let mut ahead = Ahead::new(ahead, blocks * lines / 4);
     // SAFETY: the caller checked the blocks and factors of `count` entries against the tables, and made room for `count` more
     // survivors and sixteen places of slack: each store is at most sixteen places long and starts at a place below that of the
     // entry it is for.
@@ -133,8 +120,8 @@ unsafe fn scan_list(
         let threshold = _mm512_set1_ps(threshold);
         let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
         for block in 0..blocks {
-            ahead.ask();
-            let sums = block_sums(list.codes.as_ptr().add(block * block_bytes(query.padded_dim())), table, lines);
+            let codes = list.codes.as_ptr().add(block * block_bytes(query.padded_dim()));
+            let sums = block_sums(codes, table, lines, &mut ahead);
             let factors = list.factors.as_ptr().add(block * FACTOR_BYTES);
             let bounds = [wide.bounds(factors, sums[0]), wide.bounds(factors.add(32), sums[1])];
             let left = list.count - block * BLOCK;
@@ -170,7 +157,7 @@ unsafe fn scan_list(
     len
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line, out: &mut [f32]) {
     let lines = query.lines.len();
     let table = query.lines.as_ptr().cast::<u8>();
@@ -179,7 +166,8 @@ pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line,
         // length of `places`.
         unsafe {
             let wide = Wide::new(line);
-            let sums = block_sums(list.codes.as_ptr().add(block * block_bytes(query.padded_dim())), table, lines);
+            let codes = list.codes.as_ptr().add(block * block_bytes(query.padded_dim()));
+            let sums = block_sums(codes, table, lines, &mut Ahead::new(&[], 1));
             let factors = list.factors.as_ptr().add(block * FACTOR_BYTES);
             let used = if places.len() < BLOCK { (1_u32 << places.len()) - 1 } else { u32::MAX };
             let at = places.as_mut_ptr();
@@ -230,22 +218,23 @@ unsafe fn run_values<const BITS: usize>(run: *const u8) -> __m512i {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
-#[inline]
-unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
+/// Sums, not yet folded, of the products of one record with the high and, if needed, the low plane.
+#[inline(always)]
+unsafe fn plane_sums<const BITS: usize>(query: &QueryTables, code: *const u8) -> [__m512i; 2] {
     let runs = query.high.len() / 64;
     // SAFETY: the caller grants `8 * BITS` bytes for each of the `P / 64` runs; both planes have `P` components.
     unsafe {
         let (high, low) = (query.high.as_ptr(), query.low.as_ptr());
         let mut sums = [_mm512_setzero_si512(); 2];
-        let mut low_sums = _mm512_setzero_si512();
+        let mut low_sums = [_mm512_setzero_si512(); 2];
         let mut run = 0;
         macro_rules! step {
             ($sum:literal) => {{
                 let values = run_values::<BITS>(code.add(run * 8 * BITS));
                 sums[$sum] = _mm512_dpbusd_epi32(sums[$sum], values, _mm512_loadu_si512(high.add(run * 64).cast()));
                 if needs_low_plane(BITS) {
-                    low_sums = _mm512_dpbusd_epi32(low_sums, values, _mm512_loadu_si512(low.add(run * 64).cast()));
+                    let plane = _mm512_loadu_si512(low.add(run * 64).cast());
+                    low_sums[$sum] = _mm512_dpbusd_epi32(low_sums[$sum], values, plane);
                 }
                 run += 1;
             }};
@@ -257,10 +246,51 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
         if run < runs {
             step!(0);
         }
-        let low = if needs_low_plane(BITS) { _mm512_reduce_add_epi32(low_sums) } else { 0 };
         let _ = run;
-        (_mm512_reduce_add_epi32(_mm512_add_epi32(sums[0], sums[1])), low)
+        [_mm512_add_epi32(sums[0], sums[1]), _mm512_add_epi32(low_sums[0], low_sums[1])]
     }
 }
 
-super::super::code_loops!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]);
+/// The sums of the lanes of eight vectors, in order: a tree of shuffles, where folding each alone would wait for itself.
+#[inline(always)]
+unsafe fn fold_eight(x: [__m512i; 8]) -> [i32; 8] {
+    // SAFETY: arithmetic on registers and a store to an array of its size; the callers run with AVX-512.
+    unsafe {
+        let pair = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let four = |a, b| _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+        let (a, b) = (four(pair(x[0], x[1]), pair(x[2], x[3])), four(pair(x[4], x[5]), pair(x[6], x[7])));
+        // Lanes of 128 bits hold parts of the sums of four vectors: of the first four in `a`, of the others in `b`.
+        let half = _mm512_add_epi32(_mm512_shuffle_i64x2::<0x44>(a, b), _mm512_shuffle_i64x2::<0xEE>(a, b));
+        let all = _mm512_add_epi32(half, _mm512_shuffle_i64x2::<0b10_11_00_01>(half, half));
+        let sums = _mm512_castsi512_si256(_mm512_shuffle_i64x2::<0b00_00_10_00>(all, all));
+        let mut out = [0; 8];
+        _mm256_storeu_si256(out.as_mut_ptr().cast(), sums);
+        out
+    }
+}
+
+/// As the loop of the other paths: eight records at a time, or four where both planes count.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+unsafe fn products<const BITS: usize>(query: &QueryTables, records: &[Record], out: &mut [(i32, i32)]) {
+    let group = if needs_low_plane(BITS) { 4 } else { 8 };
+    for (records, out) in records.chunks(group).zip(out.chunks_mut(group)) {
+        // SAFETY: the caller checked that each record has `P e / 8` bytes of code.
+        unsafe {
+            let mut sums = [_mm512_setzero_si512(); 8];
+            for (i, record) in records.iter().enumerate() {
+                let [high, low] = plane_sums::<BITS>(query, record.bytes.as_ptr());
+                sums[i & 7] = high;
+                if needs_low_plane(BITS) {
+                    sums[(i + 4) & 7] = low;
+                }
+            }
+            let sums = fold_eight(sums);
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = (sums[i & 7], if needs_low_plane(BITS) { sums[(i + 4) & 7] } else { 0 });
+            }
+        }
+    }
+}
+
+super::super::scan_loop!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);
+super::super::estimate_table!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);

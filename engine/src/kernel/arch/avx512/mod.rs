@@ -25,7 +25,7 @@ pub(super) static TABLE: Table = Table {
     sift,
     scan: code::scan,
     estimate: code::estimate,
-    products: code::PRODUCTS,
+    estimates: code::ESTIMATES,
 };
 
 portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);

@@ -8,10 +8,12 @@ use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
 use crate::kernel::code::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes, take_factors};
 
-use super::super::code_loops;
 use super::super::scalar::extra;
+use super::super::{estimate_table, product_loop, scan_loop};
 
-code_loops!(#[target_feature(enable = "neon")]);
+scan_loop!(#[target_feature(enable = "neon")]);
+product_loop!(#[target_feature(enable = "neon")]);
+estimate_table!(#[target_feature(enable = "neon")]);
 
 /// Groups after which 16-bit sums are widened: a group adds at most 255.
 const GROUPS_PER_SUM: usize = 256;

@@ -24,7 +24,7 @@ pub(super) static TABLE: Table = Table {
     sift,
     scan: code::scan,
     estimate: code::estimate,
-    products: code::PRODUCTS,
+    estimates: code::ESTIMATES,
 };
 
 portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

@@ -7,9 +7,11 @@ use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, take_fac
 
 use half::{bf16, f16};
 
-use super::super::code_loops;
+use super::super::{estimate_table, product_loop, scan_loop};
 
-code_loops!();
+scan_loop!();
+product_loop!();
+estimate_table!();
 
 /// The sums and estimates of the entries of each block, in order.
 fn each_block(query: &QueryTables, list: &SignList, line: &Line, mut visit: impl FnMut(usize, u32, f32)) {
