@@ -291,7 +291,8 @@ fn searches_beside_writes_and_merges_find_what_was_acknowledged() {
                 while !done.load(Ordering::Acquire) || asked < 50 {
                     let id = (seed * 7_919 + asked * 104_729) % 1_500;
                     let query = vector(id);
-                    let hits = c.snapshot().search(&query).effort(Effort::Probe { nprobe: 8, patience: 8 }).run().unwrap();
+                    let hits =
+                        c.snapshot().search(&query).effort(Effort::Probe { nprobe: 8, patience: 8 }).run().unwrap();
                     assert_eq!((hits.len(), hits[0].id.as_u64(), hits[0].distance), (10, Some(id), 0.0));
                     asked += 1;
                 }

@@ -134,11 +134,9 @@ impl<'c> Question<'c> {
         let explain = hits.explain();
         let lists = match explain.lists_probed {
             0 => String::new(),
-            probed => format!(
-                ", {} estimated in {}",
-                words::count(explain.entries_scanned),
-                words::counted(probed, "list")
-            ),
+            probed => {
+                format!(", {} estimated in {}", words::count(explain.entries_scanned), words::counted(probed, "list"))
+            }
         };
         screen.remark(format!(
             "{} of {} in {}, {} scored{lists}",

@@ -55,8 +55,7 @@ fn share_lists(
         room.query.set(query, snapshot.schema())?;
         seek(query).prepare(&room.query, probe, ready, &mut room.lists);
     }
-    let mut order: Vec<(u32, usize)> =
-        ready.iter().take(queries.len()).map(Ready::nearest_list).zip(0..).collect();
+    let mut order: Vec<(u32, usize)> = ready.iter().take(queries.len()).map(Ready::nearest_list).zip(0..).collect();
     order.sort_unstable();
     let mut found: Vec<Hits> = queries.iter().map(|_| Hits::default()).collect();
     for (_, at) in order {

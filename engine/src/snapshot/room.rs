@@ -80,7 +80,8 @@ impl Room {
     pub(super) fn reserve(&mut self, budget: Option<&Arc<Budget>>, needs: &Needs) -> Result<()> {
         let Some(budget) = budget else { return Ok(()) };
         let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
-        let each = times(needs.components, READY_BYTES_PER_COMPONENT).saturating_add(times(needs.nprobe, BYTES_PER_PROBE));
+        let each =
+            times(needs.components, READY_BYTES_PER_COMPONENT).saturating_add(times(needs.nprobe, BYTES_PER_PROBE));
         let bytes = FIXED_BYTES
             .saturating_add(times(needs.k, BYTES_PER_HIT))
             .saturating_add(times(needs.lists, BYTES_PER_LIST))

@@ -143,7 +143,9 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
     let k = wanted(snapshot, terms);
     let lists = by_effort(snapshot, terms, k);
     let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
-        return Ok(lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None })));
+        return Ok(
+            lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None }))
+        );
     };
     let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
     let chosen = ChosenRows::of(ids, snapshot)?;

@@ -65,7 +65,13 @@ impl<'s> Seek<'s, '_> {
     }
 
     /// The second half, without a filter.
-    pub(super) fn finish(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) -> Result<()> {
+    pub(super) fn finish(
+        &self,
+        exact: &FlatQuery,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
         self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
