@@ -259,6 +259,15 @@ pub struct Search {
     /// How many rows at most
     #[arg(long, short, default_value_t = 10)]
     pub k: usize,
+    /// Where there are lists: look hard enough to find this part of the nearest rows, 0.95 if nothing is said
+    #[arg(long, value_name = "PART", group = "effort")]
+    pub recall: Option<f32>,
+    /// Where there are lists: look at this many of them
+    #[arg(long, value_name = "LISTS", group = "effort")]
+    pub nprobe: Option<usize>,
+    /// Measure every row
+    #[arg(long, group = "effort")]
+    pub exact: bool,
     /// Only rows at most this far away
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     pub max_distance: Option<f32>,

@@ -46,6 +46,19 @@ fn search_narrows_by_distance_and_ids() {
 }
 
 #[test]
+fn search_takes_one_effort_and_refuses_what_means_nothing() {
+    let place = line_of_five();
+    let base = ["search", "c", "--json", "--vector", "[0, 0]"];
+    for effort in [&["--recall", "0.9"][..], &["--nprobe", "3"], &["--exact"]] {
+        let answer = place.run(&[&base, effort].concat()).expect_code(0).document();
+        assert_eq!((&answer["lists_probed"], answer["hits"].as_array().map(Vec::len)), (&json!(0), Some(5)), "flat");
+    }
+    place.run(&[&base[..], &["--exact", "--nprobe", "3"]].concat()).expect_code(2);
+    let ran = place.run(&[&base[..], &["--recall", "0"]].concat());
+    assert!(ran.code != 0 && ran.err.contains("effort"), "{}", ran.err);
+}
+
+#[test]
 fn search_by_example_leaves_the_example_out() {
     let place = line_of_five();
     let ran = place.run(&["search", "c", "--like", "r4", "--k", "1", "--include", "payload"]).expect_code(0);

@@ -7,6 +7,7 @@ mod batches;
 mod bulk_load;
 mod compaction;
 mod durability;
+mod efforts;
 mod endings;
 mod figures;
 mod followers;

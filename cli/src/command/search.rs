@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use stratavec::{Filter, Follower, Hit, Hits, Id, IdKind, Include};
+use stratavec::{Effort, Filter, Follower, Hit, Hits, Id, IdKind, Include};
 
 use crate::args::{self, Part, RowRange};
 use crate::failure::Failure;
@@ -71,6 +71,7 @@ struct Question<'c> {
     collection: &'c Follower,
     path: &'c Path,
     k: usize,
+    effort: Effort,
     max_distance: Option<f32>,
     filter: Option<Filter>,
     include: Include,
@@ -93,7 +94,13 @@ impl<'c> Question<'c> {
             Some(text) => Some(Filter::ids(filter_ids(text, collection.schema().id_kind())?)),
         };
         let (k, max_distance) = (args.k, args.max_distance);
-        Ok(Question { collection, path: &args.collection, k, max_distance, filter, include })
+        let effort = match (args.recall, args.nprobe) {
+            _ if args.exact => Effort::Exact,
+            (Some(part), _) => Effort::Recall(part),
+            (None, Some(nprobe)) => Effort::Probe { nprobe, patience: usize::MAX },
+            (None, None) => Effort::default(),
+        };
+        Ok(Question { collection, path: &args.collection, k, effort, max_distance, filter, include })
     }
 
     fn leaving_out(&self, id: &Id) -> Question<'c> {
@@ -107,7 +114,7 @@ impl<'c> Question<'c> {
 
     fn ask(&self, row: Option<u64>, vector: &[f32], screen: &Screen) -> Result<(), Failure> {
         let snapshot = self.collection.snapshot();
-        let mut search = snapshot.search(vector).k(self.k).include(self.include);
+        let mut search = snapshot.search(vector).k(self.k).effort(self.effort).include(self.include);
         if let Some(distance) = self.max_distance {
             search = search.max_distance(distance);
         }
@@ -124,12 +131,19 @@ impl<'c> Question<'c> {
             screen.line(screen.paint(Tone::Strong, &format!("query {row}")))?;
         }
         show_hits(&hits, screen, "")?;
+        let explain = hits.explain();
+        let lists = match explain.lists_probed {
+            0 => String::new(),
+            probed => {
+                format!(", {} estimated in {}", words::count(explain.entries_scanned), words::counted(probed, "list"))
+            }
+        };
         screen.remark(format!(
-            "{} of {} in {}, {} scored",
+            "{} of {} in {}, {} scored{lists}",
             hits.len(),
             words::counted(snapshot.count(), "row"),
             words::time(time),
-            words::count(hits.explain().rows_scored)
+            words::count(explain.rows_scored)
         ))
     }
 }
@@ -163,6 +177,8 @@ fn answer_json(row: Option<u64>, hits: &Hits, time: Duration) -> Json {
         "hits": found,
         "seq": explain.seq,
         "rows_scored": explain.rows_scored,
+        "lists_probed": explain.lists_probed,
+        "entries_scanned": explain.entries_scanned,
         "cut_short": explain.cut_short,
         "ms": time.as_secs_f64() * 1e3,
     });

@@ -88,8 +88,7 @@ impl Prepared {
         let view = shared.view.load_full();
         let version = &view.version;
         self.file(&view, &shared.schema);
-        self.replaced =
-            (0..self.len()).map(|i| find(version, self.id(i), shared.collection)).collect::<Result<_>>()?;
+        self.replaced = (0..self.len()).map(|i| find(version, self.id(i), shared.collection)).collect::<Result<_>>()?;
         self.install = version.install;
         Ok(())
     }

@@ -9,8 +9,11 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::snapshot::{Effort, Hits, Include, Snapshot, Terms, answer_many};
 
-/// Queries that a thread takes at a time: few enough that the threads end together.
-const QUERIES_AT_ONCE: usize = 32;
+/// Queries that a thread takes at a time: as many as can share what they read, and few enough that the threads end together.
+const MOST_AT_ONCE: usize = 256;
+const LEAST_AT_ONCE: usize = 32;
+/// Turns for each thread.
+const TURNS: usize = 4;
 
 /// Searches being described, by [`Snapshot::search_batch`]; [`SearchBatch::run`] carries them out.
 pub struct SearchBatch<'s, Q> {
@@ -98,7 +101,8 @@ impl<Q: AsRef<[f32]> + Sync> SearchBatch<'_, Q> {
         if !(1..=1024).contains(&self.threads) {
             return Err(Error::argument("threads", format!("is {}; use 1..=1024", self.threads)));
         }
-        let parts: Vec<&[Q]> = self.queries.chunks(QUERIES_AT_ONCE).collect();
+        let at_once = self.queries.len().div_ceil(self.threads * TURNS).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
+        let parts: Vec<&[Q]> = self.queries.chunks(at_once).collect();
         let next = AtomicUsize::new(0);
         let answers: Mutex<Vec<Option<Result<Vec<Hits>>>>> = Mutex::new(parts.iter().map(|_| None).collect());
         let work = || {

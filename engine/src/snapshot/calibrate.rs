@@ -70,7 +70,16 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
         // Nothing is good enough short of everything; that is worth knowing too.
         let (nprobe, k) = (model.file.lists() as u32, KS[0] as u32);
         let (patience, exact, deviations) = (u32::MAX, 2 * k, TRUTH.0);
-        found.push(Calibration { model: *model.file.hash(), rows, k, recall: 1.0, nprobe, patience, exact, deviations });
+        found.push(Calibration {
+            model: *model.file.hash(),
+            rows,
+            k,
+            recall: 1.0,
+            nprobe,
+            patience,
+            exact,
+            deviations,
+        });
     }
     Ok(found)
 }
@@ -132,12 +141,7 @@ impl Asking<'_> {
     }
 
     /// Goes up the numbers of lists, for each way of looking at them.
-    fn curve(
-        &mut self,
-        questions: &[Question],
-        k: usize,
-        go_on: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Curve> {
+    fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
         for (deviations, beyond) in WAYS {

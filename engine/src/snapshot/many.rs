@@ -4,28 +4,75 @@ use super::Snapshot;
 use super::hit::Hits;
 use super::room::Room;
 use super::scan::{CHUNK, Scan};
-use super::search::{Plan, answer, new_scan, plan, wanted};
+use super::search::{Lists, Plan, answer, collect, is_few, new_scan, plan, wanted};
+use super::seek::Seek;
 use super::terms::Terms;
 use crate::budget::Share;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
+use crate::index::ivf::Ready;
 
 /// Queries that share one pass over the rows: what they have found so far fits the fast caches beside the rows.
-pub(crate) const SHARING: usize = 32;
+const SHARING: usize = 32;
 
 /// Answers queries as if each was asked alone. The terms were checked.
 pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms) -> Result<Vec<Hits>> {
     let mut answers = Vec::with_capacity(queries.len());
-    if queries.len() > 1 && matches!(plan(snapshot, terms)?, Plan::Scan) {
-        for group in queries.chunks(SHARING) {
-            share_scan(snapshot, group, terms, &mut answers)?;
+    match plan(snapshot, terms)? {
+        Plan::Scan if queries.len() > 1 => {
+            for group in queries.chunks(SHARING) {
+                share_scan(snapshot, group, terms, &mut answers)?;
+            }
         }
-        return Ok(answers);
-    }
-    for query in queries {
-        answers.push(Room::with(|room| answer(snapshot, query, terms, room))?);
+        Plan::Lists(lists) if queries.len() > 1 && terms.filter.is_none() => {
+            Room::with(|room| share_lists(snapshot, queries, terms, &lists, room, &mut answers))?;
+        }
+        _ => {
+            for query in queries {
+                answers.push(Room::with(|room| answer(snapshot, query, terms, room))?);
+            }
+        }
     }
     Ok(answers)
+}
+
+/// Ranks the centroids for all queries, then goes through their lists in the order of the queries' nearest lists: what one query has
+/// read is still in the fast caches when the next one reads it.
+fn share_lists(
+    snapshot: &Snapshot,
+    queries: &[&[f32]],
+    terms: &Terms,
+    lists: &Lists<'_>,
+    room: &mut Room,
+    answers: &mut Vec<Hits>,
+) -> Result<()> {
+    let (model, probe, k) = (lists.model, &lists.probe, wanted(snapshot, terms));
+    room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
+    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k };
+    let mut ready = std::mem::take(&mut room.ready);
+    ready.resize_with(queries.len().max(ready.len()), Ready::default);
+    for (query, ready) in queries.iter().zip(&mut ready) {
+        room.query.set(query, snapshot.schema())?;
+        seek(query).prepare(&room.query, probe, ready, &mut room.lists);
+    }
+    let mut order: Vec<(u32, usize)> = ready.iter().take(queries.len()).map(Ready::nearest_list).zip(0..).collect();
+    order.sort_unstable();
+    let mut found: Vec<Hits> = queries.iter().map(|_| Hits::default()).collect();
+    for (_, at) in order {
+        let (Some(query), Some(ready), Some(place)) = (queries.get(at), ready.get_mut(at), found.get_mut(at)) else {
+            continue;
+        };
+        let seek = seek(query);
+        room.query.set(query, snapshot.schema())?;
+        seek.finish(&room.query, probe, ready, &mut room.lists)?;
+        *place = collect(&seek, terms, room)?;
+        if is_few(&seek, terms, place) {
+            *place = answer(snapshot, query, terms, room)?;
+        }
+    }
+    room.ready = ready;
+    answers.append(&mut found);
+    Ok(())
 }
 
 /// One pass over all rows for a group of queries.

@@ -31,9 +31,9 @@ use crate::options::Schema;
 
 pub(crate) use calibrate::{FEWEST_CALIBRATED, calibrate};
 pub use effort::Effort;
+pub(crate) use filing::lists_of;
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
-pub(crate) use filing::lists_of;
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
 pub(crate) use many::answer_many;

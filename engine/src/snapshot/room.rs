@@ -8,7 +8,7 @@ use crate::budget::{Budget, Charge, Share};
 use crate::delta::Marked;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::Scratch;
+use crate::index::ivf::{Ready, Scratch};
 
 /// A room that has grown beyond this is given back after the search.
 const MOST_KEPT_BYTES: u64 = 8 << 20;
@@ -17,6 +17,22 @@ const FIXED_BYTES: u64 = 128 << 10;
 const BYTES_PER_HIT: u64 = size_of::<Hit>() as u64 + 128;
 const BYTES_PER_LIST: u64 = 64;
 const BYTES_PER_COMPONENT: u64 = 128;
+/// What a query is once its centroids are ranked: for each component, and for each list it will look at.
+const READY_BYTES_PER_COMPONENT: u64 = 12;
+const BYTES_PER_PROBE: u64 = 12;
+
+/// What memory depends on.
+pub(super) struct Needs {
+    /// Rows wanted.
+    pub(super) k: usize,
+    /// Lists there are, and lists to look at.
+    pub(super) lists: usize,
+    pub(super) nprobe: usize,
+    /// Components after padding.
+    pub(super) components: usize,
+    /// Queries whose centroids are ranked before the first is answered.
+    pub(super) together: usize,
+}
 
 /// What one search by lists works in.
 pub(super) struct Room {
@@ -25,6 +41,8 @@ pub(super) struct Room {
     pub(super) marked: Marked,
     /// Row numbers of fresh rows in the probed lists.
     pub(super) fresh: Vec<u64>,
+    /// Queries of a batch.
+    pub(super) ready: Vec<Ready>,
     /// In the account of the collection that was searched last.
     charge: Charge,
 }
@@ -40,6 +58,7 @@ impl Room {
             query: FlatQuery::blank(),
             marked: Marked::default(),
             fresh: Vec::new(),
+            ready: Vec::new(),
             charge: Charge::none(),
         })
     }
@@ -58,19 +77,16 @@ impl Room {
     ///
     /// # Errors
     /// `OverBudget`.
-    pub(super) fn reserve(
-        &mut self,
-        budget: Option<&Arc<Budget>>,
-        k: usize,
-        lists: usize,
-        components: usize,
-    ) -> Result<()> {
+    pub(super) fn reserve(&mut self, budget: Option<&Arc<Budget>>, needs: &Needs) -> Result<()> {
         let Some(budget) = budget else { return Ok(()) };
         let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let each =
+            times(needs.components, READY_BYTES_PER_COMPONENT).saturating_add(times(needs.nprobe, BYTES_PER_PROBE));
         let bytes = FIXED_BYTES
-            .saturating_add(times(k, BYTES_PER_HIT))
-            .saturating_add(times(lists, BYTES_PER_LIST))
-            .saturating_add(times(components, BYTES_PER_COMPONENT));
+            .saturating_add(times(needs.k, BYTES_PER_HIT))
+            .saturating_add(times(needs.lists, BYTES_PER_LIST))
+            .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
+            .saturating_add(each.saturating_mul(needs.together as u64));
         if self.charge.is_of(budget) {
             match bytes.checked_sub(self.charge.bytes()) {
                 Some(more) if more > 0 => self.charge.reserve(more),

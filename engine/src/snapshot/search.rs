@@ -7,7 +7,7 @@ use super::chosen::ChosenRows;
 use super::costs::{Costs, widened};
 use super::effort::Effort;
 use super::hit::{Explain, Hits, Include};
-use super::room::Room;
+use super::room::{Needs, Room};
 use super::scan::Scan;
 use super::seek::Seek;
 use super::terms::Terms;
@@ -113,13 +113,21 @@ pub(super) enum Plan<'s> {
 
 /// A search by lists.
 pub(super) struct Lists<'s> {
-    model: &'s OpenModel,
+    pub(super) model: &'s OpenModel,
     /// As for a search without a filter.
-    probe: Probe,
+    pub(super) probe: Probe,
     /// The rows of the filter's ids, if the filter names some and they are known.
     chosen: Option<Arc<ChosenRows>>,
     /// The part of the rows that matches, if it is known.
     part: Option<f64>,
+}
+
+impl Lists<'_> {
+    /// What memory depends on, for so many rows and queries.
+    pub(super) fn needs(&self, k: usize, together: usize) -> Needs {
+        let (lists, components) = (self.model.file.lists(), self.model.file.padded());
+        Needs { k, lists, nprobe: self.probe.nprobe.min(lists), components, together }
+    }
 }
 
 /// Rows wanted, at most as many as there are.
@@ -135,7 +143,9 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
     let k = wanted(snapshot, terms);
     let lists = by_effort(snapshot, terms, k);
     let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
-        return Ok(lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None })));
+        return Ok(
+            lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None }))
+        );
     };
     let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
     let chosen = ChosenRows::of(ids, snapshot)?;
@@ -180,7 +190,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
     match plan(snapshot, terms)? {
         Plan::Lists(lists) => {
             let k = wanted(snapshot, terms);
-            room.reserve(snapshot.budget.as_ref(), k, lists.model.file.lists(), lists.model.file.padded())?;
+            room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
             let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
             by_lists(&seek, terms, &lists, room)
@@ -223,6 +233,24 @@ pub(super) fn new_scan<'s, 'q>(
     }
 }
 
+/// Whether rows are missing that more lists may hold.
+pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits) -> bool {
+    hits.len() < seek.k && terms.max_distance.is_none()
+}
+
+/// The hits of a search of list segments, and of what is not in them.
+pub(super) fn collect(seek: &Seek<'_, '_>, terms: &Terms, room: &mut Room) -> Result<Hits> {
+    let mut hits = if seek.all_in_segments() {
+        seek.hits(room.lists.found(), terms.bound(), terms.include)?
+    } else {
+        let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
+        seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
+        scan.finish(terms.include)?
+    };
+    hits.explain.add_lists(seek.snapshot, &room.lists);
+    Ok(hits)
+}
+
 /// Searches lists, and more of them if those hold too few rows that may be returned.
 fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
     let lists = seek.model.file.lists();
@@ -233,17 +261,10 @@ fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Roo
     };
     loop {
         let seen = seek.segments(&room.query, &probe, &mut room.lists)?;
-        let mut hits = if seek.all_in_segments() {
-            seek.hits(room.lists.found(), terms.bound(), terms.include)?
-        } else {
-            let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
-            seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
-            scan.finish(terms.include)?
-        };
-        hits.explain.add_lists(seek.snapshot, &room.lists);
+        let hits = collect(seek, terms, room)?;
         // Fewer match near the query than elsewhere.
         let found = seen.filter(|seen| *seen < part / 2.0);
-        let few = hits.len() < seek.k && terms.max_distance.is_none();
+        let few = is_few(seek, terms, &hits);
         if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
             return Ok(hits);
         }

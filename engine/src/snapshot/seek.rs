@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::id::IdKind;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{IvfSearch, Probe, Rows, Scratch};
+use crate::index::ivf::{IvfSearch, Probe, Ready, Rows, Scratch};
 use crate::kernel::kernels;
 
 /// With more segments than this a search allocates.
@@ -55,6 +55,28 @@ impl<'s> Seek<'s, '_> {
         view.version.rows.iter().all(|rows| rows.in_lists()) && view.generations().all(|g| g.rows() == 0)
     }
 
+    /// The first half of [`segments`](Seek::segments), without a filter: `exact` is the query, `scratch` is worked in.
+    pub(super) fn prepare(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
+        let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+        let rows = FileRows { files: &[], killed: |_: u64| false };
+        let segments: &[CodedLists<'_>] = &[];
+        let search = IvfSearch { kernels, frame, centroids, segments, rows: &rows };
+        search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
+    }
+
+    /// The second half, without a filter.
+    pub(super) fn finish(
+        &self,
+        exact: &FlatQuery,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let view = self.snapshot.view();
+        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
+        self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
+    }
+
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
     /// The part of the rows that met the filter and matched, if enough of them met it to tell.
     pub(super) fn segments(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<Option<f64>> {
@@ -74,11 +96,18 @@ impl<'s> Seek<'s, '_> {
     }
 
     fn nearest<R: Rows>(&self, rows: &R, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
-        let files = &self.snapshot.view().version.lists[..];
-        let mut run = |segments: &[CodedLists<'_>]| {
-            let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
-            let search = IvfSearch { kernels, frame, centroids, segments, rows };
+        self.with(rows, |search| {
             search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
+        })
+    }
+
+    /// Calls `run` with a search over all list segments.
+    #[inline]
+    fn with<R: Rows, T>(&self, rows: &R, run: impl FnOnce(&IvfSearch<'_, CodedLists<'_>, R>) -> T) -> T {
+        let files = &self.snapshot.view().version.lists[..];
+        let run = |segments: &[CodedLists<'_>]| {
+            let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+            run(&IvfSearch { kernels, frame, centroids, segments, rows })
         };
         match files {
             [] => run(&[]),

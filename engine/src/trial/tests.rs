@@ -240,7 +240,9 @@ fn fresh_rows_are_found_at_once_in_lists_and_out_of_them() {
         let mut all = trial_of_all(&schema, &base);
         let whole = recall(&all.snapshot(&[], true).unwrap(), &queries, effort, 10);
         let (by_lists, scanned) = (recall(&filed, &queries, effort, 10), recall(&flat, &queries, effort, 10));
-        println!("{metric:?}: {whole:.4} all in files, {by_lists:.4} half fresh, {scanned:.4} half fresh and not in lists");
+        println!(
+            "{metric:?}: {whole:.4} all in files, {by_lists:.4} half fresh, {scanned:.4} half fresh and not in lists"
+        );
         assert!(by_lists > whole - 0.02 && scanned >= by_lists - 0.005, "{whole} {by_lists} {scanned}");
     }
 }

@@ -23,7 +23,7 @@ pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
-pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Rows, Scratch};
+pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch};
 
 /// Parts of a search, in order; what a [`Trace`] is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -138,10 +138,24 @@ pub(crate) struct QueryState {
     pub(super) shift: f32,
 }
 
+/// A query with the lists it will look at.
+#[derive(Default)]
+pub(crate) struct Ready {
+    state: QueryState,
+    probes: Vec<Probed>,
+}
+
+impl Ready {
+    /// The nearest list: queries that have the same look at many of the same lists.
+    pub(crate) fn nearest_list(&self) -> u32 {
+        self.probes.first().map_or(u32::MAX, |probed| probed.list)
+    }
+}
+
 /// Room for a query, kept between queries: a search allocates nothing once it has grown.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    query: QueryState,
+    ready: Ready,
     pub(super) estimates: Vec<f32>,
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
@@ -199,20 +213,53 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch: &'s mut Scratch,
         trace: &mut T,
     ) -> Result<&'s [(f32, u64)]> {
-        let mut state = std::mem::take(&mut scratch.query);
+        let mut ready = std::mem::take(&mut scratch.ready);
+        self.prepare(query, length, probe, &mut ready, scratch, trace);
+        let outcome = self.finish(exact, k, probe, &mut ready, scratch, trace);
+        scratch.ready = ready;
+        outcome?;
+        Ok(&scratch.exact)
+    }
+
+    /// The first half of a search: the tables of the query and the lists to look at. [`finish`](IvfSearch::finish) does the rest.
+    pub(crate) fn prepare<T: Trace>(
+        &self,
+        query: &[f32],
+        length: f32,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) {
+        let state = &mut ready.state;
         state.shift = self.frame.enter_query(self.kernels, query, length, &mut state.rotated);
         self.kernels.prepare_query(&state.rotated, &mut state.tables);
         trace.ended(Stage::Query);
         let nprobe = probe.nprobe.clamp(1, self.centroids.count.max(1));
-        self.centroids.rank(self.kernels, self.frame, &state, nprobe, scratch, trace);
+        self.centroids.rank(self.kernels, self.frame, state, nprobe, scratch, trace);
+        std::mem::swap(&mut ready.probes, &mut scratch.probes);
+    }
+
+    /// The second half: `scratch.found()` and what stands beside it are then about this query.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn finish<T: Trace>(
+        &self,
+        exact: &FlatQuery,
+        k: usize,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
         scratch.work = (0, 0);
-        let outcome = self.waves(&state, k, probe, scratch, trace);
-        scratch.query = state;
-        outcome?;
+        self.waves(&ready.state, k, probe, scratch, trace)?;
         self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
-        Ok(&scratch.exact)
+        Ok(())
     }
 
     /// Looks at the probed lists, a turn for each of every segment.
