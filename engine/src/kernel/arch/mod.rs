@@ -149,7 +149,7 @@ macro_rules! estimate_table {
             let mut terms = sums.map(|(high, low)| further_product(query, BITS, high, low));
             if signs {
                 for (term, record) in terms.iter_mut().zip(records) {
-                    *term = (1_u32 << BITS) as f32 * query.sign_product(record.sum) + *term;
+                    *term += (1_u32 << BITS) as f32 * query.sign_product(record.sum);
                 }
             }
             let length = code_bytes(query.padded_dim(), BITS) + 8;
