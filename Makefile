@@ -6,7 +6,7 @@ SECONDS ?= 60
 # Where `make demo` puts its collection.
 DEMO    ?= demo-collection
 
-.PHONY: help demo test lint fmt bench fuzz soak doc clean
+.PHONY: help demo test lint fmt bench fuzz sanitize soak doc clean
 
 help:
 	@echo "make demo    the main job on real input: durable import, search, kill -9, verify (under 3 minutes with the build)"
@@ -15,6 +15,7 @@ help:
 	@echo "make fmt     formats the sources"
 	@echo "make bench   benchmarks; results as JSON in benches/results/"
 	@echo "make fuzz    every fuzz target for SECONDS seconds each (default 60; needs a nightly toolchain)"
+	@echo "make sanitize  kernels, formats, indexes and files under AddressSanitizer (needs a nightly toolchain)"
 	@echo "make soak    the long durability runs: 10,000 kills and the rest"
 	@echo "make doc     the API documentation, in target/doc/stratavec/"
 
@@ -37,6 +38,11 @@ bench:
 
 fuzz:
 	@fuzz/run $(SECONDS)
+
+# Target directory of its own: everything is compiled with checks. The standard library is not, but what it allocates is watched.
+sanitize:
+	RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize $(CARGO) +nightly test --locked -p stratavec --lib \
+		--target $$(rustc -vV | sed -n 's/^host: //p') -- kernel:: format:: index:: segment:: storage::
 
 soak:
 	@tests/run soak

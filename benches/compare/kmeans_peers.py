@@ -17,49 +17,23 @@ Needs a release build: cargo build --release -p stratavec-benches --bin cluster.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-PEERS = Path(os.environ.get("STRATAVEC_PEERS", TARGET / "peers"))
-TOOL = TARGET / "release" / "cluster"
-DATA = TARGET / "bench-data"
+import environment
+from environment import DATA, ROOT, load, provenance
 
-
-def enter_environment():
-    """Runs this script again in its own environment, which is made if it is not there."""
-    python = PEERS / "bin" / "python"
-    if Path(sys.prefix).resolve() == PEERS.resolve():
-        return
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
-        subprocess.run([str(python), "-m", "pip", "-q", "install", "numpy", "faiss-cpu", "hnswlib"], check=True)
-    os.execv(python, [str(python), *sys.argv])
+TOOL = environment.TARGET / "release" / "cluster"
+PACKAGES = ("numpy", "faiss-cpu", "hnswlib")
 
 
 def tool(*words):
     """Runs the benchmark program and returns what it printed."""
     done = subprocess.run([str(TOOL), *map(str, words)], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
-
-
-def provenance(seed):
-    """What a result was measured on, and how to measure it again."""
-    import importlib.metadata as metadata
-
-    with open("/proc/cpuinfo") as file:
-        cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
-    return {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cpu": cpu, "cores": os.cpu_count(), "seed": seed,
-            "command": " ".join(["kmeans_peers.py", *words]), "commit": commit.stdout.strip(),
-            "peers": {name: metadata.version(name) for name in ("faiss-cpu", "hnswlib", "numpy")}}
 
 
 SEED = 20261121
@@ -72,10 +46,6 @@ def mixture(rows, dim, clusters, seed=SEED):
     if not file.exists() or file.stat().st_size != rows * dim * 4:
         tool("mixture", rows, dim, clusters, seed, file)
     return file
-
-
-def load():
-    return [round(x, 2) for x in os.getloadavg()]
 
 
 def kmeans(args):
@@ -152,7 +122,7 @@ def main():
     parser.add_argument("file", nargs="?")
     parser.add_argument("--nlist", type=int)
     parser.add_argument("--passes", type=int, default=10)
-    parser.add_argument("--probes", type=int, default=8)
+    parser.add_argument("--probes", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -161,10 +131,10 @@ def main():
     args = parser.parse_args()
     if not TOOL.exists():
         sys.exit(f"{TOOL} is not there: cargo build --release -p stratavec-benches --bin cluster")
-    enter_environment()
+    environment.enter(*PACKAGES)
     args.nlist = args.nlist or (4096 if args.what == "kmeans" else 8000)
     result = kmeans(args) if args.what == "kmeans" else build(args)
-    result["provenance"] = provenance(SEED)
+    result["provenance"] = provenance(SEED, *PACKAGES)
     name = args.what + (f"-{Path(args.file).stem}" if args.file else "")
     kept = ROOT / "benches" / "results" / "clustering.json"
     results = json.loads(kept.read_text()) if kept.exists() else {}

@@ -127,6 +127,11 @@ impl Charge {
         }
     }
 
+    /// Whether it is counted in this account.
+    pub(crate) fn is_of(&self, budget: &Arc<Budget>) -> bool {
+        self.budget.as_ref().is_some_and(|own| Arc::ptr_eq(own, budget))
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }

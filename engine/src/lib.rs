@@ -35,7 +35,7 @@ mod wal;
 
 pub use collection::{
     Batch, BulkItem, BulkLoad, BulkOptions, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, Stats,
+    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, SearchBatch, Stats,
     UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;
@@ -47,7 +47,7 @@ pub use options::{
     Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM,
     MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub, Spill,
 };
-pub use snapshot::{Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
+pub use snapshot::{Effort, Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
 pub use value::{Attributes, Value};
 
 /// The README's programs, so that the tests run them.

@@ -105,6 +105,11 @@ impl Schema {
         self.seed
     }
 
+    /// Whether rows stand in second lists, if there are lists.
+    pub(crate) fn has_second_lists(&self) -> bool {
+        self.index.lists().is_some_and(|options| options.spills(self.dim))
+    }
+
     /// Bytes of one stored vector.
     pub fn vector_bytes(&self) -> usize {
         self.dim.saturating_mul(self.rows.component_bytes())

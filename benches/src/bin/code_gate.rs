@@ -177,7 +177,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args().nth(1).ok_or("usage: code_gate DIRECTORY (written by gate.py)")?;
     let input = Input::read(Path::new(&directory))?;
     println!("T = {TAKE:?}");
-    (1..=5).for_each(|bits| gate(&input, Op::L2, bits));
-    (1..=5).for_each(|bits| gate(&input, Op::Dot, bits));
+    (1..=8).for_each(|bits| gate(&input, Op::L2, bits));
+    (1..=8).for_each(|bits| gate(&input, Op::Dot, bits));
     Ok(())
 }

@@ -111,12 +111,12 @@ impl Build<'_> {
         let (collection, origin) = (built.manifest.collection, built.manifest.own_origin());
         let layout = RowLayout::from(self.schema);
         let row_id = self.new_file(FileKind::Row, made);
-        let facts = write_row_file(self.storage, row_id, collection, origin, &layout, &live)?;
-        let file = RowFile::open(self.storage, row_id, collection, origin, &layout, &facts)?;
+        let file = write_row_file(self.storage, row_id, collection, origin, &layout, &live)?;
+        let facts = file.facts();
         let mut entries = live.id_entries(collection)?;
         let table_id = self.new_file(FileKind::IdTable, made);
         let kind = self.schema.id_kind();
-        let table_facts = write_id_table(
+        let table = write_id_table(
             self.storage,
             table_id,
             collection,
@@ -126,7 +126,7 @@ impl Build<'_> {
             facts.min_seq,
             facts.max_seq,
         )?;
-        let table = IdTable::open(self.storage, table_id, collection, origin, kind, &table_facts)?;
+        let table_facts = table.facts();
         built.bytes += facts.len + table_facts.len;
         built.manifest.row_files.push(FileEntry::new(row_id, facts));
         built.manifest.id_tables.push(FileEntry::new(table_id, table_facts));

@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::prepare::{Prepared, Replaced};
 use super::shared::{Shared, Writer, count};
-use crate::delta::{Block, Known, KnownIds};
+use crate::delta::{Block, Known, KnownIds, Members};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::format::batch::BatchEncoder;
 use crate::options::{Durability, Schema};
@@ -195,11 +195,12 @@ impl Shared {
             frames: Vec::with_capacity(group.len()),
             refused: Vec::new(),
         };
-        let install = self.view.load().version.install;
+        let view = self.view.load();
+        let (install, model) = (view.version.install, view.active.model());
         let mut bytes = 0;
         for ticket in group {
             let Some(prepared) = ticket.take() else { continue };
-            if prepared.install != install {
+            if prepared.install != install || prepared.model != model {
                 ticket.set(State::Stale(prepared));
                 continue;
             }
@@ -293,7 +294,7 @@ impl Shared {
             count += batch.prepared.rows() as u64;
             writer.next_row = batch.first_row + batch.prepared.rows() as u64;
             if let Some(block) = batch.prepared.block {
-                active.push(block.number(batch.first_row, batch.seq).charged(&self.budget));
+                active.push(block.number(batch.first_row, batch.seq).charged(&self.budget), &batch.prepared.lists);
             }
             let killed: Vec<Replaced> = batch.replaced.into_iter().flatten().collect();
             count -= killed.len() as u64;
@@ -303,7 +304,8 @@ impl Shared {
             acknowledged.push((batch.ticket, Ok(receipt)));
         }
         writer.last_seq = seq;
-        writer.known_charge.set((writer.known.memory_bytes() + active.kills().memory_bytes()) as u64);
+        let members = active.members().map_or(0, Members::memory_bytes);
+        writer.known_charge.set((writer.known.memory_bytes() + active.kills().memory_bytes() + members) as u64);
         self.view.store(Arc::new(View {
             version: old.version.clone(),
             frozen: old.frozen.clone(),

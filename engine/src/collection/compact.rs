@@ -294,7 +294,8 @@ impl Shared {
         };
         let version = Arc::new(version(old.version.install + 1));
         self.account_files(&version);
-        self.view.store(Arc::new(View { version, ..(*old).clone() }));
+        let active = old.active.clone().refiled(version.filed_by());
+        self.view.store(Arc::new(View { version, active, ..(*old).clone() }));
         sealed.into_iter().map(|id| FileName::File(FileKind::Wal, id)).collect()
     }
 

@@ -219,7 +219,11 @@ impl State {
         };
         let read = old.and_then(|old| old.logs.get(old.logs.iter().position(continues)?..));
         let version = open_version_after(storage, manifest, install, old.map(|old| &*old.version))?;
-        let mut state = State { version: Arc::new(version), logs: read.unwrap_or_default().to_vec() };
+        let mut logs = read.unwrap_or_default().to_vec();
+        for log in &mut logs {
+            log.generation = Arc::new((*log.generation).clone().refiled(version.filed_by()));
+        }
+        let mut state = State { version: Arc::new(version), logs };
         match state.logs.is_empty() {
             true => state.begin(storage, first, next_seq, next_row)?,
             false => state.mark_all()?,
@@ -230,14 +234,14 @@ impl State {
     /// Opens the next log.
     fn begin(&mut self, storage: &dyn Storage, id: FileId, first_seq: u64, first_row: u64) -> Result<()> {
         let tail = Tail::open(storage, id, self.version.manifest.collection, first_seq)?;
-        self.logs.push(Log { tail, generation: Arc::new(Generation::new(first_row)) });
+        self.logs.push(Log { tail, generation: Arc::new(Generation::in_lists(first_row, self.version.filed_by())) });
         Ok(())
     }
 
     /// Reads the logs to their end.
     fn follow(&mut self, storage: &dyn Storage) -> Result<()> {
         while let Some((last, earlier)) = self.logs.split_last_mut() {
-            let killed = last.read(&self.version.manifest)?;
+            let killed = last.read(&self.version)?;
             for row in killed {
                 mark(&self.version, earlier, &last.generation, row)?;
             }
@@ -310,12 +314,13 @@ impl State {
 
 impl Log {
     /// Applies what is new in the log. Returns the rows it kills that are older than the log.
-    fn read(&mut self, manifest: &Manifest) -> Result<Vec<u64>> {
+    fn read(&mut self, version: &Version) -> Result<Vec<u64>> {
+        let model = version.current_model().map(|model| &**model);
         let generation = Arc::make_mut(&mut self.generation);
         let first_row = generation.first_row();
         let mut older = Vec::new();
         self.tail.read(&mut |id, seq, payload| {
-            let killed = apply_record(generation, manifest, id, seq, payload)?;
+            let killed = apply_record(generation, &version.manifest, id, seq, payload, model)?;
             // What is killed in the generation itself is looked up there once all of it is read: blocks merge.
             older.extend(killed);
             Ok(())

@@ -19,11 +19,11 @@ use crate::compaction::{
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
-use crate::manifest::HashedEntry;
+use crate::manifest::{Calibration, HashedEntry};
 use crate::options::{IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
-use crate::snapshot::{LiveRows, OpenModel, Version};
+use crate::snapshot::{FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// Most rows of a list segment that filing makes; merges make larger ones.
@@ -42,6 +42,8 @@ pub(super) enum ListStep {
     File(Range<usize>),
     /// Merge these list segments.
     Merge(Range<usize>),
+    /// Measure how many lists find what part of the nearest rows.
+    Calibrate,
 }
 
 /// What a step changes: files that are written, synced and read back, and that no manifest names yet.
@@ -53,6 +55,8 @@ struct ListChange {
     new: Vec<(HashedEntry, Arc<ListFile>)>,
     /// Row files that are in lists from now on.
     filed: Vec<FileId>,
+    /// What was measured, in place of what was measured before.
+    calibration: Option<Vec<Calibration>>,
 }
 
 impl ListChange {
@@ -80,7 +84,8 @@ impl Shared {
             return Ok(Some(ListStep::File(range)));
         }
         let states = list_states(version)?;
-        Ok(choose_lists(&states, &self.policy(), what == Compact::Full).map(ListStep::Merge))
+        let merge = choose_lists(&states, &self.policy(), what == Compact::Full).map(ListStep::Merge);
+        Ok(merge.or_else(|| calibration_is_due(version).then_some(ListStep::Calibrate)))
     }
 
     fn next_training(&self, version: &Version, options: &IvfOptions) -> Option<ListStep> {
@@ -115,6 +120,11 @@ impl Shared {
             ListStep::Train(nlist) => self.train(version, *nlist, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
+            ListStep::Calibrate => {
+                let snapshot = Snapshot::new(self.view.load_full(), self.schema.clone());
+                let found = calibrate(&snapshot, &mut || control.check())?;
+                ListChange { calibration: Some(found), ..ListChange::default() }
+            }
         };
         let (made, bytes) = (change.made(), change.bytes());
         if let Err(error) = self.install_lists(change) {
@@ -128,6 +138,7 @@ impl Shared {
         match step {
             ListStep::Train(_) => self.roll_to_new_model(),
             ListStep::File(_) => count(&self.counters.filings, 1),
+            ListStep::Calibrate => {}
             ListStep::Merge(_) => {
                 report.list_merges += 1;
                 count(&self.counters.list_merges, 1);
@@ -311,7 +322,10 @@ impl Shared {
         let mut manifest = current.manifest.successor();
         manifest.epoch = self.epoch;
         let mut next = (*current).clone();
-        let ListChange { model, gone, new, filed } = change;
+        let ListChange { model, gone, new, filed, calibration } = change;
+        if let Some(found) = calibration {
+            manifest.calibration = found;
+        }
         if let Some((entry, model)) = model {
             manifest.models.push(entry);
             next.models.push(model);
@@ -363,7 +377,7 @@ impl Shared {
             self.check_writable()?;
             let version = self.view.load().version.clone();
             match self.next_list_step(&version, Compact::Auto)? {
-                Some(step @ (ListStep::Train(_) | ListStep::File(_))) => {
+                Some(step @ (ListStep::Train(_) | ListStep::File(_) | ListStep::Calibrate)) => {
                     self.take_list_step(&version, step, control, &mut report)?;
                 }
                 _ => return Ok(report.bytes_written),
@@ -384,6 +398,8 @@ impl Shared {
                     let inputs = version.lists.get(range.clone()).unwrap_or_default();
                     inputs.iter().map(|file| file.facts().len).sum()
                 }
+                // Whoever opens it next has the time.
+                ListStep::Calibrate => return Ok(()),
             };
             if bytes > MOST_BYTES_AT_CLOSE {
                 return Ok(());
@@ -392,6 +408,14 @@ impl Shared {
         }
         Ok(())
     }
+}
+
+/// Whether nothing was measured yet with these lists, or with half or twice as many rows.
+fn calibration_is_due(version: &Version) -> bool {
+    let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
+    let measured = version.manifest.calibration.first().map(|entry| entry.rows);
+    let fits = |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows);
+    !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
 }
 
 /// What the policy knows of the list segments.

@@ -15,7 +15,7 @@ use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
 use crate::planted::{self, Bug};
-use crate::snapshot::{Version, View};
+use crate::snapshot::{OpenModel, Version, View};
 use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
 use crate::wal::{self, Replay, WalHead, WalWriter};
 
@@ -150,12 +150,12 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     let version = open_version(&*storage, loaded.manifest, 0)?;
     check_files(options.memory_budget, &version)?;
     check_recovery(options.memory_budget, log_bytes(&entries))?;
-    let log = Log::read(&*storage, &version.manifest, &mut report)?;
+    let log = Log::read(&*storage, &version, &mut report)?;
     Log::check_kills(&version, &log.generation)?;
     let found = log.ids();
     let Recovered { version, generation, last_seq, wal, logs } = match log.is_clean() {
         true => Recovered {
-            generation: Generation::new(version.manifest.next_row),
+            generation: Generation::in_lists(version.manifest.next_row, version.filed_by()),
             last_seq: log.last_seq,
             wal: None,
             logs: log.ids(),
@@ -248,7 +248,7 @@ impl Log {
         let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
         let chain = wal::follow_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
             report.batches_replayed += 1;
-            apply_record(&mut generation, manifest, id, seq, payload).map(drop)
+            apply_record(&mut generation, manifest, id, seq, payload, None).map(drop)
         })?;
         for tail in &chain {
             report.bytes_replayed += if tail.next_seq() > tail.first_seq() { tail.record_bytes() } else { 0 };
@@ -258,12 +258,14 @@ impl Log {
     }
 
     /// Replays the logs.
-    fn read(storage: &dyn Storage, manifest: &Manifest, report: &mut RecoveryReport) -> Result<Log> {
-        let generation = Generation::new(manifest.next_row);
+    fn read(storage: &dyn Storage, version: &Version, report: &mut RecoveryReport) -> Result<Log> {
+        let manifest = &*version.manifest;
+        let model = version.current_model().map(|model| &**model);
+        let generation = Generation::in_lists(manifest.next_row, version.filed_by());
         let mut log = Log { generation, last_seq: manifest.covered_seq, chain: Vec::new() };
         let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
         let chain = wal::replay_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
-            log.take(seq, payload, manifest, id)
+            log.take(seq, payload, manifest, id, model)
         })?;
         report.batches_replayed = chain.iter().map(|replay| replay.batches).sum();
         let with_batches = chain.iter().filter(|replay| replay.batches > 0);
@@ -307,8 +309,15 @@ impl Log {
     }
 
     /// Applies one record.
-    fn take(&mut self, seq: u64, payload: &[u8], manifest: &Manifest, wal: FileId) -> Result<()> {
-        apply_record(&mut self.generation, manifest, wal, seq, payload)?;
+    fn take(
+        &mut self,
+        seq: u64,
+        payload: &[u8],
+        manifest: &Manifest,
+        wal: FileId,
+        model: Option<&OpenModel>,
+    ) -> Result<()> {
+        apply_record(&mut self.generation, manifest, wal, seq, payload, model)?;
         self.last_seq = seq;
         Ok(())
     }
@@ -342,7 +351,7 @@ fn recover(storage: &dyn Storage, old: Version, log: Log, numbers: &Numbers, epo
     built.manifest.next_file_number = numbers.next();
     publish(storage, &built.manifest, temp).inspect_err(|error| undo(storage, error, &built.made))?;
     let version = built.version(0);
-    let generation = Generation::new(version.manifest.next_row);
+    let generation = Generation::in_lists(version.manifest.next_row, version.filed_by());
     Ok(Recovered { version, generation, last_seq: log.last_seq, wal: Some(wal), logs: vec![wal_id] })
 }
 

@@ -3,12 +3,14 @@
 use super::batch::{already_exists, too_large};
 use super::shared::Shared;
 use crate::budget::Charge;
-use crate::delta::{BlockBuilder, UnnumberedBlock};
+use crate::delta::{BlockBuilder, ListPair, UnnumberedBlock};
 use crate::error::Result;
 use crate::format::batch::{BatchEncoder, FRAME_ROOM};
 use crate::format::id_key;
 use crate::id::{Id, IdRef};
-use crate::snapshot::Version;
+use crate::options::Schema;
+use crate::snapshot::{Version, View, lists_of};
+use crate::storage::FileId;
 
 /// An id and what the batch demands of it.
 pub(super) struct Change {
@@ -35,6 +37,9 @@ pub(super) struct Prepared {
     pub(super) replaced: Vec<Option<Replaced>>,
     /// The version the look-ups were made against; if another one is current, they are made again.
     pub(super) install: u64,
+    /// The lists of each row by the model of the generation that the rows go to, and that model. By another model: made again.
+    pub(super) lists: Vec<ListPair>,
+    pub(super) model: Option<FileId>,
     /// Its memory, until it is committed or refused.
     _charge: Charge,
 }
@@ -70,19 +75,36 @@ impl Prepared {
             deletes,
             replaced: Vec::new(),
             install: 0,
+            lists: Vec::new(),
+            model: None,
             _charge: charge,
         };
         prepared.look_up(shared)?;
         Ok(prepared)
     }
 
-    /// Finds the rows that the batch replaces, in the current files. No lock; may read files.
+    /// Finds the lists of the batch's rows, and the rows that it replaces in the current files. No lock; may read files.
     pub(super) fn look_up(&mut self, shared: &Shared) -> Result<()> {
-        let version = shared.view.load().version.clone();
+        let view = shared.view.load_full();
+        let version = &view.version;
+        self.file(&view, &shared.schema);
         self.replaced =
-            (0..self.len()).map(|i| find(&version, self.id(i), shared.collection)).collect::<Result<_>>()?;
+            (0..self.len()).map(|i| find(version, self.id(i), shared.collection)).collect::<Result<_>>()?;
         self.install = version.install;
         Ok(())
+    }
+
+    /// Finds the lists of the batch's rows, unless they are known.
+    fn file(&mut self, view: &View, schema: &Schema) {
+        if self.model == view.active.model() {
+            return;
+        }
+        let model = view.version.models.iter().find(|model| Some(model.id) == view.active.model());
+        self.model = model.map(|model| model.id);
+        self.lists = match (model, &self.block) {
+            (Some(model), Some(block)) => lists_of(model, schema, schema.has_second_lists(), block),
+            _ => Vec::new(),
+        };
     }
 
     /// Changes: rows, then deletes.

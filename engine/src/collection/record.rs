@@ -6,10 +6,12 @@ use crate::format::attributes::check_attributes;
 use crate::format::batch::{BatchView, Op};
 use crate::manifest::Manifest;
 use crate::segment::RowLayout;
+use crate::snapshot::{OpenModel, lists_of};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// Applies one record of a log to the generation that it continues. Returns the rows the batch kills, sorted; those of this
-/// generation are known to have been live, those of older ones are for the caller to look up.
+/// generation are known to have been live, those of older ones are for the caller to look up. Logs carry no lists: rows get them by
+/// `model`, if the generation is in lists of that model.
 ///
 /// # Errors
 /// `Corrupt` if it is no batch of this collection, or none that can follow.
@@ -19,6 +21,7 @@ pub(super) fn apply_record(
     wal: FileId,
     seq: u64,
     payload: &[u8],
+    model: Option<&OpenModel>,
 ) -> Result<Vec<u64>> {
     let file = FileName::File(FileKind::Wal, wal);
     let batch = BatchView::decode(payload, &manifest.schema)
@@ -42,8 +45,12 @@ pub(super) fn apply_record(
             rows.set_payload(payload);
         }
     }
+    let lists = match model.filter(|model| generation.model() == Some(model.id)) {
+        Some(model) => lists_of(model, &manifest.schema, manifest.schema.has_second_lists(), &rows),
+        None => Vec::new(),
+    };
     if let Some(block) = rows.finish() {
-        generation.push(block.number(next_row, seq));
+        generation.push(block.number(next_row, seq), &lists);
     }
     let mut killed: Vec<u64> = batch.kills().collect();
     killed.sort_unstable();

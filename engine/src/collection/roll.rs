@@ -95,7 +95,7 @@ impl Shared {
         self.view.store(Arc::new(View {
             version: old.version.clone(),
             frozen,
-            active: Generation::new(writer.next_row),
+            active: Generation::in_lists(writer.next_row, old.version.filed_by()),
             seq: old.seq,
             count: old.count,
         }));

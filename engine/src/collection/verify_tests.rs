@@ -85,14 +85,15 @@ fn forge_files(dir: &MemDir, files: &[(Rows, Rows)], dead: &[u64]) -> Manifest {
     manifest.next_row = 100;
     manifest.next_file_number = 1000;
     for (number, (rows, entries)) in (1u64..).zip(files) {
-        let facts =
-            write_row_file(dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows)).unwrap();
+        let facts = write_row_file(dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows))
+            .unwrap()
+            .facts();
         manifest.row_files.push(FileEntry::new(id(number), facts));
         let entry = |(row, id): &(u64, u64)| IdEntry { key: id_key(IdRef::U64(*id), collection), row: *row };
         let mut entries: Vec<IdEntry> = entries.iter().map(entry).collect();
         let (table, seqs) = (id(100 + number), (facts.min_seq, facts.max_seq));
-        let facts = write_id_table(dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
-        manifest.id_tables.push(FileEntry::new(table, facts));
+        let made = write_id_table(dir, table, collection, origin, IdKind::U64, &mut entries, seqs.0, seqs.1).unwrap();
+        manifest.id_tables.push(FileEntry::new(table, made.facts()));
     }
     if !dead.is_empty() {
         let facts = write_tombstones(dir, id(300), collection, origin, dead, 0, 100).unwrap();

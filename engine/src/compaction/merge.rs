@@ -11,8 +11,7 @@ use crate::format::id_key;
 use crate::manifest::FileEntry;
 use crate::options::Schema;
 use crate::segment::{
-    IdEntry, IdSource, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file,
-    write_sorted_ids,
+    IdEntry, IdSource, IdTable, RowInput, RowLayout, RowSource, write_id_table, write_row_file, write_sorted_ids,
 };
 use crate::snapshot::{LiveRows, Source};
 use crate::storage::{FileId, FileKind, FileName, Storage};
@@ -69,15 +68,15 @@ pub(crate) fn merge(
     control.expect(live.len() as u64 * 4);
     let layout = RowLayout::from(schema);
     let row_id = new_id();
-    let facts = write_row_file(storage, row_id, collection, origin, &layout, &live)?;
+    let file = write_row_file(storage, row_id, collection, origin, &layout, &live)?;
+    let facts = file.facts();
     let undo = |error: Error| {
         let _ = storage.remove(FileName::File(FileKind::Row, row_id));
         error
     };
-    let file = RowFile::open(storage, row_id, collection, origin, &layout, &facts).map_err(undo)?;
     let (kind, ids_id) = (schema.id_kind(), new_id());
     let (min_seq, max_seq) = (facts.min_seq, facts.max_seq);
-    let id_facts = match known {
+    let table = match known {
         Ids::Tables(tables) => {
             let ids = LiveIdsOf { rows: &live, tables };
             write_sorted_ids(storage, ids_id, collection, origin, kind, &ids, min_seq, max_seq)
@@ -87,7 +86,7 @@ pub(crate) fn merge(
         }),
     }
     .map_err(undo)?;
-    let table = IdTable::open(storage, ids_id, collection, origin, kind, &id_facts).map_err(undo)?;
+    let id_facts = table.facts();
     Ok(Merged {
         rows: Some((
             FileEntry { in_lists, ..FileEntry::new(row_id, facts) },

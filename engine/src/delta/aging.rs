@@ -10,6 +10,11 @@ pub(super) const FANOUT: usize = 16;
 /// So once nothing is left to merge there are at most fifteen of each class behind the last part that is sealed. What is in a part
 /// is copied once per class, however the sizes of batches follow each other.
 pub(super) fn to_merge(classes: impl Iterator<Item = Option<u32>>) -> usize {
+    to_merge_by(FANOUT, classes)
+}
+
+/// The same for parts of which `fanout` of a class become one of the next: fewer parts, each row copied more often.
+pub(super) fn to_merge_by(fanout: usize, classes: impl Iterator<Item = Option<u32>>) -> usize {
     let (mut highest, mut of_highest, mut merge) = (0, 0, 0);
     for (at, class) in classes.map_while(|class| class).enumerate() {
         match class.cmp(&highest) {
@@ -17,7 +22,7 @@ pub(super) fn to_merge(classes: impl Iterator<Item = Option<u32>>) -> usize {
             std::cmp::Ordering::Equal => of_highest += 1,
             std::cmp::Ordering::Greater => (highest, of_highest) = (class, 1),
         }
-        if of_highest >= FANOUT {
+        if of_highest >= fanout {
             merge = at + 1;
         }
     }

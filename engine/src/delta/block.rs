@@ -331,6 +331,11 @@ impl UnnumberedBlock {
         self.0.id(i)
     }
 
+    /// The stored bytes of one vector, with padding to whole words, and its length under cosine.
+    pub(crate) fn stored(&self, i: usize) -> (&[u8], f32) {
+        (self.0.vector(i), self.0.norm(i))
+    }
+
     /// Gives the rows their numbers and the batch's sequence number.
     pub(crate) fn number(mut self, first_row: u64, seq: u64) -> Block {
         self.0.first_row = first_row;

@@ -7,7 +7,9 @@ use super::blocks::Blocks;
 use super::keys::Keys;
 use super::kills::Kills;
 use super::known::{Known, KnownIds};
+use super::members::{ListPair, Members};
 use crate::id::{IdKind, IdRef};
+use crate::storage::FileId;
 
 /// Rows and kills of one generation. Cloning copies some two hundred pointers, and one for each 65,536 rows; a clone never sees
 /// what is added later.
@@ -17,17 +19,39 @@ pub(crate) struct Generation {
     keys: Keys,
     kills: Kills,
     first_row: u64,
+    /// The model whose lists the rows are in, and the rows of each list. `None`: a search goes through all rows.
+    filed: Option<(FileId, Members)>,
 }
 
 impl Generation {
-    /// An empty generation whose first row will be `first_row`.
+    /// An empty generation without lists whose first row will be `first_row`.
     pub(crate) fn new(first_row: u64) -> Self {
-        Generation { blocks: Blocks::default(), keys: Keys::default(), kills: Kills::default(), first_row }
+        let (blocks, keys, kills) = (Blocks::default(), Keys::default(), Kills::default());
+        Generation { blocks, keys, kills, first_row, filed: None }
     }
 
-    /// Adds the rows of one batch; they follow the generation's last row.
-    pub(crate) fn push(&mut self, mut block: Block) {
+    /// An empty generation whose rows will be in the lists of a model, if there is one: the model file and its number of lists.
+    pub(crate) fn in_lists(first_row: u64, model: Option<(FileId, usize)>) -> Self {
+        let filed = model.map(|(model, lists)| (model, Members::new(lists)));
+        Generation { filed, ..Generation::new(first_row) }
+    }
+
+    /// The same; if it holds no row yet, its rows will be in the lists of this model.
+    pub(crate) fn refiled(self, model: Option<(FileId, usize)>) -> Self {
+        match self.rows() == 0 && self.model() != model.map(|(model, _)| model) {
+            true => Generation { kills: self.kills, ..Generation::in_lists(self.first_row, model) },
+            false => self,
+        }
+    }
+
+    /// Adds the rows of one batch; they follow the generation's last row. `lists` are those of the rows, by the generation's
+    /// model. If they are not as many, the generation goes on without lists, and searches go through all of it.
+    pub(crate) fn push(&mut self, mut block: Block, lists: &[ListPair]) {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
+        match &mut self.filed {
+            Some((_, members)) if lists.len() == block.len() => members.push(block.first_row(), lists),
+            filed => *filed = None,
+        }
         self.keys.push(block.first_row(), block.take_keys());
         self.blocks.push(block);
     }
@@ -55,6 +79,16 @@ impl Generation {
 
     pub(crate) fn kills(&self) -> &Kills {
         &self.kills
+    }
+
+    /// The model whose lists the rows are in; `None` if they are in none.
+    pub(crate) fn model(&self) -> Option<FileId> {
+        self.filed.as_ref().map(|(model, _)| *model)
+    }
+
+    /// The rows of each list, if the rows are in lists.
+    pub(crate) fn members(&self) -> Option<&Members> {
+        self.filed.as_ref().map(|(_, members)| members)
     }
 
     /// Row number of the first row, whether or not there is one.
@@ -100,7 +134,7 @@ impl Generation {
 
     /// Heap bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        self.blocks.memory_bytes() + self.kills.memory_bytes()
+        self.blocks.memory_bytes() + self.kills.memory_bytes() + self.members().map_or(0, Members::memory_bytes)
     }
 }
 
@@ -131,7 +165,7 @@ mod tests {
         let mut next = 100;
         for i in 0..6_000u64 {
             let ids: Vec<u64> = (0..1 + i % 3).map(|j| i * 3 + j).collect();
-            generation.push(block(next, &ids));
+            generation.push(block(next, &ids), &[]);
             next += ids.len() as u64;
         }
         assert_eq!(generation.end_row(), next);
@@ -153,7 +187,7 @@ mod tests {
         for (sizes, most) in [(&[1u64, 300][..], 90), (&[1, 1, 20, 1, 300, 20], 90), (&[1, 20, 600], 700)] {
             let mut generation = Generation::new(0);
             for size in sizes.iter().cycle().take(600) {
-                generation.push(block(generation.end_row(), &(0..*size).collect::<Vec<_>>()));
+                generation.push(block(generation.end_row(), &(0..*size).collect::<Vec<_>>()), &[]);
             }
             let blocks = generation.blocks().count();
             assert!(blocks < most, "{blocks} blocks of {} rows in batches of {sizes:?}", generation.rows());
@@ -170,7 +204,7 @@ mod tests {
         let ids: Vec<u64> = (0..512).collect();
         for i in 0..1_000u64 {
             let first = 7 + i * 512;
-            generation.push(block(first, &ids.iter().map(|id| id + i * 512).collect::<Vec<_>>()));
+            generation.push(block(first, &ids.iter().map(|id| id + i * 512).collect::<Vec<_>>()), &[]);
         }
         assert_eq!((generation.blocks().count(), generation.rows()), (1_000, 512_000));
         assert!(generation.blocks.pointers() <= 7 + 127, "{} pointers", generation.blocks.pointers());
@@ -187,11 +221,11 @@ mod tests {
     #[test]
     fn the_newest_row_of_an_id_is_found_and_marks_survive_a_merge() {
         let mut generation = Generation::new(0);
-        generation.push(block(0, &[5]));
+        generation.push(block(0, &[5]), &[]);
         generation.locate(0).unwrap().0.mark_maybe_dead(0);
         let older = generation.clone();
         for row in 1..40 {
-            generation.push(block(row, &[5]));
+            generation.push(block(row, &[5]), &[]);
         }
         assert_eq!(generation.find(id_key(IdRef::U64(5), 1), IdRef::U64(5)), Some(39));
         assert_eq!(older.find(id_key(IdRef::U64(5), 1), IdRef::U64(5)), Some(0));

@@ -17,7 +17,9 @@ mod ids;
 mod keys;
 mod kills;
 mod known;
+mod members;
 
 pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
 pub(crate) use known::{Known, KnownIds};
+pub(crate) use members::{ListPair, Marked, Members};

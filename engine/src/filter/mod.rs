@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::id::{Id, IdKind, IdRef};
-pub(crate) use set::IdSet;
+pub(crate) use set::{IdSet, Note};
 
 type Predicate = dyn Fn(IdRef<'_>) -> bool + Send + Sync;
 
@@ -84,6 +84,14 @@ impl Filter {
             Node::Ids(set) => Some(set),
             Node::And(all) => all.iter().filter_map(Filter::only_within).min_by_key(|set| set.len()),
             Node::By(_) | Node::Or(_) | Node::Not(_) | Node::TooDeep => None,
+        }
+    }
+
+    /// The set, if the filter is one set of ids and nothing else.
+    pub(crate) fn as_ids(&self) -> Option<&IdSet> {
+        match &*self.node {
+            Node::Ids(set) => Some(set),
+            _ => None,
         }
     }
 

@@ -1,6 +1,10 @@
 //! A set of ids, for filters.
 
+use std::any::Any;
 use std::collections::HashSet;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
 
 use crate::error::{Error, Result};
 use crate::id::{Id, IdKind, IdRef};
@@ -10,7 +14,12 @@ use crate::id::{Id, IdKind, IdRef};
 pub(crate) struct IdSet {
     numbers: HashSet<u64>,
     strings: HashSet<Box<[u8]>>,
+    /// What the last search made of the set; see [`IdSet::note`].
+    noted: ArcSwapOption<Note>,
 }
+
+/// What a search found out about a set of ids, for the next one. Of a type that only searches know.
+pub(crate) type Note = Box<dyn Any + Send + Sync>;
 
 impl IdSet {
     pub(super) fn from_ids(ids: impl Iterator<Item = Id>) -> Self {
@@ -22,6 +31,16 @@ impl IdSet {
             }
         }
         set
+    }
+
+    /// What was noted last. No lock.
+    pub(crate) fn noted(&self) -> Option<Arc<Note>> {
+        self.noted.load_full()
+    }
+
+    /// Leaves a note for the next search with this set, in place of the last one.
+    pub(crate) fn note(&self, note: Note) {
+        self.noted.store(Some(Arc::new(note)));
     }
 
     pub(crate) fn len(&self) -> usize {

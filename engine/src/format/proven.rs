@@ -25,6 +25,11 @@ impl ProvenBits {
         }
     }
 
+    /// Sets all bits.
+    pub fn set_all(&self) {
+        self.0.iter().for_each(|bits| bits.store(u64::MAX, Ordering::Relaxed));
+    }
+
     /// Whether the bit of one piece is set.
     pub fn has(&self, piece: usize) -> bool {
         self.word(piece / 64) >> (piece % 64) & 1 == 1
@@ -49,5 +54,7 @@ mod tests {
         let set: Vec<usize> = (0..2_000).filter(|i| bits.has(*i)).collect();
         assert_eq!(set, [3, 69]);
         assert_eq!((bits.word(0), bits.word(1), bits.word(2)), (8, 32, 0));
+        bits.set_all();
+        assert!((0..70).all(|i| bits.has(i)) && !bits.has(128));
     }
 }

@@ -74,22 +74,45 @@ pub(crate) struct FlatQuery {
     op: Op,
     format: RowFormat,
     vector: Vec<f32>,
+    length: f32,
 }
 
 impl FlatQuery {
     /// Checks the query; under cosine it is scaled to unit length.
     pub(crate) fn new(query: &[f32], schema: &Schema) -> Result<Self> {
+        let mut ready = FlatQuery::blank();
+        ready.set(query, schema)?;
+        Ok(ready)
+    }
+
+    /// No query yet.
+    pub(crate) fn blank() -> Self {
+        let (metric, format) = (Metric::L2, RowFormat::F32);
+        FlatQuery { kernels: kernels(), metric, op: Op::L2, format, vector: Vec::new(), length: 0.0 }
+    }
+
+    /// Takes another query; its room is kept.
+    ///
+    /// # Errors
+    /// As [`check_vector`].
+    pub(crate) fn set(&mut self, query: &[f32], schema: &Schema) -> Result<()> {
         let squared = check_vector("query", query, schema)?;
-        let (op, scale) = match schema.metric() {
-            Metric::L2 => (Op::L2, 1.0),
-            Metric::InnerProduct => (Op::Dot, 1.0),
-            Metric::Cosine => (Op::Dot, 1.0 / squared.sqrt()),
-        };
-        let vector = match schema.metric() {
-            Metric::Cosine => query.iter().map(|x| (f64::from(*x) * scale) as f32).collect(),
-            _ => query.to_vec(),
-        };
-        Ok(FlatQuery { kernels: kernels(), metric: schema.metric(), op, format: schema.row_format(), vector })
+        (self.metric, self.format, self.length) = (schema.metric(), schema.row_format(), squared.sqrt() as f32);
+        self.op = if self.metric == Metric::L2 { Op::L2 } else { Op::Dot };
+        self.vector.clear();
+        match self.metric {
+            Metric::Cosine => {
+                let scale = 1.0 / squared.sqrt();
+                self.vector.extend(query.iter().map(|x| (f64::from(*x) * scale) as f32));
+            }
+            _ => self.vector.extend_from_slice(query),
+        }
+        Ok(())
+    }
+
+    /// The length of the query as it was given.
+    pub(crate) fn length(&self) -> f32 {
+        self.length
     }
 
     /// Distances of up to [`CHUNK`] contiguous rows; `norm(i)` is the stored length of row `i`, asked only under cosine.

@@ -21,7 +21,7 @@ mod seen;
 mod select;
 mod topk;
 
-pub use arch::Kernels;
+pub use arch::{Kernels, RECORDS};
 pub use bytes::ByteOp;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;

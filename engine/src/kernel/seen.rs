@@ -51,6 +51,12 @@ impl SeenSet {
         self.len == 0
     }
 
+    /// Whether `key` was seen.
+    #[inline]
+    pub fn has(&self, key: u64) -> bool {
+        self.find(key).1
+    }
+
     /// Notes `key`; true if it was not seen before.
     #[inline]
     pub fn insert(&mut self, key: u64) -> bool {
@@ -102,6 +108,7 @@ mod tests {
             let mut expected = HashSet::new();
             for i in 0..5000_u64 {
                 let key = ((i * 7919 + round) % 3000) << (i % 40);
+                assert_eq!(seen.has(key), expected.contains(&key));
                 assert_eq!(seen.insert(key), expected.insert(key));
                 assert_eq!(seen.len(), expected.len());
             }

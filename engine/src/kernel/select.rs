@@ -68,6 +68,26 @@ pub(super) fn select<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection:
     }
 }
 
+/// All estimates up to a number that at least `m` do not exceed: `m` and some more.
+#[inline(always)]
+pub(super) fn select_near<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) {
+    selection.chosen.clear();
+    if m == 0 {
+        return;
+    }
+    let threshold = threshold(lanes, estimates, m, &mut selection.minima);
+    collect(lanes, estimates, threshold, &mut selection.chosen);
+}
+
+/// See [`Kernels::near`](super::Kernels::near).
+#[inline(always)]
+pub(super) fn near<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) -> f32 {
+    match m {
+        0 => f32::NEG_INFINITY,
+        _ => threshold(lanes, estimates, m, &mut selection.minima),
+    }
+}
+
 /// A number that at least `m` estimates do not exceed, if so many are numbers.
 #[inline(always)]
 fn threshold<L: Lanes>(lanes: L, estimates: &[f32], m: usize, minima: &mut Vec<f32>) -> f32 {

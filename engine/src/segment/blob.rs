@@ -42,6 +42,12 @@ impl BlobColumn {
         self.bytes.range(range)
     }
 
+    /// As [`UnitSection::set_proven`].
+    pub(super) fn set_proven(&self) {
+        self.offsets.set_proven();
+        self.bytes.set_proven();
+    }
+
     /// Checks that the strings follow each other without gaps and cover the stream.
     pub(super) fn verify(&self, report: &mut dyn FnMut(Error)) {
         verify_offsets(&self.offsets, self.bytes.entries(), report);

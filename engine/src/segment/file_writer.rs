@@ -223,18 +223,18 @@ fn write_all(file: &dyn StorageFile, name: FileName, mut bytes: &[u8], mut at: u
 }
 
 /// The end of every writer: a file that could not be finished or does not pass its own check is removed, as far as possible; one
-/// that does becomes read-only.
-pub(super) fn settle(
+/// that does becomes read-only, and `settle` returns what `check` made of it.
+pub(super) fn settle<T>(
     storage: &dyn Storage,
     name: FileName,
     written: Result<(FileFacts, Arc<dyn StorageFile>)>,
-    check: impl FnOnce(&FileFacts) -> Result<()>,
-) -> Result<FileFacts> {
+    check: impl FnOnce(&FileFacts) -> Result<T>,
+) -> Result<T> {
     let settled = written.and_then(|(facts, file)| {
-        check(&facts)?;
+        let checked = check(&facts)?;
         // A hint against accidents; some file systems have no such mark.
         let _ = file.seal();
-        Ok(facts)
+        Ok(checked)
     });
     if settled.is_err() {
         // Nobody names the file yet: if it stays, the next open removes it.

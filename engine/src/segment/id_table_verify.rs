@@ -32,6 +32,23 @@ impl IdTable {
         }
     }
 
+    /// As [`RowFile::prove_all`](super::row_file::RowFile::prove_all).
+    ///
+    /// # Errors
+    /// The first finding.
+    pub(super) fn prove_all(&self) -> Result<()> {
+        let mut first = None;
+        self.verify(&mut |error| {
+            first.get_or_insert(error);
+        });
+        if let Some(error) = first {
+            return Err(error);
+        }
+        self.entries.set_proven();
+        self.filter.set_proven();
+        Ok(())
+    }
+
     /// Entries ascend strictly, fence keys are the first keys of units, every page is used, and the rows span what the footer says.
     fn verify_entries(&self) -> Result<()> {
         let mut last: Option<(u64, u32)> = None;

@@ -47,13 +47,13 @@ pub(crate) fn write_id_table(
     entries: &mut [IdEntry],
     min_seq: u64,
     max_seq: u64,
-) -> Result<FileFacts> {
+) -> Result<IdTable> {
     entries.sort_unstable();
     write_sorted_ids(storage, id, collection, origin, kind, &&*entries, min_seq, max_seq)
 }
 
-/// Writes entries into one id table, syncs it, opens it again and checks every byte. The name is durable only after a `sync_dir` by
-/// the caller. Memory: about half a mebibyte, and 8 bytes for each unit of entries and some 50 for each page of rows.
+/// Writes entries into one id table, syncs it, opens it again and checks every byte: the table that it returns is proven, and its pages
+/// are in the map. The name is durable only after a `sync_dir` by the caller. Memory: about half a mebibyte, and 8 bytes for each unit of entries and some 50 for each page of rows.
 ///
 /// # Errors
 /// `InvalidArgument` if there are no entries, too many, equal or unsorted ones, or rows of too many pages; otherwise what the source
@@ -67,7 +67,7 @@ pub(crate) fn write_sorted_ids(
     entries: &dyn IdSource,
     min_seq: u64,
     max_seq: u64,
-) -> Result<FileFacts> {
+) -> Result<IdTable> {
     let plan = Plan::count(entries)?;
     let name = FileName::File(FileKind::IdTable, id);
     let writer = FileWriter::create(storage, name, ContainerKind::IdTable, collection)?;
@@ -82,11 +82,8 @@ pub(crate) fn write_sorted_ids(
     };
     settle(storage, name, write(writer, entries, &plan, &footer), |facts| {
         let table = IdTable::open(storage, id, collection, origin, kind, facts)?;
-        let mut first = None;
-        table.verify(&mut |error| {
-            first.get_or_insert(error);
-        });
-        first.map_or(Ok(()), Err)
+        table.prove_all()?;
+        Ok(table)
     })
 }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use zerocopy::little_endian::U32;
 
 use super::id_table::{MAX_PAGES, PageName};
-use super::layout::{MAX_ROWS, PAGE_ROWS, PAGE_SHIFT};
+use super::layout::{MAX_ROWS, PAGE_SHIFT};
+use super::list_view::{ListBytes, ListView};
 use super::mapped_file::MappedFile;
 use crate::error::{Error, Result};
 use crate::format::checksum::{matches, unit_crc};
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
-use crate::format::list::{ListCode, ListHeader, ListParts, ListShape, MAX_ENTRIES, PIECE_ALIGN};
+use crate::format::list::{ListCode, ListHeader, ListShape, MAX_ENTRIES, PIECE_ALIGN};
 use crate::format::proven::ProvenBits;
 use crate::format::section::{Scheme, Section};
 use crate::storage::{AccessPattern, FileId, Storage};
@@ -19,33 +20,16 @@ use crate::storage::{AccessPattern, FileId, Storage};
 /// Largest page number.
 const MAX_PAGE: u64 = u64::MAX >> PAGE_SHIFT;
 
-/// What a search reads of one list.
-#[derive(Clone, Copy)]
-pub(crate) struct ListBytes<'a> {
-    /// Entries.
-    pub(crate) count: u32,
-    /// Entries that are the first copy of their row: they stand in front.
-    pub(crate) primary: u32,
-    /// Sign blocks; none in lists of whole vectors.
-    pub(crate) signs: &'a [u8],
-    /// First-stage factors of the blocks.
-    pub(crate) factors: &'a [u8],
-    /// A row word for each lane.
-    pub(crate) rows: &'a [u8],
-    /// Records or vectors, not proven: see [`ListFile::prove_record`].
-    pub(crate) records: &'a [u8],
-}
-
 /// Lists `0..lists()`. Where pieces lie was proven when the file was opened; pieces are proven when first touched.
 pub(crate) struct ListFile {
     pub(super) file: Arc<MappedFile>,
-    shape: ListShape,
+    pub(super) shape: ListShape,
     pages: Section,
     headers: Section,
     scan: Section,
     records: Option<Section>,
     checks: Section,
-    proven: ProvenBits,
+    pub(super) proven: ProvenBits,
 }
 
 impl ListFile {
@@ -136,82 +120,67 @@ impl ListFile {
         self.headers.entries as usize
     }
 
-    fn header(&self, list: usize) -> Option<&ListHeader> {
-        self.file.entries::<ListHeader>(&self.headers).get(list)
+    /// What look-ups need, found once: for whoever makes many.
+    pub(crate) fn view(&self) -> ListView<'_> {
+        ListView {
+            file: self,
+            headers: self.file.entries(&self.headers),
+            scan: self.file.section_bytes(&self.scan),
+            records: self.records.as_ref().map_or(&[], |section| self.file.section_bytes(section)),
+            pages: self.file.entries(&self.pages),
+        }
     }
 
     /// The piece of a list in `list-scan`, as it is in the file. Not proven; empty if there is no such list.
-    #[inline]
     pub(crate) fn scan_piece(&self, list: usize) -> &[u8] {
-        let Some(header) = self.header(list) else { return &[] };
-        let bytes = self.shape.parts(header.n_total.get()).scan_bytes();
-        let start = header.scan_offset.get() as usize;
-        self.file.section_bytes(&self.scan).get(start..start + bytes).unwrap_or_default()
+        self.view().scan_piece(list)
     }
 
     /// A list; what a scan reads of it is proven.
     ///
     /// # Errors
     /// `Corrupt`.
-    #[inline]
     pub(crate) fn list(&self, list: usize) -> Result<ListBytes<'_>> {
-        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
-        let parts = self.shape.parts(header.n_total.get());
-        let first = header.first_check.get() as usize;
-        let piece = self.scan_piece(list);
-        for chunk in 0..parts.scan_checks() {
-            if !self.proven.has(first + chunk) {
-                self.prove(first + chunk, &self.scan, header.scan_offset.get(), piece, parts.scan_chunk(chunk))?;
-            }
-        }
-        let part = |range| piece.get(range).unwrap_or_default();
-        Ok(ListBytes {
-            count: header.n_total.get(),
-            primary: header.n_primary.get(),
-            signs: part(parts.signs()),
-            factors: part(parts.factors()),
-            rows: part(parts.rows()),
-            records: self.record_piece(header, &parts),
-        })
-    }
-
-    #[inline]
-    fn record_piece(&self, header: &ListHeader, parts: &ListParts) -> &[u8] {
-        let Some(section) = &self.records else { return &[] };
-        let start = header.record_offset.get() as usize;
-        self.file.section_bytes(section).get(start..start + parts.record_bytes()).unwrap_or_default()
+        self.view().list(list)
     }
 
     /// Proves the record of an entry, and with it the others under the same checksum.
     ///
     /// # Errors
     /// `Corrupt`.
-    #[inline]
     pub(crate) fn prove_record(&self, list: usize, position: u32) -> Result<()> {
-        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
-        let parts = self.shape.parts(header.n_total.get());
-        let chunk = match parts.record_checks() {
-            _ if position >= header.n_total.get() => return Err(self.no_list(list)),
-            0 => return Err(self.no_list(list)),
-            1 => 0,
-            _ => position as usize / parts.records_per_check(),
-        };
-        let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
-        match self.proven.has(check) {
-            true => Ok(()),
-            false => self.prove_records(list, chunk),
-        }
+        self.view().prove_record(list, position)
+    }
+
+    /// The row number of a row word.
+    ///
+    /// # Errors
+    /// `Corrupt` if it names no page.
+    pub(crate) fn row(&self, word: u32) -> Result<u64> {
+        self.view().row(word)
+    }
+
+    fn header(&self, list: usize) -> Option<&ListHeader> {
+        self.file.entries::<ListHeader>(&self.headers).get(list)
     }
 
     #[cold]
-    fn prove_records(&self, list: usize, chunk: usize) -> Result<()> {
+    pub(super) fn prove_scan(&self, list: usize, chunk: usize) -> Result<()> {
+        let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
+        let parts = self.shape.parts(header.n_total.get());
+        let check = header.first_check.get() as usize + chunk;
+        self.prove(check, &self.scan, header.scan_offset.get(), self.view().scan_piece(list), parts.scan_chunk(chunk))
+    }
+
+    #[cold]
+    pub(super) fn prove_records(&self, list: usize, chunk: usize) -> Result<()> {
         let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
         let parts = self.shape.parts(header.n_total.get());
         let Some(section) = self.records.filter(|_| chunk < parts.record_checks()) else {
             return Err(self.no_list(list));
         };
         let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
-        let piece = self.record_piece(header, &parts);
+        let piece = self.view().record_piece(header, &parts);
         self.prove(check, &section, header.record_offset.get(), piece, parts.record_chunk(chunk))
     }
 
@@ -237,20 +206,10 @@ impl ListFile {
         Ok(())
     }
 
-    /// The row number of a row word.
-    ///
-    /// # Errors
-    /// `Corrupt` if it names no page.
-    #[inline]
-    pub(crate) fn row(&self, word: u32) -> Result<u64> {
-        let names = self.file.entries::<PageName>(&self.pages);
-        match names.get((word >> PAGE_SHIFT) as usize) {
-            Some(name) => Ok(name.page.get() << PAGE_SHIFT | (u64::from(word) & (PAGE_ROWS - 1))),
-            None => {
-                let what = format!("row word {word:#x} names no page of {}", names.len());
-                Err(self.file.container().corrupt_section(&self.scan, what))
-            }
-        }
+    #[cold]
+    pub(super) fn no_page(&self, word: u32) -> Error {
+        let what = format!("row word {word:#x} names no page of {}", self.page_count());
+        self.file.container().corrupt_section(&self.scan, what)
     }
 
     pub(super) fn page_count(&self) -> usize {
@@ -261,7 +220,8 @@ impl ListFile {
         self.file.container().corrupt_section(&self.scan, format!("list {list}: {what}"))
     }
 
-    fn no_list(&self, list: usize) -> Error {
+    #[cold]
+    pub(super) fn no_list(&self, list: usize) -> Error {
         let what = format!("list {list} of {}, or an entry it does not have, was asked for", self.lists());
         self.file.container().corrupt_section(&self.headers, what)
     }
@@ -282,8 +242,9 @@ impl ListFile {
             let first = header.first_check.get() as usize;
             let pieces = [
                 Some((self.scan, header.scan_offset.get(), self.scan_piece(list), 0)),
-                self.records
-                    .map(|r| (r, header.record_offset.get(), self.record_piece(header, &parts), parts.scan_checks())),
+                self.records.map(|r| {
+                    (r, header.record_offset.get(), self.view().record_piece(header, &parts), parts.scan_checks())
+                }),
             ];
             for (section, offset, piece, before) in pieces.into_iter().flatten() {
                 let chunks = if before == 0 && section.kind == SectionKind::LIST_SCAN {

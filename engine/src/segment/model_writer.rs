@@ -76,7 +76,7 @@ pub(crate) fn write_model(
         model.verify(&mut |error| {
             first.get_or_insert(error);
         });
-        first.map_or(Ok(()), Err)
+        first.map_or(Ok(*facts), Err)
     })
 }
 

@@ -147,8 +147,12 @@ impl PageDirectory {
         let page = row >> PAGE_SHIFT;
         let at = row & (PAGE_ROWS - 1);
         let entries = self.entries();
-        let index = entries.partition_point(|entry| entry.page.get() < page);
-        let Some(entry) = entries.get(index).filter(|entry| entry.page.get() == page) else { return Ok(None) };
+        // Most files have every page of their range: then the place follows from the first one.
+        let first = entries.first().map_or(0, |entry| entry.page.get());
+        let guess = page.checked_sub(first).and_then(|index| entries.get(usize::try_from(index).ok()?));
+        let search = || entries.get(entries.partition_point(|entry| entry.page.get() < page));
+        let right = |entry: &&PageEntry| entry.page.get() == page;
+        let Some(entry) = guess.filter(right).or_else(|| search().filter(right)) else { return Ok(None) };
         let first_ordinal = u64::from(entry.first_ordinal.get());
         if entry.bitmap.get() == DENSE {
             let inside = at.checked_sub(entry.first.get().into()).filter(|i| *i < entry.row_count.get().into());
@@ -204,6 +208,11 @@ impl PageDirectory {
             Some(bitmaps) => bitmaps.corrupt(entry.bitmap.get().into(), what),
             None => self.file.container().corrupt_section(&self.section, what),
         }
+    }
+
+    /// As [`UnitSection::set_proven`].
+    pub(super) fn set_proven(&self) {
+        self.bitmaps.iter().for_each(UnitSection::set_proven);
     }
 
     /// Checks the bitmaps against the directory, and both ends against the footer.

@@ -46,6 +46,12 @@ impl PayloadColumn {
         Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
     }
 
+    /// As [`UnitSection::set_proven`]. Blocks are checked whenever they are unpacked.
+    pub(super) fn set_proven(&self) {
+        self.offsets.set_proven();
+        self.table.set_proven();
+    }
+
     /// The payload of one row; empty if it has none.
     pub(super) fn get(&self, row: u64) -> Result<Vec<u8>> {
         let range = self.offsets.offsets(row)?;

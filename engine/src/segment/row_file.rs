@@ -40,7 +40,7 @@ pub(crate) struct RowFile {
     rows: usize,
     stride: usize,
     vectors: Section,
-    proven: ProvenBits,
+    pub(super) proven: ProvenBits,
     pub(super) pages: PageDirectory,
     pub(super) seqs: Option<UnitSection>,
     pub(super) ids: Option<BlobColumn>,
@@ -168,6 +168,21 @@ impl RowFile {
             start = end;
         }
         Ok(())
+    }
+
+    /// The stored vector of a row, without padding, and its length under cosine, else 0; checked now if it never was.
+    ///
+    /// # Errors
+    /// `Corrupt` if the record fails or the file does not have it.
+    #[inline]
+    pub(crate) fn proven_vector(&self, ordinal: usize) -> Result<(&[u8], f32)> {
+        if !self.proven.has(ordinal) {
+            self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+        }
+        let record = self.record(ordinal);
+        let trailer = record.get(record.len().saturating_sub(size_of::<RecordTrailer>())..).unwrap_or_default();
+        let norm = f32::from_bits(trailer.get(8..).map_or(0, read_u32));
+        Ok((record.get(..self.layout.vector_bytes()).unwrap_or_default(), norm))
     }
 
     #[cold]

@@ -20,7 +20,8 @@ use crate::id::{IdKind, IdRef};
 use crate::options::{MAX_ATTRIBUTE_BYTES, MAX_PAYLOAD_BYTES};
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 
-/// Writes the rows of `rows` into one row file, syncs it, opens it again and checks every byte. The name is durable only after a
+/// Writes the rows of `rows` into one row file, syncs it, opens it again and checks every byte: the file that it returns is proven, and
+/// its pages are in the map. The name is durable only after a
 /// `sync_dir` by the caller. Memory: about a mebibyte, and 24 bytes for each page and each payload block.
 ///
 /// # Errors
@@ -33,17 +34,14 @@ pub(crate) fn write_row_file(
     origin: u128,
     layout: &RowLayout,
     rows: &dyn RowSource,
-) -> Result<FileFacts> {
+) -> Result<RowFile> {
     let plan = Plan::count(layout, rows)?;
     let name = FileName::File(FileKind::Row, id);
     let writer = FileWriter::create(storage, name, ContainerKind::Rows, collection)?;
     settle(storage, name, write(writer, origin, layout, rows, &plan), |facts| {
         let file = RowFile::open(storage, id, collection, origin, layout, facts)?;
-        let mut first = None;
-        file.verify(&mut |error| {
-            first.get_or_insert(error);
-        });
-        first.map_or(Ok(()), Err)
+        file.prove_all()?;
+        Ok(file)
     })
 }
 

@@ -52,7 +52,7 @@ pub(crate) fn write_tombstones(
         file.verify(&mut |error| {
             first.get_or_insert(error);
         });
-        first.map_or(Ok(()), Err)
+        first.map_or(Ok(*facts), Err)
     })
 }
 

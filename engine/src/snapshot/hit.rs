@@ -2,7 +2,9 @@
 
 use std::ops::{BitOr, Deref};
 
+use super::Snapshot;
 use crate::id::Id;
+use crate::index::ivf::Scratch;
 use crate::value::Attributes;
 
 /// What a search returns of each row beside its id and distance. Combine with `|`.
@@ -99,10 +101,28 @@ pub struct Explain {
     pub sources_scanned: u64,
     /// Bytes of vectors read.
     pub bytes_read: u64,
+    /// Lists looked at; 0 if the answer is exact.
+    pub lists_probed: u64,
+    /// Entries of lists whose distance was estimated.
+    pub entries_scanned: u64,
+    /// Entries of lists whose distance was estimated again with all bits of their codes.
+    pub records_read: u64,
     /// Rows were looked up by the ids of the filter; nothing was scanned.
     pub by_lookup: bool,
     /// Rows left out because their stored vector gives no finite distance. Not 0 only if the files were tampered with.
     pub rows_skipped: u64,
     /// The deadline passed: rows that were not scored may be missing.
     pub cut_short: bool,
+}
+
+impl Explain {
+    /// Adds what a search by lists did.
+    pub(super) fn add_lists(&mut self, snapshot: &Snapshot, scratch: &Scratch) {
+        let measured = scratch.measured() as u64;
+        self.seq = snapshot.seq();
+        self.lists_probed = scratch.probed().count() as u64;
+        (self.entries_scanned, self.records_read) = (scratch.work.0 as u64, scratch.work.1 as u64);
+        self.rows_scored += measured;
+        self.bytes_read += measured * snapshot.schema().vector_bytes() as u64;
+    }
 }

@@ -64,7 +64,7 @@ pub struct Items<'s> {
 impl<'s> Items<'s> {
     pub(super) fn new(snapshot: &'s Snapshot) -> Self {
         let view = snapshot.view();
-        let (sources, killed) = (view.sources().into_iter(), Killed::new(view));
+        let (sources, killed) = (view.sources().collect::<Vec<_>>().into_iter(), Killed::new(view));
         Items { snapshot, sources, source: None, killed, word: 0, live: 0 }
     }
 

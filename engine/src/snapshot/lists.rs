@@ -4,8 +4,9 @@ use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::format::model::centroid_stride;
+use crate::id::{Id, IdKind};
 use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
-use crate::segment::{ListFile, ModelFile};
+use crate::segment::{ListFile, ListView, ModelFile};
 use crate::storage::FileId;
 
 /// A model, ready for queries.
@@ -34,7 +35,7 @@ impl OpenModel {
 /// The lists of a segment of codes, proven to be of one model's shape.
 #[derive(Clone, Copy)]
 pub(crate) struct CodedLists<'a> {
-    file: &'a ListFile,
+    view: ListView<'a>,
     bits: usize,
 }
 
@@ -45,10 +46,20 @@ impl<'a> CodedLists<'a> {
         let shape = file.shape();
         match shape.code() {
             ListCode::Bits(bits) if file.lists() == model.lists() && shape.padded() == model.padded() => {
-                Ok(CodedLists { file, bits: bits as usize })
+                Ok(CodedLists { view: file.view(), bits: bits as usize })
             }
             _ => Err(Error::argument("lists", "are no codes, or not as many or as long as those of the model")),
         }
+    }
+
+    /// The lists of a segment that [`CodedLists::new`] accepted when it was opened.
+    #[inline]
+    pub(super) fn of(file: &'a ListFile) -> Self {
+        let bits = match file.shape().code() {
+            ListCode::Bits(bits) => bits as usize,
+            ListCode::Raw(_) => 0,
+        };
+        CodedLists { view: file.view(), bits }
     }
 }
 
@@ -59,24 +70,29 @@ impl Lists for CodedLists<'_> {
 
     #[inline]
     fn list(&self, list: u32) -> Result<ListPieces<'_>> {
-        let bytes = self.file.list(list as usize)?;
+        let bytes = self.view.list(list as usize)?;
         let (signs, factors, rows, records) = (bytes.signs, bytes.factors, bytes.rows, bytes.records);
         Ok(ListPieces { count: bytes.count, signs, factors, rows, records })
     }
 
     #[inline]
     fn ahead(&self, list: u32) -> &[u8] {
-        self.file.scan_piece(list as usize)
+        self.view.codes(list as usize)
     }
 
     #[inline]
     fn prove_record(&self, list: u32, position: u32) -> Result<()> {
-        self.file.prove_record(list as usize, position)
+        self.view.prove_record(list as usize, position)
+    }
+
+    #[inline]
+    fn prove_records(&self, list: u32) -> Result<bool> {
+        self.view.prove_records(list as usize)
     }
 
     #[inline]
     fn row(&self, word: u32) -> Result<u64> {
-        self.file.row(word)
+        self.view.row(word)
     }
 }
 
@@ -93,6 +109,18 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
         Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
     }
 
+    /// The id of the row at a place.
+    pub(super) fn id(&self, place: u64, kind: IdKind) -> Result<Id> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Id::U64(u64::MAX)) };
+        match kind {
+            IdKind::U64 => {
+                rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+                Ok(Id::U64(rows.file.record_id_u64(ordinal)))
+            }
+            IdKind::Bytes => rows.file.id(ordinal),
+        }
+    }
+
     /// The file and ordinal of a place.
     fn at(&self, place: u64) -> Option<(&LiveRows, usize)> {
         Some((self.files.get((place >> 32) as usize)?, (place & 0xFFFF_FFFF) as usize))
@@ -101,11 +129,17 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
 
 impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
     fn live(&self, row: u64) -> Result<bool> {
+        self.find(row).map(|place| place.is_some())
+    }
+
+    fn find(&self, row: u64) -> Result<Option<u64>> {
         // A row that is in no file any more died before the files were last rewritten.
-        let Some((index, ordinal)) = self.locate(row)? else { return Ok(false) };
-        let Some(rows) = self.files.get(index) else { return Ok(false) };
+        let Some((index, ordinal)) = self.locate(row)? else { return Ok(None) };
+        let Some(rows) = self.files.get(index) else { return Ok(None) };
         let bit = |word: u64| word >> (ordinal % 64) & 1 == 1;
-        Ok(bit(rows.live_word(ordinal / 64)) && !(bit(rows.maybe_dead_word(ordinal / 64)) && (self.killed)(row)))
+        let live =
+            bit(rows.live_word(ordinal / 64)) && !(bit(rows.maybe_dead_word(ordinal / 64)) && (self.killed)(row));
+        Ok(live.then_some((index as u64) << 32 | ordinal as u64))
     }
 
     fn place(&self, row: u64) -> Result<u64> {
@@ -121,7 +155,6 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
 
     fn vector(&self, place: u64) -> Result<(&[u8], f32)> {
         let Some((rows, ordinal)) = self.at(place) else { return Ok((&[], 0.0)) };
-        rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-        Ok((rows.file.record_vector(ordinal), rows.file.record_norm(ordinal)))
+        rows.file.proven_vector(ordinal)
     }
 }

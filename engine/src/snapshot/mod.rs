@@ -1,11 +1,22 @@
 //! Reads: a pinned state, and everything that can be asked of it.
 
+mod calibrate;
+mod chosen;
+mod costs;
+mod effort;
+mod filing;
 mod hit;
 mod item;
 mod killed;
 mod lists;
+mod many;
+mod room;
+mod scan;
 mod search;
+mod seek;
 mod source;
+mod spot;
+mod terms;
 mod version;
 mod view;
 
@@ -18,12 +29,17 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
+pub(crate) use calibrate::{FEWEST_CALIBRATED, calibrate};
+pub use effort::Effort;
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
+pub(crate) use filing::lists_of;
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
+pub(crate) use many::answer_many;
 pub use search::Search;
 pub(crate) use source::Source;
+pub(crate) use terms::Terms;
 pub(crate) use version::{LiveRows, Version};
 pub(crate) use view::View;
 

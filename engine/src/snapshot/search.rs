@@ -1,280 +1,258 @@
 //! Search: the nearest live rows of a pinned state.
-//!
-//! Rows are scored 64 at a time, one word of liveness bits each; only rows within the current bound meet the filter, and
-//! only equal distances compare ids. When the filter names few ids, their rows are looked up instead.
 
-use std::cell::RefCell;
-use std::cmp::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::hit::{Explain, Hit, Hits, Include};
-use super::item::{read_attributes, read_vector};
-use super::{Killed, Snapshot, Source};
+use super::chosen::ChosenRows;
+use super::costs::{Costs, widened};
+use super::effort::Effort;
+use super::hit::{Explain, Hits, Include};
+use super::room::Room;
+use super::scan::Scan;
+use super::seek::Seek;
+use super::terms::Terms;
+use super::{Killed, OpenModel, Snapshot};
 use crate::budget::Share;
-use crate::error::{Error, Result};
+use crate::delta::Generation;
+use crate::error::Result;
 use crate::filter::{Filter, IdSet};
-use crate::format::id_key;
-use crate::id::Id;
-use crate::index::flat::{CHUNK, FlatQuery, within};
+use crate::index::flat::FlatQuery;
+use crate::index::ivf::Probe;
 use crate::kernel::TopK;
 
 /// Scoring all rows costs less than looking up this fraction of them by id.
 const SCAN_PER_LOOKUP: u64 = 16;
-/// Bytes of vectors between two looks at the clock.
-const BYTES_PER_CLOCK: usize = 1 << 20;
+/// If the lists chosen first hold too few rows that may be returned, as many are looked at as if so many times fewer matched.
+const MORE_LISTS: usize = 16;
+/// The part of the rows that a filter is taken to let through until rows have met it.
+const ASSUMED_PART: f64 = 0.5;
 
 /// A search being described; [`Search::run`] carries it out.
 pub struct Search<'s> {
     snapshot: &'s Snapshot,
     query: &'s [f32],
-    k: usize,
-    filter: Option<Filter>,
-    max_distance: Option<f32>,
-    include: Include,
-    deadline: Option<Duration>,
+    terms: Terms,
 }
 
 impl<'s> Search<'s> {
     pub(super) fn new(snapshot: &'s Snapshot, query: &'s [f32]) -> Self {
-        Search { snapshot, query, k: 10, filter: None, max_distance: None, include: Include::NONE, deadline: None }
+        Search { snapshot, query, terms: Terms::default() }
     }
 
     /// How many rows at most; 1 or more, 10 if not said. More than there are rows is fine.
     #[must_use]
     pub fn k(mut self, k: usize) -> Self {
-        self.k = k;
+        self.terms.k = k;
+        self
+    }
+
+    /// How hard to look, where the collection has lists; [`Effort::Recall`] of 0.95 if not said. A flat collection is always searched
+    /// exactly.
+    #[must_use]
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.terms.effort = effort;
         self
     }
 
     /// Only rows that match. A second filter narrows the first.
     #[must_use]
     pub fn filter(mut self, filter: Filter) -> Self {
-        self.filter = Some(match self.filter.take() {
-            Some(first) => first & filter,
-            None => filter,
-        });
+        self.terms.narrow(filter);
         self
     }
 
     /// Only rows at most this far away, in the metric's own unit.
     #[must_use]
     pub fn max_distance(mut self, distance: f32) -> Self {
-        self.max_distance = Some(distance);
+        self.terms.max_distance = Some(distance);
         self
     }
 
     /// What to return of each row beside id and distance.
     #[must_use]
     pub fn include(mut self, what: Include) -> Self {
-        self.include = what;
+        self.terms.include = what;
         self
     }
 
-    /// Stops scoring after this time and returns the best rows found by then, with `explain().cut_short` set.
+    /// Stops scoring after this time and returns the best rows found by then, with `explain().cut_short` set. Looked at between
+    /// rows that are measured, not while lists are looked at, which takes microseconds.
     #[must_use]
     pub fn deadline(mut self, time: Duration) -> Self {
-        self.deadline = Some(time);
+        self.terms.deadline = Some(time);
         self
     }
 
     /// Searches, in the calling thread. Takes no lock.
     ///
-    /// Cost: one pass over the stored vectors, at memory speed; with a filter that names less than about a sixteenth of
-    /// the rows by id, one look-up for each id.
+    /// Cost, where the collection is flat or every row is to be measured: one pass over the stored vectors, at memory speed; with a
+    /// filter that names less than about a sixteenth of the rows by id, one look-up for each id. With lists: the centroids, the lists
+    /// probed, a vector for each of some twenty candidates and for each fresh row in those lists, and a pass over rows that are in no
+    /// list yet.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `query`, `k`, `max_distance` or `filter`; `OverBudget` if `memory_budget` has no room for the
-    /// best `k` rows; `Corrupt` if a row that was needed fails its checksum.
+    /// `InvalidArgument` naming `query`, `k`, `max_distance`, `effort` or `filter`; `OverBudget` if `memory_budget` has no room for
+    /// the best `k` rows; `Corrupt` if a row that was needed fails its checksum.
     pub fn run(self) -> Result<Hits> {
-        let schema = self.snapshot.schema();
-        let view = self.snapshot.view();
-        let query = FlatQuery::new(self.query, schema)?;
-        if self.k == 0 {
-            return Err(Error::argument("k", "is 0; use 1 or more"));
-        }
-        if self.max_distance.is_some_and(f32::is_nan) {
-            return Err(Error::argument("max_distance", "is NaN; use a number"));
-        }
-        if let Some(filter) = &self.filter {
-            filter.check(schema.id_kind())?;
-        }
-        let sources = view.sources();
-        let most = self.k.min(usize::try_from(view.count).unwrap_or(usize::MAX));
-        // The best rows, then the same with their ids, and the list of places to look.
-        let bytes = most.saturating_mul(size_of::<(f32, Place)>() + size_of::<(f32, Id, Place)>() + size_of::<Hit>())
-            + sources.len() * size_of::<Source<'_>>();
-        let budget = self.snapshot.budget.as_ref();
-        let _working = budget.map(|budget| budget.reserve(Share::Search, bytes as u64)).transpose()?;
-        let started = Instant::now();
-        let mut scan = Scan {
-            snapshot: self.snapshot,
-            query,
-            filter: self.filter.as_ref(),
-            bound: self.max_distance.unwrap_or(f32::INFINITY),
-            until: self.deadline.and_then(|time| started.checked_add(time)),
-            sources,
-            killed: Killed::new(view),
-            best: TopK::new(most),
-            explain: Explain { seq: view.seq, ..Explain::default() },
-        };
-        match scan.filter.and_then(Filter::only_within) {
-            Some(ids) if (ids.len() as u64).saturating_mul(SCAN_PER_LOOKUP) <= view.count => scan.look_up(ids)?,
-            _ => scan.scan_all()?,
-        }
-        scan.finish(self.include)
+        self.terms.check(self.snapshot.schema().id_kind())?;
+        Room::with(|room| answer(self.snapshot, self.query, &self.terms, room))
     }
 }
 
-/// Where a candidate is: source and position.
-type Place = (u32, u32);
+/// How a query is answered.
+pub(super) enum Plan<'s> {
+    /// Every row is measured, in a pass over all of them.
+    Scan,
+    /// The rows of the filter's ids are looked up.
+    LookUp(&'s IdSet),
+    /// The rows of the filter's ids are known.
+    Each(Arc<ChosenRows>),
+    /// The nearest lists.
+    Lists(Lists<'s>),
+}
 
-struct Scan<'s> {
+/// A search by lists.
+pub(super) struct Lists<'s> {
+    model: &'s OpenModel,
+    /// As for a search without a filter.
+    probe: Probe,
+    /// The rows of the filter's ids, if the filter names some and they are known.
+    chosen: Option<Arc<ChosenRows>>,
+    /// The part of the rows that matches, if it is known.
+    part: Option<f64>,
+}
+
+/// Rows wanted, at most as many as there are.
+pub(super) fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
+    terms.k.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
+}
+
+/// The cheapest way that is good enough.
+///
+/// # Errors
+/// `Corrupt`.
+pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<'s>> {
+    let k = wanted(snapshot, terms);
+    let lists = by_effort(snapshot, terms, k);
+    let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
+        return Ok(lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None })));
+    };
+    let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
+    let chosen = ChosenRows::of(ids, snapshot)?;
+    let costs = costs(snapshot, chosen.is_some());
+    let fresh: u64 = snapshot.view().generations().map(Generation::rows).sum();
+    let each = match &chosen {
+        Some(chosen) if fresh <= matching.saturating_mul(SCAN_PER_LOOKUP) => Some(Plan::Each(chosen.clone())),
+        _ if matching.saturating_mul(SCAN_PER_LOOKUP) <= rows => Some(Plan::LookUp(ids)),
+        _ => None,
+    };
+    let part = (matching as f64 / rows as f64).min(1.0);
+    let exact = match &each {
+        Some(_) => costs.each(matching),
+        None => costs.scan(),
+    };
+    match lists {
+        Some((model, probe)) if costs.lists(&widened(&probe, part), part) < exact => {
+            Ok(Plan::Lists(Lists { model, probe, chosen, part: Some(part) }))
+        }
+        _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
+    }
+}
+
+/// How the effort wants lists to be searched; `None`: every row is to be measured.
+fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
+    let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
+    let known = &snapshot.view().version.manifest.calibration;
+    let probe = terms.effort.probe(k, model.file.lists(), known)?;
+    // Half of the lists, read entry by entry, cost more than all rows at memory speed.
+    let told = matches!(terms.effort, Effort::Probe { .. });
+    (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
+}
+
+fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
+    let schema = snapshot.schema();
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), placed }
+}
+
+/// Answers one query; the terms were checked.
+pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &mut Room) -> Result<Hits> {
+    room.query.set(query, snapshot.schema())?;
+    match plan(snapshot, terms)? {
+        Plan::Lists(lists) => {
+            let k = wanted(snapshot, terms);
+            room.reserve(snapshot.budget.as_ref(), k, lists.model.file.lists(), lists.model.file.padded())?;
+            let (model, chosen) = (lists.model, lists.chosen.as_deref());
+            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
+            by_lists(&seek, terms, &lists, room)
+        }
+        exact => measure(snapshot, terms, &exact, &room.query),
+    }
+}
+
+/// The exact answer.
+fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuery) -> Result<Hits> {
+    let k = wanted(snapshot, terms);
+    let bytes = k.saturating_mul(Scan::BYTES_PER_ROW) as u64;
+    let _working = snapshot.budget.as_ref().map(|budget| budget.reserve(Share::Search, bytes)).transpose()?;
+    let mut scan = new_scan(snapshot, terms, k, query);
+    match plan {
+        Plan::LookUp(ids) => scan.look_up(ids)?,
+        Plan::Each(chosen) => scan.each(chosen)?,
+        Plan::Scan | Plan::Lists(_) => scan.scan_all(snapshot.view().sources())?,
+    }
+    scan.finish(terms.include)
+}
+
+/// An exact search that has looked at nothing yet.
+pub(super) fn new_scan<'s, 'q>(
     snapshot: &'s Snapshot,
-    query: FlatQuery,
-    filter: Option<&'s Filter>,
-    bound: f32,
-    until: Option<Instant>,
-    sources: Vec<Source<'s>>,
-    killed: Killed<'s>,
-    best: TopK<Place>,
-    explain: Explain,
+    terms: &'q Terms,
+    k: usize,
+    query: &'q FlatQuery,
+) -> Scan<'s, 'q> {
+    let view = snapshot.view();
+    Scan {
+        snapshot,
+        query,
+        filter: terms.filter.as_ref(),
+        bound: terms.bound(),
+        until: terms.until(),
+        killed: Killed::new(view),
+        best: TopK::new(k),
+        explain: Explain { seq: view.seq, ..Explain::default() },
+    }
 }
 
-impl Scan<'_> {
-    fn scan_all(&mut self) -> Result<()> {
-        for index in 0..self.sources.len() {
-            self.explain.sources_scanned += 1;
-            if !self.scan_source(index)? {
-                self.explain.cut_short = true;
-                break;
-            }
+/// Searches lists, and more of them if those hold too few rows that may be returned.
+fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
+    let lists = seek.model.file.lists();
+    let mut part = plan.part.unwrap_or(ASSUMED_PART);
+    let mut probe = match seek.filter {
+        None => plan.probe,
+        Some(_) => widened(&plan.probe, part),
+    };
+    loop {
+        let seen = seek.segments(&room.query, &probe, &mut room.lists)?;
+        let mut hits = if seek.all_in_segments() {
+            seek.hits(room.lists.found(), terms.bound(), terms.include)?
+        } else {
+            let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
+            seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
+            scan.finish(terms.include)?
+        };
+        hits.explain.add_lists(seek.snapshot, &room.lists);
+        // Fewer match near the query than elsewhere.
+        let found = seen.filter(|seen| *seen < part / 2.0);
+        let few = hits.len() < seek.k && terms.max_distance.is_none();
+        if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
+            return Ok(hits);
         }
-        Ok(())
-    }
-
-    /// Scores every live row of one source; false if the deadline passed.
-    fn scan_source(&mut self, index: usize) -> Result<bool> {
-        let source = self.sources[index];
-        // A callback may take any time.
-        let chunk_bytes = CHUNK * self.snapshot.schema().vector_bytes();
-        let chunks_per_clock = if self.filter.is_some() { 1 } else { (BYTES_PER_CLOCK / chunk_bytes).max(1) };
-        for word in 0..source.len().div_ceil(CHUNK) {
-            if word % chunks_per_clock == 0 && self.until.is_some_and(|until| Instant::now() >= until) {
-                return Ok(false);
-            }
-            let live = source.live_word(word, &mut self.killed)?;
-            if live != 0 {
-                self.scan_chunk(index, word, live)?;
-            }
+        part = found.unwrap_or(part / MORE_LISTS as f64);
+        probe = widened(&plan.probe, part);
+        probe.nprobe = probe.nprobe.min(lists);
+        let costs = costs(seek.snapshot, seek.chosen.is_some());
+        if costs.lists(&probe, part) > costs.scan() {
+            return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
         }
-        Ok(true)
-    }
-
-    /// Scores the rows `64 * word ..` and offers the live ones.
-    fn scan_chunk(&mut self, index: usize, word: usize, live: u64) -> Result<()> {
-        let source = self.sources[index];
-        let start = word * CHUNK;
-        let rows = (source.len() - start).min(CHUNK);
-        let vectors = source.vectors(start..start + rows)?;
-        let mut distances = [0.0f32; CHUNK];
-        let distances = &mut distances[..rows];
-        self.query.score_chunk(vectors, source.stride(), |i| source.norm(start + i), distances);
-        self.explain.rows_scored += rows as u64;
-        self.explain.bytes_read += vectors.len() as u64;
-        let mut near = within(distances, self.bound.min(self.best.threshold())) & live;
-        if self.best.threshold() == f32::INFINITY {
-            self.count_unscorable(distances, live);
-        }
-        while near != 0 {
-            let i = near.trailing_zeros() as usize;
-            near &= near - 1;
-            self.offer(index, start + i, distances[i])?;
-        }
-        Ok(())
-    }
-
-    /// Counts live rows without a distance. Such rows cannot be written, only forged.
-    fn count_unscorable(&mut self, distances: &[f32], live: u64) {
-        let nan = distances.iter().enumerate().filter(|(i, d)| d.is_nan() && live >> i & 1 == 1).count();
-        self.explain.rows_skipped += nan as u64;
-    }
-
-    /// Scores the live rows of the given ids.
-    fn look_up(&mut self, ids: &IdSet) -> Result<()> {
-        self.explain.by_lookup = true;
-        let view = self.snapshot.view();
-        let collection = view.version.manifest.collection;
-        self.sources.clear();
-        for (looked, id) in ids.iter().enumerate() {
-            if looked % CHUNK == 0 && self.until.is_some_and(|until| Instant::now() >= until) {
-                self.explain.cut_short = true;
-                break;
-            }
-            let Some((source, at)) = view.find_live(id_key(id, collection), id)? else { continue };
-            let vector = source.vectors(at..at + 1)?;
-            let distance = self.query.score_one(&vector[..self.snapshot.schema().vector_bytes()], source.norm(at));
-            self.explain.rows_scored += 1;
-            self.explain.bytes_read += vector.len() as u64;
-            self.explain.rows_skipped += u64::from(distance.is_nan());
-            self.sources.push(source);
-            if distance <= self.bound.min(self.best.threshold()) {
-                self.offer(self.sources.len() - 1, at, distance)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Puts a row among the best if the filter lets it through.
-    fn offer(&mut self, index: usize, at: usize, distance: f32) -> Result<()> {
-        if distance > self.best.threshold() {
-            return Ok(());
-        }
-        if let Some(filter) = self.filter
-            && !filter.matches(self.id((index as u32, at as u32))?.as_ref())
-        {
-            return Ok(());
-        }
-        let failure = RefCell::new(None);
-        let (sources, kind) = (&self.sources, self.snapshot.schema().id_kind());
-        self.best.push(distance, (index as u32, at as u32), |a, b| {
-            let id = |place: Place| sources[place.0 as usize].id(place.1 as usize, kind);
-            match (id(a), id(b)) {
-                (Ok(a), Ok(b)) => a.cmp(&b),
-                (Err(error), _) | (_, Err(error)) => {
-                    *failure.borrow_mut() = Some(error);
-                    Ordering::Equal
-                }
-            }
-        });
-        failure.into_inner().map_or(Ok(()), Err)
-    }
-
-    fn id(&self, place: Place) -> Result<Id> {
-        self.sources[place.0 as usize].id(place.1 as usize, self.snapshot.schema().id_kind())
-    }
-
-    /// Reads what was asked for of the best rows.
-    fn finish(self, include: Include) -> Result<Hits> {
-        let schema = self.snapshot.schema();
-        let mut found = Vec::with_capacity(self.best.len());
-        for (distance, place) in self.best.into_sorted(|_, _| Ordering::Equal) {
-            found.push((distance, self.sources[place.0 as usize].id(place.1 as usize, schema.id_kind())?, place));
-        }
-        found.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-        let hits = found.into_iter().map(|(distance, id, place)| {
-            let (source, at) = (&self.sources[place.0 as usize], place.1 as usize);
-            Ok(Hit {
-                id,
-                distance,
-                exact: true,
-                vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
-                attributes: include.contains(Include::ATTRIBUTES).then(|| read_attributes(source, at)).transpose()?,
-                payload: match include.contains(Include::PAYLOAD) {
-                    true => Some(source.payload(at)?).filter(|p| !p.is_empty()),
-                    false => None,
-                },
-            })
-        });
-        Ok(Hits { hits: hits.collect::<Result<_>>()?, explain: self.explain })
     }
 }

@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::id::IdRef;
 use crate::manifest::Manifest;
 use crate::segment::{IdTable, ListFile, RowFile};
+use crate::storage::FileId;
 
 /// What one manifest names. Shared by every view until the next manifest.
 #[derive(Clone)]
@@ -167,6 +168,11 @@ impl Version {
     /// The model that new rows get their lists by; `None` while there is none.
     pub(crate) fn current_model(&self) -> Option<&Arc<OpenModel>> {
         self.models.last()
+    }
+
+    /// What new rows are filed by: the model file and its number of lists.
+    pub(crate) fn filed_by(&self) -> Option<(FileId, usize)> {
+        self.current_model().map(|model| (model.id, model.file.lists()))
     }
 
     /// The model of list segment `i`.

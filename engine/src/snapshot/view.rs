@@ -58,9 +58,8 @@ impl View {
     }
 
     /// Every place that holds rows, in row order.
-    pub(crate) fn sources(&self) -> Vec<Source<'_>> {
+    pub(crate) fn sources(&self) -> impl Iterator<Item = Source<'_>> {
         let files = self.version.rows.iter().map(Source::File);
-        let blocks = self.generations().flat_map(|generation| generation.blocks()).map(|block| Source::Block(block));
-        files.chain(blocks).collect()
+        files.chain(self.generations().flat_map(Generation::blocks).map(|block| Source::Block(block)))
     }
 }

@@ -20,7 +20,7 @@ use crate::kernel::{encode_row, kernels, padded_dim};
 use crate::metric::Metric;
 use crate::options::Schema;
 use crate::segment::{
-    ListFile, ListFileHead, ModelContent, ModelFile, RowFile, RowInput, RowLayout, RowSource, write_lists, write_model,
+    ListFile, ListFileHead, ModelContent, ModelFile, RowInput, RowLayout, RowSource, write_lists, write_model,
     write_row_file,
 };
 use crate::snapshot::{CodedLists, FileRows, LiveRows, OpenModel};
@@ -92,8 +92,8 @@ pub struct Trial {
     storage: Arc<dyn Storage>,
     schema: Schema,
     options: TrialOptions,
-    model: OpenModel,
-    segments: Vec<ListFile>,
+    model: Arc<OpenModel>,
+    segments: Vec<Arc<ListFile>>,
     rows: Vec<LiveRows>,
     next: u64,
 }
@@ -136,7 +136,7 @@ impl Trial {
             codes: &bytes.codes,
         };
         let facts = write_model(&*storage, id, COLLECTION, COLLECTION, &content)?;
-        let model = OpenModel::new(ModelFile::open(&*storage, id, COLLECTION, COLLECTION, &facts)?);
+        let model = Arc::new(OpenModel::new(ModelFile::open(&*storage, id, COLLECTION, COLLECTION, &facts)?));
         let rows = write_rows(&*storage, schema, values, &mut next)?;
         let mut trial =
             Trial { storage, schema: schema.clone(), options, model, segments: Vec::new(), rows: vec![rows], next };
@@ -161,7 +161,8 @@ impl Trial {
             let id = new_id(&mut self.next);
             let mut build = ListBuild::new(&self.model, self.options.bits, &points, &numbers, parallel, lists, seconds);
             let facts = write_lists(&*self.storage, id, &head, &mut build)?;
-            self.segments.push(ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts)?);
+            let file = ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts)?;
+            self.segments.push(Arc::new(file));
         }
         Ok(())
     }
@@ -186,10 +187,11 @@ impl Trial {
     pub fn merge(&mut self) -> Result<()> {
         let id = new_id(&mut self.next);
         let head = self.head()?;
-        let inputs: Vec<&ListFile> = self.segments.iter().collect();
+        let inputs: Vec<&ListFile> = self.segments.iter().map(|file| &**file).collect();
         let dead = |row: u64| self.is_dead(row);
         let facts = write_lists(&*self.storage, id, &head, &mut ListMerge::new(&inputs, &dead)?)?;
-        self.segments = vec![ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts)?];
+        let file = ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts)?;
+        self.segments = vec![Arc::new(file)];
         Ok(())
     }
 
@@ -289,7 +291,6 @@ impl Seeker<'_> {
 
     fn search(&mut self, query: &[f32], k: usize, effort: &Effort, trace: &mut impl Trace) -> Result<&[(f32, u64)]> {
         let exact = FlatQuery::new(query, &self.trial.schema)?;
-        let length = query.iter().map(|x| x * x).sum::<f32>().sqrt();
         let rows = FileRows { files: &self.trial.rows, killed: |_: u64| false };
         let model = &self.trial.model;
         let search = IvfSearch {
@@ -301,7 +302,7 @@ impl Seeker<'_> {
         };
         let Effort { nprobe, patience, exact: measured, deviations } = *effort;
         let probe = Probe { nprobe, patience, exact: measured, deviations };
-        search.nearest(query, length, &exact, k, &probe, &mut self.scratch, trace)
+        search.nearest(query, exact.length(), &exact, k, &probe, &mut self.scratch, trace)
     }
 }
 
@@ -365,9 +366,10 @@ fn write_rows(storage: &dyn Storage, schema: &Schema, values: &[f32], next: &mut
     let layout = RowLayout::from(schema);
     let rows = Numbered { schema, values, lengths: lengths(values, schema.dim()).collect() };
     let id = new_id(next);
-    let facts = write_row_file(storage, id, COLLECTION, COLLECTION, &layout, &rows)?;
-    Ok(LiveRows::new(Arc::new(RowFile::open(storage, id, COLLECTION, COLLECTION, &layout, &facts)?)))
+    let file = write_row_file(storage, id, COLLECTION, COLLECTION, &layout, &rows)?;
+    Ok(LiveRows::new(Arc::new(file)))
 }
 
+mod pinned;
 #[cfg(test)]
 mod tests;

@@ -175,3 +175,76 @@ fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {
     };
     assert!(bytes(&Serial) == bytes(&Backwards));
 }
+
+fn ids(hits: &crate::Hits) -> Vec<u64> {
+    let id = |hit: &crate::Hit| match hit.id {
+        crate::Id::U64(id) => id,
+        crate::Id::Bytes(_) => unreachable!("ids are numbers"),
+    };
+    hits.iter().map(id).collect()
+}
+
+/// Mean part of the true nearest rows that a search with this effort finds.
+fn recall(snapshot: &crate::Snapshot, queries: &[f32], effort: crate::Effort, k: usize) -> f64 {
+    let mut found = 0;
+    let mut wanted = 0;
+    for query in queries.chunks_exact(snapshot.schema().dim()) {
+        let truth = ids(&snapshot.search(query).k(k).effort(crate::Effort::Exact).run().unwrap());
+        let hits = ids(&snapshot.search(query).k(k).effort(effort).run().unwrap());
+        found += truth.iter().filter(|id| hits.contains(id)).count();
+        wanted += truth.len();
+    }
+    found as f64 / wanted as f64
+}
+
+#[test]
+fn the_public_search_over_lists_finds_what_the_bare_one_finds() {
+    let (base, queries) = (halves(BASE), halves(QUERIES));
+    let schema = schema(DIM, Metric::Cosine);
+    let mut trial = build(&schema, &base, TrialOptions { segments: 3, ..options(200) });
+    let snapshot = trial.snapshot(&[], true).unwrap();
+    let mut seeker = trial.seeker().unwrap();
+    for query in queries.chunks_exact(DIM).take(40) {
+        let effort = crate::Effort::Probe { nprobe: 20, patience: usize::MAX };
+        let hits = snapshot.search(query).effort(effort).run().unwrap();
+        let bare = seeker.nearest(query, 10, &Effort { exact: 17, ..Effort::new(20) }).unwrap();
+        assert_eq!(ids(&hits), bare.iter().map(|found| found.1).collect::<Vec<_>>());
+        assert!(hits.iter().zip(bare).all(|(hit, bare)| hit.distance == bare.0 && hit.exact));
+        assert_eq!(hits.explain().lists_probed, 20);
+        assert!(hits.explain().entries_scanned > 100 && hits.explain().rows_scored >= 10);
+    }
+    for part in [0.9, 0.95, 0.99] {
+        let found = recall(&snapshot, &queries, crate::Effort::Recall(part), 10);
+        assert!(found >= f64::from(part) - 0.01, "{found} at {part}");
+    }
+}
+
+#[test]
+fn fresh_rows_are_found_at_once_in_lists_and_out_of_them() {
+    let (base, queries) = (halves(BASE), halves(QUERIES));
+    for metric in [Metric::Cosine, Metric::L2, Metric::InnerProduct] {
+        let schema = schema(DIM, metric);
+        let (old, fresh) = base.split_at(base.len() / DIM / 2 * DIM);
+        let mut trial = build(&schema, old, options(150));
+        let effort = crate::Effort::Probe { nprobe: 30, patience: usize::MAX };
+        let filed = trial.snapshot(fresh, true).unwrap();
+        let flat = trial.snapshot(fresh, false).unwrap();
+        assert_eq!((filed.count(), flat.count()), ((base.len() / DIM) as u64, (base.len() / DIM) as u64));
+        for query in fresh.chunks_exact(DIM).step_by(97) {
+            for snapshot in [&filed, &flat] {
+                let exact = snapshot.search(query).k(1).effort(crate::Effort::Exact).run().unwrap();
+                let hits = snapshot.search(query).k(1).effort(effort).run().unwrap();
+                assert_eq!((hits.len(), hits[0].distance), (1, exact[0].distance), "{metric:?}");
+            }
+        }
+        let mut all = trial_of_all(&schema, &base);
+        let whole = recall(&all.snapshot(&[], true).unwrap(), &queries, effort, 10);
+        let (by_lists, scanned) = (recall(&filed, &queries, effort, 10), recall(&flat, &queries, effort, 10));
+        println!("{metric:?}: {whole:.4} all in files, {by_lists:.4} half fresh, {scanned:.4} half fresh and not in lists");
+        assert!(by_lists > whole - 0.02 && scanned >= by_lists - 0.005, "{whole} {by_lists} {scanned}");
+    }
+}
+
+fn trial_of_all(schema: &Schema, base: &[f32]) -> Trial {
+    build(schema, base, options(150))
+}

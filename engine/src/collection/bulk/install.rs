@@ -231,7 +231,7 @@ fn swap(shared: &Shared, built: Built, wal: WalWriter, seq: u64, live: u64) -> V
     shared.view.store(Arc::new(View {
         version: Arc::new(version),
         frozen: Vec::new(),
-        active: Generation::new(next_row),
+        active: Generation::in_lists(next_row, old.version.filed_by()),
         seq,
         count: live,
     }));

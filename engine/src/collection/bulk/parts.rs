@@ -150,17 +150,17 @@ impl<'s> Parts<'s> {
         let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
         let layout = RowLayout::from(&**schema);
         let row_id = self.shared.new_file_id();
-        let facts = write_row_file(storage, row_id, collection, self.origin, &layout, source)?;
+        let file = write_row_file(storage, row_id, collection, self.origin, &layout, source)?;
+        let facts = file.facts();
         let undo = |error: Error| {
             remove_all(storage, &[FileName::File(FileKind::Row, row_id)]);
             error
         };
-        let file = RowFile::open(storage, row_id, collection, self.origin, &layout, &facts).map_err(undo)?;
         let (kind, table_id) = (schema.id_kind(), self.shared.new_file_id());
         let mut entries = source.id_entries(collection);
-        let table_facts =
+        let table =
             write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
-        let table = IdTable::open(storage, table_id, collection, self.origin, kind, &table_facts).map_err(undo)?;
+        let table_facts = table.facts();
         Ok(Part {
             rows: FileEntry::new(row_id, facts),
             ids: FileEntry::new(table_id, table_facts),

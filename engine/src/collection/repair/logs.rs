@@ -23,7 +23,7 @@ pub(super) fn read(from: &dyn Storage, manifest: &Manifest, report: &mut RepairR
     let next_seq = manifest.covered_seq.saturating_add(1);
     let found = wal::salvage(from, manifest.first_wal, manifest.collection, next_seq, &mut |id, seq, payload| {
         let before = generation.clone();
-        let applied = apply_record(&mut generation, manifest, id, seq, payload).map(drop);
+        let applied = apply_record(&mut generation, manifest, id, seq, payload, None).map(drop);
         if applied.is_err() {
             generation = before;
         }

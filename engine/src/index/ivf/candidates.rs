@@ -1,16 +1,42 @@
-//! The best rows so far by estimate, nearest first.
+//! The best rows so far by estimate.
 
 use crate::kernel::SeenSet;
 
+/// Up to this many are kept in order; beyond it moving them would cost more than sorting now and then.
+const FEW: usize = 64;
+
+/// A row that may be among the nearest.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Candidate {
+    pub(super) estimate: f32,
+    /// Segment and row word: the same for both copies of a row.
+    pub(super) name: (u32, u32),
+    pub(super) row: u64,
+    /// Where [`Rows`](super::Rows) says it is.
+    pub(super) place: u64,
+}
+
+impl Candidate {
+    fn key(&self) -> u64 {
+        key(self.name)
+    }
+}
+
+fn key(name: (u32, u32)) -> u64 {
+    u64::from(name.0) << 32 | u64::from(name.1)
+}
+
 /// A bounded list of rows with their estimates, each row once: a row in two lists is kept as it was met first.
 ///
-/// Insertion moves what is behind: right for the tens or hundreds of rows that are measured exactly, and no more than a few
-/// kilobytes for thousands.
+/// A few are kept sorted. Many are gathered, and cut to the best whenever twice as many as wanted are there: the bounds then lag
+/// behind, which lets some rows in that a later cut drops.
 #[derive(Default)]
 pub(crate) struct Candidates {
     k: usize,
     room: usize,
-    found: Vec<(f32, u64)>,
+    found: Vec<Candidate>,
+    kth: f32,
+    bound: f32,
     seen: SeenSet,
 }
 
@@ -19,35 +45,77 @@ impl Candidates {
     pub(super) fn reset(&mut self, k: usize, room: usize) {
         (self.k, self.room) = (k, room.max(k));
         self.found.clear();
-        self.seen.clear();
+        (self.kth, self.bound) = (f32::INFINITY, f32::INFINITY);
+        if self.room > FEW {
+            self.seen.clear();
+        }
+        if self.k == 0 {
+            (self.kth, self.bound) = (f32::NEG_INFINITY, f32::NEG_INFINITY);
+        }
     }
 
-    /// The `k`-th best estimate, infinity while there are fewer.
+    /// The `k`-th best estimate or a larger number, infinity while there are fewer.
     #[inline]
     pub(super) fn kth(&self) -> f32 {
-        self.k.checked_sub(1).and_then(|last| self.found.get(last)).map_or(f32::INFINITY, |found| found.0)
+        self.kth
     }
 
     /// A row with this estimate or a larger one is not kept.
     #[inline]
     pub(super) fn bound(&self) -> f32 {
-        self.room.checked_sub(1).and_then(|last| self.found.get(last)).map_or(f32::INFINITY, |found| found.0)
+        self.bound
     }
 
-    /// Keeps a row unless it was kept before. The caller has seen that `estimate` is below the bound.
-    pub(super) fn push(&mut self, estimate: f32, row: u64) {
-        if !self.seen.insert(row) {
+    /// Whether the row of this name was kept and may not be again. Notes many, so ask only before [`push`](Candidates::push).
+    #[inline]
+    pub(super) fn has(&self, name: (u32, u32)) -> bool {
+        match self.room <= FEW {
+            true => self.found.iter().any(|found| found.name == name),
+            false => self.seen.has(key(name)),
+        }
+    }
+
+    /// Keeps a row that it does not have. The caller has seen that the estimate is below the bound.
+    pub(super) fn push(&mut self, candidate: Candidate) {
+        if self.room <= FEW {
+            if self.found.len() == self.room {
+                self.found.pop();
+            }
+            let at = self.found.partition_point(|found| found.estimate <= candidate.estimate);
+            self.found.insert(at, candidate);
+            self.kth = self.estimate_at(self.k);
+            self.bound = self.estimate_at(self.room);
             return;
         }
-        if self.found.len() == self.room {
-            self.found.pop();
+        self.seen.insert(candidate.key());
+        self.found.push(candidate);
+        if self.found.len() >= 2 * self.room || (self.kth == f32::INFINITY && self.found.len() == self.room) {
+            self.cut();
         }
-        let at = self.found.partition_point(|found| found.0 <= estimate);
-        self.found.insert(at, (estimate, row));
     }
 
-    /// Estimates and rows, nearest first.
-    pub(super) fn found(&self) -> &[(f32, u64)] {
+    /// The estimate of the last of the best `count`.
+    fn estimate_at(&self, count: usize) -> f32 {
+        count.checked_sub(1).and_then(|last| self.found.get(last)).map_or(f32::INFINITY, |found| found.estimate)
+    }
+
+    fn cut(&mut self) {
+        self.found.sort_unstable_by(|a, b| a.estimate.total_cmp(&b.estimate).then(a.key().cmp(&b.key())));
+        self.found.truncate(self.room);
+        self.kth = self.estimate_at(self.k);
+        self.bound = self.estimate_at(self.room);
+    }
+
+    /// How many are kept.
+    pub(super) fn len(&self) -> usize {
+        self.found.len()
+    }
+
+    /// The best rows, nearest first.
+    pub(super) fn finish(&mut self) -> &[Candidate] {
+        if self.room > FEW {
+            self.cut();
+        }
         &self.found
     }
 }
@@ -55,6 +123,21 @@ impl Candidates {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::SplitMix64;
+
+    fn candidate(estimate: f32, word: u32) -> Candidate {
+        Candidate { estimate, name: (0, word), row: word.into(), place: 0 }
+    }
+
+    fn offer(best: &mut Candidates, estimate: f32, word: u32) {
+        if estimate < best.bound() && !best.has((0, word)) {
+            best.push(candidate(estimate, word));
+        }
+    }
+
+    fn kept(best: &mut Candidates) -> Vec<(f32, u64)> {
+        best.finish().iter().map(|found| (found.estimate, found.row)).collect()
+    }
 
     #[test]
     fn the_best_are_kept_in_order_and_each_row_once() {
@@ -62,15 +145,35 @@ mod tests {
         best.reset(2, 3);
         assert_eq!((best.kth(), best.bound()), (f32::INFINITY, f32::INFINITY));
         for (estimate, row) in [(5.0, 1), (3.0, 2), (4.0, 3), (1.0, 2), (2.0, 4)] {
-            if estimate < best.bound() {
-                best.push(estimate, row);
-            }
+            offer(&mut best, estimate, row);
         }
-        assert_eq!(best.found(), [(2.0, 4), (3.0, 2), (4.0, 3)]);
+        assert_eq!(kept(&mut best), [(2.0, 4), (3.0, 2), (4.0, 3)]);
         assert_eq!((best.kth(), best.bound()), (3.0, 4.0));
         best.reset(1, 1);
-        assert!(best.found().is_empty());
-        best.push(9.0, 4);
+        assert!(best.finish().is_empty());
+        best.push(candidate(9.0, 4));
         assert_eq!(best.kth(), 9.0);
+    }
+
+    #[test]
+    fn few_and_many_keep_the_front_of_what_was_offered() {
+        let mut draw = SplitMix64::new(4);
+        for (k, room) in [(1, 1), (10, 16), (64, 64), (10, 65), (65, 65), (100, 300), (2_000, 2_000)] {
+            let mut best = Candidates::default();
+            best.reset(k, room);
+            let mut all: Vec<(f32, u64)> = (0..1_500).map(|row| ((draw.next_u64() >> 44) as f32, row)).collect();
+            for (estimate, row) in all.iter().chain(&all) {
+                offer(&mut best, *estimate, *row as u32);
+            }
+            all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            let wanted = room.min(all.len());
+            let got = kept(&mut best);
+            assert_eq!(
+                got.iter().map(|found| found.0).collect::<Vec<_>>(),
+                all[..wanted].iter().map(|a| a.0).collect::<Vec<_>>()
+            );
+            let kth = all.get(k - 1).map_or(f32::INFINITY, |found| found.0);
+            assert_eq!(best.kth(), kth, "{k} {room}");
+        }
     }
 }

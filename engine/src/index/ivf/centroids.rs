@@ -7,7 +7,7 @@ use crate::kernel::code::residual::{Coded, Coding};
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
 use crate::kernel::code::sign_block::append_blocks;
-use crate::kernel::{Kernels, Op};
+use crate::kernel::{Chosen, Kernels, Op, RECORDS};
 
 /// Centroids and their scan codes, as a model keeps them.
 pub(crate) struct CentroidBytes {
@@ -81,10 +81,8 @@ pub(crate) struct Probed {
     pub(crate) reach: f32,
 }
 
-/// Centroids refined beyond those probed: half as many again would lose recall, more cost time and gain nothing.
+/// Centroids refined beyond half as many again as are probed.
 const REFINED_BEYOND: usize = 12;
-/// Records asked for ahead.
-const AHEAD: usize = 8;
 
 impl CentroidSet<'_> {
     /// The centroid of a list, in the frame.
@@ -93,6 +91,11 @@ impl CentroidSet<'_> {
         let Some(record) = self.record(list) else { return };
         let (_, step) = tail(record, padded);
         out.extend(record.iter().take(padded).map(|byte| step * (f32::from(*byte) - 127.5)));
+    }
+
+    /// `|c|^2` of a centroid.
+    pub(super) fn square(&self, list: usize, padded: usize) -> f32 {
+        self.record(list).map_or(0.0, |record| tail(record, padded).0)
     }
 
     fn record(&self, list: usize) -> Option<&[u8]> {
@@ -116,38 +119,48 @@ impl CentroidSet<'_> {
         let list = SignList { codes: self.signs, factors: self.factors, count: self.count };
         scratch.estimates.resize(self.count, 0.0);
         kernels.estimate(&query.tables, &list, &terms, &mut scratch.estimates);
-        let wanted = (2 * nprobe + REFINED_BEYOND).min(self.count);
-        let chosen = kernels.select(&scratch.estimates, wanted, &mut scratch.selection);
+        let wanted = (nprobe + nprobe / 2 + REFINED_BEYOND).min(self.count);
+        let chosen = kernels.select_near(&scratch.estimates, wanted, &mut scratch.selection);
         scratch.offsets.clear();
         scratch.offsets.extend(chosen.iter().map(|chosen| chosen.index() * self.stride));
         scratch.refined.resize(scratch.offsets.len(), 0.0);
         trace.ended(Stage::Centroids);
-        for offset in scratch.offsets.iter().take(AHEAD) {
+        for offset in scratch.offsets.iter().take(RECORDS) {
             kernels.prefetch(self.bytes.get(*offset..offset + self.stride).unwrap_or_default());
         }
         let coding = RowCoding { bits: 8, op: Op::L2 };
         let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
         let (offsets, refined) = (&scratch.offsets, &mut scratch.refined);
         kernels.estimate_row_codes(&query.tables, &coding, &terms, self.bytes, offsets, refined);
+        let chosen = scratch.selection.chosen_mut();
+        for (chosen, distance) in chosen.iter_mut().zip(&mut scratch.refined) {
+            let list = chosen.index();
+            // Under L2 the squared distance is the rank; else half of it less both squares is the negated inner product.
+            if op == Op::Dot {
+                let (norm, _) = self.record(list).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
+                *distance = 0.5 * (*distance - square - norm);
+            }
+            *chosen = Chosen::new(*distance, list as u32);
+        }
+        let nprobe = nprobe.min(chosen.len());
+        let chosen = match nprobe {
+            few if few < chosen.len() && few > 0 => chosen.select_nth_unstable(few).0,
+            _ => chosen,
+        };
+        chosen.sort_unstable();
         scratch.probes.clear();
-        for (offset, distance) in scratch.offsets.iter().zip(&scratch.refined) {
-            let list = (offset / self.stride) as u32;
-            let rank = match op {
-                Op::L2 => *distance,
+        scratch.probes.extend(chosen.iter().map(|chosen| {
+            let (list, rank) = (chosen.index() as u32, chosen.estimate());
+            let distance = match op {
+                Op::L2 => rank,
                 Op::Dot => {
                     let (norm, _) =
                         self.record(list as usize).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
-                    0.5 * (*distance - square - norm)
+                    2.0 * rank + square + norm
                 }
             };
-            scratch.probes.push(Probed { list, rank, reach: distance.max(0.0).sqrt() });
-        }
-        let order = |a: &Probed, b: &Probed| a.rank.total_cmp(&b.rank).then(a.list.cmp(&b.list));
-        if nprobe < scratch.probes.len() && nprobe > 0 {
-            scratch.probes.select_nth_unstable_by(nprobe - 1, order);
-        }
-        scratch.probes.truncate(nprobe);
-        scratch.probes.sort_unstable_by(order);
+            Probed { list, rank, reach: distance.max(0.0).sqrt() }
+        }));
         trace.ended(Stage::Refine);
     }
 }

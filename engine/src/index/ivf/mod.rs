@@ -4,7 +4,8 @@
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists.
-//! * `search`: waves of lists with a bound that tightens, candidates (`candidates`), exact distances.
+//! * `filing`: the nearest list of a row that has just come.
+//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
 //! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
@@ -13,11 +14,14 @@
 mod candidates;
 mod centroids;
 mod encoder;
+mod filing;
 mod frame;
 mod search;
+mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
+pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Rows, Scratch};
 

@@ -1,14 +1,14 @@
 //! The table as safe methods.
 
 use crate::kernel::bytes::ByteOp;
-use crate::kernel::code::extra::{self, ExtraList, record_bytes};
+use crate::kernel::code::extra::{self, ExtraList, Record, record_bytes};
 use crate::kernel::code::product::{
     Codebook, MAX_WORDS, MIN_WORDS, ProductFactors, ProductScratch, ProductTables, ProductTraining,
 };
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::{Coded, Coding, MAX_BITS, gain};
 use crate::kernel::code::row::RowCoding;
-use crate::kernel::code::scan::{Line, ScanTerms, SignList, Survivors};
+use crate::kernel::code::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, Sifted, SignList, Survivors};
 use crate::kernel::dispatch::CpuPath;
 use crate::kernel::distance::Op;
 use crate::kernel::element;
@@ -18,8 +18,10 @@ use crate::metric::RowFormat;
 
 use super::{DistanceFns, Table, prefetch, scalar};
 
-/// Records prefetched ahead of the one in hand.
+/// Rows prefetched ahead of the one in hand.
 const EXTRA_AHEAD: usize = 4;
+/// Most records estimated in one call; those of the next call are prefetched.
+pub const RECORDS: usize = 8;
 
 /// The table of kernels of one instruction set.
 ///
@@ -152,6 +154,7 @@ impl Kernels {
     }
 
     /// Asks for the cache lines of `bytes`, to be read soon.
+    #[inline]
     pub fn prefetch(&self, bytes: &[u8]) {
         prefetch::prefetch(bytes);
     }
@@ -214,13 +217,53 @@ impl Kernels {
         ahead: &[u8],
         out: &mut Survivors,
     ) {
-        list.check(query.padded_dim());
-        out.reserve(list.count);
-        let line = Line::new(query, terms, z);
-        // SAFETY: `check` proved the blocks and factors of `list.count` entries, `reserve` room for them and the slack; the path
-        // is available.
-        let len = unsafe { (self.table.scan)(query, list, &line, threshold, ahead, out) };
-        out.set_len(len);
+        self.scan_all(query, &[ScanTurn { list: *list, terms: *terms, ahead }], z, threshold, out);
+    }
+
+    /// [`scan`](Kernels::scan) of several lists in one call. The position of a survivor becomes its place: `place_parts` takes it
+    /// apart.
+    ///
+    /// # Panics
+    /// If the slices of a list are too short for its count, there are more than [`MAX_TURNS`] lists, or one has 2^28 entries
+    /// or more.
+    pub fn scan_all(&self, query: &QueryTables, turns: &[ScanTurn], z: f32, threshold: f32, out: &mut Survivors) {
+        assert!(turns.len() <= MAX_TURNS, "more lists than places tell apart");
+        let mut entries = 0;
+        for turn in turns {
+            turn.list.check(query.padded_dim());
+            assert!(turn.list.count >> PLACE_BITS == 0, "more entries than places tell apart");
+            entries += turn.list.count;
+        }
+        out.reserve(entries);
+        // SAFETY: `check` proved the blocks and factors of the entries of every list, `reserve` room for all entries and the
+        // slack; the path is available.
+        unsafe { (self.table.scan)(query, turns, z, threshold, out) };
+    }
+
+    /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity.
+    /// The same on every path.
+    pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Vec<Sifted>) {
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.sift)(survivors, above, up_to, out) }
+    }
+
+    /// Chooses at least the `m` smallest of `estimates` (fewer if so many are not numbers) and all up to some number near the
+    /// `m`-th smallest, in order of index: cheaper than exactly `m`. The same choice on every path.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` estimates.
+    pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a mut [Chosen] {
+        assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.select_near)(estimates, m, selection) };
+        selection.chosen_mut()
+    }
+
+    /// A number near the `m`-th smallest of `estimates`, which at least `m` of them do not exceed; infinity if they are few. The
+    /// same on every path.
+    pub fn near(&self, estimates: &[f32], m: usize, selection: &mut Selection) -> f32 {
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.near)(estimates, m, selection) }
     }
 
     /// Writes the estimate of every entry of `list` to `out`. The same on every path.
@@ -270,19 +313,32 @@ impl Kernels {
         assert!(matches!(coding.bits, 4 | 8), "row codes have 4 or 8 bits");
         assert_eq!(offsets.len(), out.len(), "one place for each row");
         let length = coding.record_bytes(query.padded_dim());
-        let product = self.table.extra[coding.bits - 1];
-        let record = |offset: usize| -> &[u8] { &base[offset..][..length] };
-        for (i, (offset, out)) in offsets.iter().zip(out).enumerate() {
-            if let Some(next) = offsets.get(i + EXTRA_AHEAD) {
-                self.prefetch(record(*next));
+        let record = |offset: &usize| Record { bytes: &base[*offset..][..length], base: terms.base, sum: 0 };
+        let mut ahead = offsets.chunks(RECORDS).skip(1);
+        for (offsets, out) in offsets.chunks(RECORDS).zip(out.chunks_mut(RECORDS)) {
+            for offset in ahead.next().unwrap_or_default() {
+                self.prefetch(record(offset).bytes);
             }
-            let record = record(*offset);
-            // SAFETY: the record has `P bits / 8 + 8` bytes; the tables were made for `P`; the path is available.
-            let (high, low) = unsafe { product(query, record.as_ptr()) };
-            let further = extra::further_product(query, coding.bits, high, low);
-            let factors = extra::take_factors(record);
-            *out = (factors.add + terms.base) - factors.rescale * (gain(terms.op) * further);
+            let mut records = [Record::default(); RECORDS];
+            records.iter_mut().zip(offsets).for_each(|(record_of, offset)| *record_of = record(offset));
+            let records = &records[..offsets.len()];
+            let products = self.products(query, coding.bits, length, records);
+            for ((record, out), (high, low)) in records.iter().zip(out).zip(products) {
+                let further = extra::further_product(query, coding.bits, high, low);
+                let factors = extra::take_factors(record.bytes);
+                *out = (factors.add + record.base) - factors.rescale * (gain(terms.op) * further);
+            }
         }
+    }
+
+    /// The products of up to [`RECORDS`] records with the planes.
+    #[inline(always)]
+    fn products(&self, query: &QueryTables, bits: usize, length: usize, records: &[Record]) -> [(i32, i32); RECORDS] {
+        assert!(records.len() <= RECORDS && records.iter().all(|record| record.bytes.len() >= length), "short records");
+        let mut products = [(0, 0); RECORDS];
+        // SAFETY: each record has at least `length` bytes, `P bits / 8 + 8`; the tables were made for `P`; the path is available.
+        unsafe { (self.table.products[bits - 1])(query, records, &mut products) };
+        products
     }
 
     /// Codes `vector` relative to `centroid` by the words of `book`; the numbers of the code stay in `scratch.code`. The same on
@@ -344,16 +400,38 @@ impl Kernels {
         assert!((1..MAX_BITS).contains(&list.extra_bits), "1 to 7 bits stand behind the sign");
         assert!(positions.len() == sums.len() && positions.len() == out.len(), "one sum and one place for each entry");
         let stride = record_bytes(query.padded_dim(), list.extra_bits);
-        let product = self.table.extra[list.extra_bits - 1];
         let record = |position: u32| -> &[u8] { &list.records[position as usize * stride..][..stride] };
-        for (i, (position, (sum, out))) in positions.iter().zip(sums.iter().zip(out)).enumerate() {
-            if let Some(next) = positions.get(i + EXTRA_AHEAD) {
-                self.prefetch(record(*next));
+        let chunks = positions.chunks(RECORDS).zip(sums.chunks(RECORDS)).zip(out.chunks_mut(RECORDS));
+        for ((positions, sums), out) in chunks {
+            let mut records = [Record::default(); RECORDS];
+            for ((to, position), sum) in records.iter_mut().zip(positions).zip(sums) {
+                *to = Record { bytes: record(*position), base: terms.base, sum: *sum };
+                self.prefetch(to.bytes);
             }
-            let record = record(*position);
-            // SAFETY: the record has `P e / 8 + 8` bytes; the tables were made for `P`; the path is available.
-            let (high, low) = unsafe { product(query, record.as_ptr()) };
-            *out = extra::estimate(query, terms, list.extra_bits, extra::take_factors(record), *sum, high, low);
+            self.estimate_records(query, terms.op, list.extra_bits, &records[..positions.len()], out);
+        }
+    }
+
+    /// Estimates of the whole codes of entries of any lists, up to [`RECORDS`] of them, whose records have `extra_bits` per
+    /// component. The same on every path.
+    ///
+    /// # Panics
+    /// If there are more, a record is too short, `out` is shorter than `records`, or the bits are not in `1..=7`.
+    pub fn estimate_records(
+        &self,
+        query: &QueryTables,
+        op: Op,
+        extra_bits: usize,
+        records: &[Record],
+        out: &mut [f32],
+    ) {
+        assert!((1..MAX_BITS).contains(&extra_bits), "1 to 7 bits stand behind the sign");
+        assert!(records.len() <= out.len(), "one place for each entry");
+        let stride = record_bytes(query.padded_dim(), extra_bits);
+        let products = self.products(query, extra_bits, stride, records);
+        for ((record, out), products) in records.iter().zip(out).zip(products) {
+            let bytes = record.bytes.get(..stride).unwrap_or_default();
+            *out = extra::estimate(query, op, extra_bits, record, extra::take_factors(bytes), products);
         }
     }
 

@@ -15,16 +15,17 @@ mod neon;
 mod prefetch;
 mod scalar;
 
+use super::code::extra::Record;
 use super::code::product::{Codebook, ProductFactors, ProductScratch, ProductTables, ProductTraining};
 use super::code::query::QueryTables;
 use super::code::residual::{Coded, Coding};
 use super::code::row::RowCoding;
-use super::code::scan::{Line, SignList, Survivors};
+use super::code::scan::{Line, ScanTurn, Sifted, SignList, Survivors};
 use super::distance::Op;
 use super::rotation::Rotation;
 use super::select::Selection;
 
-pub use kernels::Kernels;
+pub use kernels::{Kernels, RECORDS};
 
 /// Query, its dimension, row -> sum.
 type One = unsafe fn(*const f32, usize, *const u8) -> f32;
@@ -62,14 +63,19 @@ struct Table {
     train_product: unsafe fn(&ProductTraining, &[f32], usize, usize) -> Vec<f32>,
     /// Estimates, how many to choose, and the place for their keys.
     select: unsafe fn(&[f32], usize, &mut Selection),
-    /// Tables, a list checked against them, the line of bounds, threshold, bytes to prefetch meanwhile, and survivors with room
-    /// for the list; returns how many there are then.
+    /// Estimates, how many to choose at least, and the place for their keys.
+    select_near: unsafe fn(&[f32], usize, &mut Selection),
+    /// Estimates, and how many of them the result may not be below; room for minima.
+    near: unsafe fn(&[f32], usize, &mut Selection) -> f32,
+    /// Survivors, the bound they are above, the one they do not pass, and the place for those.
+    sift: unsafe fn(&Survivors, f32, f32, &mut Vec<Sifted>),
+    /// Tables, lists checked against them, standard errors, threshold, and survivors with room for all lists.
     scan: ScanFn,
     /// Tables, a list checked against them, the line of estimates, and a place for each entry.
     estimate: unsafe fn(&QueryTables, &SignList, &Line, &mut [f32]),
-    /// By bits per component, 1 to 8 (index 0 is the first): tables, code bits of one entry (`P e / 8` bytes) -> products with
-    /// the high and, from five bits on, the low plane.
-    extra: [ExtraFn; 8],
+    /// By bits per component, 1 to 8 (index 0 is the first): tables, records of at least `P e / 8` bytes of code bits, and for
+    /// each a place for its products with the high and, from five bits on, the low plane.
+    products: [ProductsFn; 8],
 }
 
 /// See [`Table::bytes`].
@@ -79,9 +85,56 @@ type EncodeFn = unsafe fn(&Coding, &[f32], &[f32], f32, &mut [f32], &mut Coded);
 /// See [`Table::encode_product`].
 type EncodeProductFn = unsafe fn(&Codebook, Op, &[f32], &[f32], f32, &mut ProductScratch) -> ProductFactors;
 /// See [`Table::scan`].
-type ScanFn = unsafe fn(&QueryTables, &SignList, &Line, f32, &[u8], &mut Survivors) -> usize;
-/// See [`Table::extra`].
-type ExtraFn = unsafe fn(&QueryTables, *const u8) -> (i32, i32);
+type ScanFn = unsafe fn(&QueryTables, &[ScanTurn], f32, f32, &mut Survivors);
+/// See [`Table::products`].
+type ProductsFn = unsafe fn(&QueryTables, &[Record], &mut [(i32, i32)]);
+
+/// The loops around `scan_list` and `extra` of the calling module, compiled with its instructions so that both become part of them.
+macro_rules! code_loops {
+    ($($attribute:tt)*) => {
+        $($attribute)*
+        pub(super) unsafe fn scan(
+            query: &crate::kernel::code::query::QueryTables,
+            turns: &[crate::kernel::code::scan::ScanTurn],
+            z: f32,
+            threshold: f32,
+            out: &mut crate::kernel::code::scan::Survivors,
+        ) {
+            let mut first_place = 0;
+            for turn in turns {
+                let line = crate::kernel::code::scan::Line::new(query, &turn.terms, z);
+                // SAFETY: the caller checked every list against the tables and made room for the entries of all.
+                let len = unsafe { scan_list(query, &turn.list, &line, threshold, turn.ahead, first_place, out) };
+                out.set_len(len);
+                first_place = first_place.wrapping_add(1 << crate::kernel::code::scan::PLACE_BITS);
+            }
+        }
+
+        $($attribute)*
+        unsafe fn products<const BITS: usize>(
+            query: &crate::kernel::code::query::QueryTables,
+            records: &[crate::kernel::code::extra::Record],
+            out: &mut [(i32, i32)],
+        ) {
+            for (record, out) in records.iter().zip(out) {
+                // SAFETY: the caller checked that each record has `P e / 8` bytes of code.
+                *out = unsafe { extra::<BITS>(query, record.bytes.as_ptr()) };
+            }
+        }
+
+        pub(super) const PRODUCTS: [crate::kernel::arch::ProductsFn; 8] = [
+            products::<1>,
+            products::<2>,
+            products::<3>,
+            products::<4>,
+            products::<5>,
+            products::<6>,
+            products::<7>,
+            products::<8>,
+        ];
+    };
+}
+use code_loops;
 
 /// Functions written once against `Lanes` and compiled for the calling module: how it gets its lanes, and its attributes.
 macro_rules! portable_functions {
@@ -177,6 +230,35 @@ macro_rules! portable_functions {
             // SAFETY: the caller has the instructions of this path.
             let lanes = unsafe { $lanes };
             crate::kernel::select::select(lanes, estimates, m, selection);
+        }
+
+        $($attribute)*
+        unsafe fn select_near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::select::select_near(lanes, estimates, m, selection);
+        }
+
+        $($attribute)*
+        unsafe fn near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) -> f32 {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::select::near(lanes, estimates, m, selection)
+        }
+
+        $($attribute)*
+        unsafe fn sift(
+            survivors: &crate::kernel::code::scan::Survivors,
+            above: f32,
+            up_to: f32,
+            out: &mut Vec<crate::kernel::code::scan::Sifted>,
+        ) {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out);
         }
     };
 }

@@ -50,7 +50,7 @@ pub(super) fn cluster(
 }
 
 /// `count` of the members, each at most once, in the order drawn.
-fn pick(members: &[u32], count: usize, draw: &mut SplitMix64) -> Vec<u32> {
+pub(super) fn pick(members: &[u32], count: usize, draw: &mut SplitMix64) -> Vec<u32> {
     let mut members = members.to_vec();
     for i in 0..count {
         let other = i + (draw.next_u64() % (members.len() - i) as u64) as usize;

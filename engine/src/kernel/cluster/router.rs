@@ -1,7 +1,9 @@
 //! The way from a row to its nearest centroid.
 //!
 //! Up to [`FLAT`] centroids are all looked at. More of them are clustered into about their square root of super-lists, and a
-//! row looks only at the lists of the super-lists nearest to it. What a row finds depends on the row and the centroids alone.
+//! row looks only at the lists of the super-lists nearest to it. No super-list has more than [`CROWD`] times the mean of lists:
+//! where centroids have no structure, one near the middle would attract most of them, and nearly every row. What a row finds
+//! depends on the row and the centroids alone.
 
 use crate::error::Result;
 use crate::kernel::{Kernels, SplitMix64};
@@ -21,6 +23,10 @@ const SEED: u64 = 0x5375_7065_724C_6973;
 const SAMPLE: usize = 48;
 /// Passes of their training.
 const PASSES: usize = 5;
+/// Most lists of a super-list, in multiples of the mean.
+const CROWD: usize = 2;
+/// Super-lists that a list may go to, nearest first, while they have room.
+const CHOICES: usize = 16;
 
 /// Centroids that are looked at together.
 struct Group {
@@ -58,16 +64,14 @@ impl Router {
         let some: Vec<u32> = all.iter().copied().step_by(all.len().div_ceil(count * SAMPLE).max(1)).collect();
         let supers =
             lloyd::cluster(work.kernels, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED)).centroids;
-        let supers = Panels::new(centroids.width, supers.chunks_exact(centroids.width));
-        let mut nearest = vec![(0.0, 0); all.len()];
-        let parts = ranges(all.len(), PART_ROWS).zip(nearest.chunks_mut(PART_ROWS)).collect();
-        work.each(stage, parts, |_, (range, nearest)| {
-            let rows = &centroids.rows[range.start * centroids.width..range.end * centroids.width];
-            supers.best(work.kernels, rows, &mut Vec::new(), nearest);
-            Ok(())
-        })?;
-        let nearest: Vec<u32> = nearest.into_iter().map(|(_, list)| list).collect();
-        let by_super = Groups::new(&nearest, supers.places());
+        let by_super = Groups::new(&shared_out(work, stage, centroids, &supers)?, supers.len() / centroids.width);
+        let means = (0..by_super.count()).flat_map(|group| {
+            let mut mean = supers[group * centroids.width..][..centroids.width].to_vec();
+            lloyd::mean(centroids, by_super.members(group).iter().copied(), &mut mean);
+            mean
+        });
+        let means: Vec<f32> = means.collect();
+        let supers = Panels::new(centroids.width, means.chunks_exact(centroids.width));
         let groups = (0..by_super.count()).map(|group| {
             let lists = by_super.members(group).to_vec();
             Group {
@@ -167,4 +171,36 @@ impl Router {
         }
         looks
     }
+}
+
+/// The super-list of each centroid: the nearest that has room, in the order of centroids.
+fn shared_out(work: &Work<'_>, stage: Stage, centroids: &Matrix, supers: &[f32]) -> Result<Vec<u32>> {
+    let (width, count) = (centroids.width, supers.len() / centroids.width);
+    let panels = Panels::new(width, supers.chunks_exact(width));
+    let names: Vec<u32> = (0..panels.places() as u32).collect();
+    let mut choices: Vec<Vec<(f32, u32)>> = vec![Vec::new(); centroids.count()];
+    let parts = ranges(centroids.count(), PART_ROWS).zip(choices.chunks_mut(PART_ROWS)).collect();
+    work.each(stage, parts, |_, (range, choices)| {
+        let rows = &centroids.rows[range.start * width..range.end * width];
+        let mut scores = vec![0.0; TILE_ROWS * panels.places()];
+        for (rows, choices) in rows.chunks(TILE_ROWS * width).zip(choices.chunks_mut(TILE_ROWS)) {
+            let scores = &mut scores[..choices.len() * panels.places()];
+            panels.scores(work.kernels, rows, 0, panels.places(), scores);
+            for (scores, choices) in scores.chunks_exact(panels.places()).zip(choices) {
+                work.kernels.keep_best(scores, &names, CHOICES, choices);
+            }
+        }
+        Ok(())
+    })?;
+    let room = CROWD * centroids.count().div_ceil(count);
+    let mut sizes = vec![0; count];
+    let chosen = choices.into_iter().map(|choices| {
+        let open = |name: &u32| sizes.get(*name as usize).is_some_and(|size| *size < room);
+        let near = choices.into_iter().map(|(_, name)| name).find(open);
+        // There is always room somewhere: twice as much as there are centroids.
+        let chosen = near.or_else(|| (0..count as u32).find(open)).unwrap_or(0);
+        sizes[chosen as usize] += 1;
+        chosen
+    });
+    Ok(chosen.collect())
 }

@@ -6,9 +6,9 @@
 //! `j`, `j + 8 w`, `j + 16 w` and so on, the first in its lowest bits. The 1-bit field is an exception, so that it loads as a
 //! mask: bit `i % 8` of byte `i / 8`. Eight bits, used by row codes only, are plain bytes.
 
+use super::super::distance::Op;
 use super::query::QueryTables;
 use super::residual::{Coded, Factors, gain};
-use super::scan::ScanTerms;
 
 /// Components per run.
 pub const RUN: usize = 64;
@@ -106,6 +106,17 @@ pub struct ExtraList<'a> {
     pub extra_bits: usize,
 }
 
+/// The record of one entry, and what its estimate takes from elsewhere.
+#[derive(Clone, Copy, Default)]
+pub struct Record<'a> {
+    /// Code bits and factors: [`record_bytes`], or more that are not looked at.
+    pub bytes: &'a [u8],
+    /// Added to the estimate: [`ScanTerms::base`] of its list.
+    pub base: f32,
+    /// Sum of the table bytes of its signs.
+    pub sum: u32,
+}
+
 /// Whether the second plane of the query takes part: with more bits the error of the first alone would show.
 pub(in crate::kernel) fn needs_low_plane(extra_bits: usize) -> bool {
     extra_bits > 4
@@ -128,16 +139,15 @@ pub(in crate::kernel) fn further_product(query: &QueryTables, extra_bits: usize,
 #[inline(always)]
 pub(in crate::kernel) fn estimate(
     query: &QueryTables,
-    terms: &ScanTerms,
+    op: Op,
     extra_bits: usize,
+    record: &Record,
     factors: Factors,
-    sum: u32,
-    high: i32,
-    low: i32,
+    (high, low): (i32, i32),
 ) -> f32 {
     let further = further_product(query, extra_bits, high, low);
-    let product = (1_u32 << extra_bits) as f32 * query.sign_product(sum) + further;
-    (factors.add + terms.base) - factors.rescale * (gain(terms.op) * product)
+    let product = (1_u32 << extra_bits) as f32 * query.sign_product(record.sum) + further;
+    (factors.add + record.base) - factors.rescale * (gain(op) * product)
 }
 
 #[cfg(test)]

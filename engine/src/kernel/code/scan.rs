@@ -1,6 +1,7 @@
 //! The scan over sign blocks: a lower bound for every entry of a list, and the entries whose bound is below a threshold.
 
 use super::super::distance::Op;
+use super::super::lanes::{LANES, Lanes};
 use super::SIGMA;
 use super::query::QueryTables;
 use super::residual::gain;
@@ -26,6 +27,28 @@ impl SignList<'_> {
             self.codes.len() / block_bytes(padded).max(1) >= blocks && self.factors.len() / FACTOR_BYTES >= blocks;
         assert!(whole, "fewer blocks than entries need");
     }
+}
+
+/// A list among those that one call scans.
+#[derive(Clone, Copy)]
+pub struct ScanTurn<'a> {
+    /// What is scanned.
+    pub list: SignList<'a>,
+    /// What its estimates are made of.
+    pub terms: ScanTerms,
+    /// What is asked for meanwhile: a list to be scanned later.
+    pub ahead: &'a [u8],
+}
+
+/// Most lists of one call.
+pub const MAX_TURNS: usize = 16;
+/// Bits of a place that are the position in the list; the number of the turn stands above them.
+pub const PLACE_BITS: u32 = 28;
+
+/// Turn and position of a place.
+#[inline(always)]
+pub fn place_parts(place: u32) -> (usize, usize) {
+    ((place >> PLACE_BITS) as usize, (place & ((1 << PLACE_BITS) - 1)) as usize)
 }
 
 /// What is common to the estimates of one list.
@@ -114,7 +137,7 @@ impl Survivors {
         self.len == 0
     }
 
-    /// Position of each in its list.
+    /// Position of each in its list; in a scan of several lists its place, see [`place_parts`].
     pub fn positions(&self) -> &[u32] {
         &self.positions[..self.len]
     }
@@ -143,6 +166,51 @@ impl Survivors {
     pub(in crate::kernel) fn set_len(&mut self, len: usize) {
         assert!(len + SLACK <= self.positions.len(), "a kernel wrote past the room it had");
         self.len = len;
+    }
+}
+
+/// A survivor that passed a narrower threshold.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sifted {
+    /// Lower bound of its distance.
+    pub bound: f32,
+    /// Where it is.
+    pub place: u32,
+    /// Sum of its table bytes.
+    pub sum: u32,
+}
+
+/// The survivors with bounds in `(above, up_to]`, in order; all that are no larger than `up_to` if `above` is minus infinity.
+#[inline(always)]
+pub(in crate::kernel) fn sift<L: Lanes>(
+    lanes: L,
+    survivors: &Survivors,
+    above: f32,
+    up_to: f32,
+    out: &mut Vec<Sifted>,
+) {
+    out.clear();
+    let (bounds, rest) = survivors.bounds().as_chunks::<LANES>();
+    let (low, high) = (lanes.splat(above), lanes.splat(up_to));
+    let skipped = if above == f32::NEG_INFINITY { 0 } else { u16::MAX };
+    let mut keep = |i: usize| {
+        let columns = (survivors.bounds.get(i), survivors.positions.get(i), survivors.sums.get(i));
+        if let (Some(bound), Some(place), Some(sum)) = columns {
+            out.push(Sifted { bound: *bound, place: *place, sum: *sum });
+        }
+    };
+    for (i, sixteen) in bounds.iter().enumerate() {
+        let x = lanes.load(sixteen);
+        let mut passed = lanes.bits(lanes.at_most(x, high)) & !(lanes.bits(lanes.at_most(x, low)) & skipped);
+        while passed != 0 {
+            keep(i * LANES + passed.trailing_zeros() as usize);
+            passed &= passed - 1;
+        }
+    }
+    for (lane, x) in rest.iter().enumerate() {
+        if *x <= up_to && (skipped == 0 || *x > above) {
+            keep(bounds.len() * LANES + lane);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::segment::{IdEntry, IdTable, write_id_table};
 
 fn table(mut entries: Vec<IdEntry>) -> (BytesDir, IdTable) {
     let dir = BytesDir::default();
-    let facts = write_id_table(&dir, FILE, COLLECTION, ORIGIN, IdKind::U64, &mut entries, 1, 9).unwrap();
+    let facts = write_id_table(&dir, FILE, COLLECTION, ORIGIN, IdKind::U64, &mut entries, 1, 9).unwrap().facts();
     let table = IdTable::open(&dir, FILE, COLLECTION, ORIGIN, IdKind::U64, &facts).unwrap();
     (dir, table)
 }

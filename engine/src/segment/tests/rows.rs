@@ -186,7 +186,7 @@ fn a_source_that_fails_leaves_no_file() {
     let dir = BytesDir::default();
     let source = FailsLater(Rows::new(SMALL, 0..50, true), Default::default());
     let outcome = crate::segment::write_row_file(&dir, FILE, COLLECTION, ORIGIN, &SMALL, &source);
-    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Cancelled);
+    assert_eq!(outcome.err().unwrap().kind(), ErrorKind::Cancelled);
     assert!(dir.names().is_empty());
 }
 

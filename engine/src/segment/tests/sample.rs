@@ -82,7 +82,7 @@ impl Rows {
     }
 
     pub(super) fn write(&self, dir: &BytesDir) -> Result<FileFacts> {
-        write_row_file(dir, FILE, COLLECTION, ORIGIN, &self.layout, self)
+        write_row_file(dir, FILE, COLLECTION, ORIGIN, &self.layout, self).map(|file| file.facts())
     }
 
     pub(super) fn open(&self, dir: &BytesDir, facts: &FileFacts) -> Result<RowFile> {
@@ -152,7 +152,8 @@ impl Files {
         let rows = Rows::new(SMALL, numbers.iter().copied(), true);
         let row_facts = rows.write(&dir).unwrap();
         let mut entries: Vec<IdEntry> = numbers.iter().map(|row| IdEntry { key: mix64(row % 50), row: *row }).collect();
-        let id_facts = write_id_table(&dir, FILE, COLLECTION, ORIGIN, IdKind::Bytes, &mut entries, 40, 52).unwrap();
+        let ids = write_id_table(&dir, FILE, COLLECTION, ORIGIN, IdKind::Bytes, &mut entries, 40, 52).unwrap();
+        let id_facts = ids.facts();
         let dead: Vec<u64> =
             numbers.iter().copied().filter(|row| row % 3 != 0).chain(1 << 20..(1 << 20) + 300).collect();
         let dead_facts = write_tombstones(&dir, FILE, COLLECTION, ORIGIN, &dead, 30, 52).unwrap();

@@ -97,12 +97,14 @@ impl Wide {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) unsafe fn scan(
+#[inline]
+unsafe fn scan_list(
     query: &QueryTables,
     list: &SignList,
     line: &Line,
     threshold: f32,
     ahead: &[u8],
+    first_place: u32,
     out: &mut Survivors,
 ) -> usize {
     let lines = query.lines.len();
@@ -139,7 +141,7 @@ pub(super) unsafe fn scan(
             }
             while passed != 0 {
                 let lane = passed.trailing_zeros() as usize;
-                out.positions[len] = (block * BLOCK + lane) as u32;
+                out.positions[len] = first_place | (block * BLOCK + lane) as u32;
                 out.bounds[len] = bounds_of[lane];
                 out.sums[len] = sums_of[lane];
                 len += 1;
@@ -242,6 +244,7 @@ unsafe fn total(sum: __m256i) -> i32 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
 unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
     // SAFETY: the caller grants `8 * BITS` bytes for each of the `P / 64` runs; both planes have `P` components.
     unsafe {
@@ -268,5 +271,4 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
     }
 }
 
-pub(super) const EXTRA: [super::super::ExtraFn; 8] =
-    [extra::<1>, extra::<2>, extra::<3>, extra::<4>, extra::<5>, extra::<6>, extra::<7>, extra::<8>];
+super::super::code_loops!(#[target_feature(enable = "avx2,fma,f16c")]);

@@ -20,9 +20,12 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
+    select_near,
+    near,
+    sift,
     scan: code::scan,
     estimate: code::estimate,
-    extra: code::EXTRA,
+    products: code::PRODUCTS,
 };
 
 portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);

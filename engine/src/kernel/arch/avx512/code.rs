@@ -110,12 +110,14 @@ impl Wide {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
-pub(super) unsafe fn scan(
+#[inline]
+unsafe fn scan_list(
     query: &QueryTables,
     list: &SignList,
     line: &Line,
     threshold: f32,
     ahead: &[u8],
+    first_place: u32,
     out: &mut Survivors,
 ) -> usize {
     let lines = query.lines.len();
@@ -147,7 +149,10 @@ pub(super) unsafe fn scan(
             macro_rules! append {
                 ($half:literal) => {
                     if passed[$half] != 0 {
-                        let positions = _mm512_add_epi32(lane, _mm512_set1_epi32((block * BLOCK + $half * 16) as i32));
+                        let positions = _mm512_add_epi32(
+                            lane,
+                            _mm512_set1_epi32(first_place as i32 | (block * BLOCK + $half * 16) as i32),
+                        );
                         let kept = _mm512_maskz_compress_ps(passed[$half], bounds[$half]);
                         _mm512_storeu_ps(out.bounds.as_mut_ptr().add(len), kept);
                         let kept = _mm512_maskz_compress_epi32(passed[$half], positions);
@@ -226,6 +231,7 @@ unsafe fn run_values<const BITS: usize>(run: *const u8) -> __m512i {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]
+#[inline]
 unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
     let runs = query.high.len() / 64;
     // SAFETY: the caller grants `8 * BITS` bytes for each of the `P / 64` runs; both planes have `P` components.
@@ -257,5 +263,4 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
     }
 }
 
-pub(super) const EXTRA: [super::super::ExtraFn; 8] =
-    [extra::<1>, extra::<2>, extra::<3>, extra::<4>, extra::<5>, extra::<6>, extra::<7>, extra::<8>];
+super::super::code_loops!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]);

@@ -20,9 +20,12 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
+    select_near,
+    near,
+    sift,
     scan: code::scan,
     estimate: code::estimate,
-    extra: code::EXTRA,
+    products: code::PRODUCTS,
 };
 
 portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);

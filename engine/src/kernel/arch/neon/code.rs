@@ -8,7 +8,10 @@ use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
 use crate::kernel::code::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes, take_factors};
 
-pub(super) use super::super::scalar::EXTRA;
+use super::super::code_loops;
+use super::super::scalar::extra;
+
+code_loops!(#[target_feature(enable = "neon")]);
 
 /// Groups after which 16-bit sums are widened: a group adds at most 255.
 const GROUPS_PER_SUM: usize = 256;
@@ -65,12 +68,14 @@ unsafe fn each_block(query: &QueryTables, list: &SignList, line: &Line, mut visi
 }
 
 #[target_feature(enable = "neon")]
-pub(super) unsafe fn scan(
+#[inline]
+unsafe fn scan_list(
     query: &QueryTables,
     list: &SignList,
     line: &Line,
     threshold: f32,
     _ahead: &[u8],
+    first_place: u32,
     out: &mut Survivors,
 ) -> usize {
     let mut len = out.len();
@@ -78,7 +83,7 @@ pub(super) unsafe fn scan(
     unsafe {
         each_block(query, list, line, |position, sum, bound| {
             if bound < threshold {
-                out.positions[len] = position as u32;
+                out.positions[len] = first_place | position as u32;
                 out.bounds[len] = bound;
                 out.sums[len] = sum;
                 len += 1;

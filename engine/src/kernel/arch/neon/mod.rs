@@ -19,9 +19,12 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
+    select_near,
+    near,
+    sift,
     scan: code::scan,
     estimate: code::estimate,
-    extra: code::EXTRA,
+    products: code::PRODUCTS,
 };
 
 portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

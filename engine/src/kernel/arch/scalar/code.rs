@@ -7,6 +7,10 @@ use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, take_fac
 
 use half::{bf16, f16};
 
+use super::super::code_loops;
+
+code_loops!();
+
 /// The sums and estimates of the entries of each block, in order.
 fn each_block(query: &QueryTables, list: &SignList, line: &Line, mut visit: impl FnMut(usize, u32, f32)) {
     let blocks = list.codes.chunks_exact(block_bytes(query.padded_dim()));
@@ -21,18 +25,20 @@ fn each_block(query: &QueryTables, list: &SignList, line: &Line, mut visit: impl
     }
 }
 
-pub(super) unsafe fn scan(
+#[inline]
+unsafe fn scan_list(
     query: &QueryTables,
     list: &SignList,
     line: &Line,
     threshold: f32,
     _ahead: &[u8],
+    first_place: u32,
     out: &mut Survivors,
 ) -> usize {
     let mut len = out.len();
     each_block(query, list, line, |position, sum, bound| {
         if bound < threshold {
-            out.positions[len] = position as u32;
+            out.positions[len] = first_place | position as u32;
             out.bounds[len] = bound;
             out.sums[len] = sum;
             len += 1;
@@ -45,7 +51,7 @@ pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line,
     each_block(query, list, line, |position, _, estimate| out[position] = estimate);
 }
 
-unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
+pub(in crate::kernel::arch) unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
     // SAFETY: the caller grants P * BITS / 8 bytes.
     let code = unsafe { std::slice::from_raw_parts(code, query.padded_dim() / 8 * BITS) };
     let mut values = [0_u8; 64];
@@ -64,6 +70,3 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
 fn product(values: &[u8; 64], plane: &[i8; 64]) -> i32 {
     values.iter().zip(plane).map(|(u, q)| i32::from(*u) * i32::from(*q)).sum()
 }
-
-pub(in crate::kernel::arch) const EXTRA: [super::super::ExtraFn; 8] =
-    [extra::<1>, extra::<2>, extra::<3>, extra::<4>, extra::<5>, extra::<6>, extra::<7>, extra::<8>];

@@ -6,7 +6,8 @@ mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_functions};
-pub(super) use code::EXTRA;
+#[cfg(target_arch = "aarch64")]
+pub(super) use code::extra;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
@@ -20,9 +21,12 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
+    select_near,
+    near,
+    sift,
     scan: code::scan,
     estimate: code::estimate,
-    extra: EXTRA,
+    products: code::PRODUCTS,
 };
 
 portable_functions!(crate::kernel::lanes::Plain;);

@@ -1,0 +1,48 @@
+"""The environment in which peers run: made once, by package name, under target/ or where STRATAVEC_PEERS says."""
+
+import importlib.metadata as metadata
+import os
+import platform
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+PEERS = Path(os.environ.get("STRATAVEC_PEERS", TARGET / "peers"))
+DATA = TARGET / "bench-data"
+
+
+def enter(*packages):
+    """Runs the calling script again in the environment, which is made, and completed, if packages are missing."""
+    python = PEERS / "bin" / "python"
+    if Path(sys.prefix).resolve() != PEERS.resolve():
+        if not python.exists():
+            subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+        os.execv(python, [str(python), *sys.argv])
+    missing = [name for name in packages if not installed(name)]
+    if missing:
+        subprocess.run([str(python), "-m", "pip", "-q", "install", *missing], check=True)
+
+
+def installed(name):
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def provenance(seed, *packages):
+    """What a result was measured on, and how to measure it again."""
+    with open("/proc/cpuinfo") as file:
+        cpu = next((line.split(":", 1)[1].strip() for line in file if line.startswith("model name")), platform.machine())
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True)
+    words = [Path(word).name if os.sep in word else word for word in sys.argv[1:]]
+    return {"date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "cpu": cpu, "cores": os.cpu_count(), "seed": seed,
+            "command": " ".join([Path(sys.argv[0]).name, *words]), "commit": commit.stdout.strip(), "load": load(),
+            "peers": {name: metadata.version(name) for name in packages}}
+
+
+def load():
+    return [round(x, 2) for x in os.getloadavg()]

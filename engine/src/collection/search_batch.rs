@@ -1,0 +1,132 @@
+//! Many searches in one call, by several threads.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::snapshot::{Effort, Hits, Include, Snapshot, Terms, answer_many};
+
+/// Queries that a thread takes at a time: few enough that the threads end together.
+const QUERIES_AT_ONCE: usize = 32;
+
+/// Searches being described, by [`Snapshot::search_batch`]; [`SearchBatch::run`] carries them out.
+pub struct SearchBatch<'s, Q> {
+    snapshot: &'s Snapshot,
+    queries: &'s [Q],
+    terms: Terms,
+    threads: usize,
+}
+
+impl Snapshot {
+    /// Starts searches for the rows nearest to each of `queries` (`dim` components each). The answers are those of as many single
+    /// searches; rows, lists and centroids that several queries look at are read once for all of them where that is faster.
+    ///
+    /// ```
+    /// # use stratavec::{Collection, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let c = Collection::create(dir.path().join("idx"), Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// c.upsert("a", &[0.0, 1.0])?;
+    /// let answers = c.snapshot().search_batch(&[[0.0, 0.0], [1.0, 1.0]]).k(1).threads(2).run()?;
+    /// assert_eq!((answers.len(), answers[1][0].distance), (2, 1.0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn search_batch<'s, Q: AsRef<[f32]> + Sync>(&'s self, queries: &'s [Q]) -> SearchBatch<'s, Q> {
+        SearchBatch { snapshot: self, queries, terms: Terms::default(), threads: 1 }
+    }
+}
+
+impl<Q: AsRef<[f32]> + Sync> SearchBatch<'_, Q> {
+    /// As [`Search::k`](crate::Search::k), for each query.
+    #[must_use]
+    pub fn k(mut self, k: usize) -> Self {
+        self.terms.k = k;
+        self
+    }
+
+    /// As [`Search::effort`](crate::Search::effort).
+    #[must_use]
+    pub fn effort(mut self, effort: Effort) -> Self {
+        self.terms.effort = effort;
+        self
+    }
+
+    /// As [`Search::filter`](crate::Search::filter).
+    #[must_use]
+    pub fn filter(mut self, filter: Filter) -> Self {
+        self.terms.narrow(filter);
+        self
+    }
+
+    /// As [`Search::max_distance`](crate::Search::max_distance).
+    #[must_use]
+    pub fn max_distance(mut self, distance: f32) -> Self {
+        self.terms.max_distance = Some(distance);
+        self
+    }
+
+    /// As [`Search::include`](crate::Search::include).
+    #[must_use]
+    pub fn include(mut self, what: Include) -> Self {
+        self.terms.include = what;
+        self
+    }
+
+    /// As [`Search::deadline`](crate::Search::deadline), from when the work on a query begins.
+    #[must_use]
+    pub fn deadline(mut self, time: Duration) -> Self {
+        self.terms.deadline = Some(time);
+        self
+    }
+
+    /// Threads that work (1..=1024), the calling one among them; 1 if not said.
+    #[must_use]
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = threads;
+        self
+    }
+
+    /// Searches. The answers are in the order of the queries.
+    ///
+    /// # Errors
+    /// As [`Search::run`](crate::Search::run), of the first query that fails; `InvalidArgument` naming `threads`; `Io` if no thread can be
+    /// started.
+    pub fn run(self) -> Result<Vec<Hits>> {
+        self.terms.check(self.snapshot.schema().id_kind())?;
+        if !(1..=1024).contains(&self.threads) {
+            return Err(Error::argument("threads", format!("is {}; use 1..=1024", self.threads)));
+        }
+        let parts: Vec<&[Q]> = self.queries.chunks(QUERIES_AT_ONCE).collect();
+        let next = AtomicUsize::new(0);
+        let answers: Mutex<Vec<Option<Result<Vec<Hits>>>>> = Mutex::new(parts.iter().map(|_| None).collect());
+        let work = || {
+            while let Some((at, part)) = take(&next, &parts) {
+                let queries: Vec<&[f32]> = part.iter().map(AsRef::as_ref).collect();
+                let answer = answer_many(self.snapshot, &queries, &self.terms);
+                if let Some(place) = answers.lock().get_mut(at) {
+                    *place = Some(answer);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads.min(parts.len()) {
+                let started = std::thread::Builder::new().name("stratavec-search".into()).spawn_scoped(scope, work);
+                started.map_err(|error| Error::io("start", "a search thread", error))?;
+            }
+            work();
+            Ok(())
+        })?;
+        let mut all = Vec::with_capacity(self.queries.len());
+        for part in answers.into_inner() {
+            all.extend(part.unwrap_or_else(|| Ok(Vec::new()))?);
+        }
+        Ok(all)
+    }
+}
+
+fn take<'p, Q>(next: &AtomicUsize, parts: &[&'p [Q]]) -> Option<(usize, &'p [Q])> {
+    let at = next.fetch_add(1, Ordering::Relaxed);
+    parts.get(at).map(|part| (at, *part))
+}

@@ -1,0 +1,254 @@
+//! Which rows of a generation belong to which list, as of one view: sorted runs that merge as they age.
+
+use std::sync::Arc;
+
+use super::aging::to_merge_by;
+use crate::kernel::cluster::NO_LIST;
+
+/// Runs of one size class that become one. Every search goes through all runs, so there are fewer of them than of keys.
+const FANOUT: usize = 4;
+/// A run of this many rows is never merged again: a merge is done under the commit lock.
+const SEALED_ROWS: usize = 1 << 16;
+/// A run of at least one row for so many lists knows where each list begins; shorter ones are gone through.
+const LISTS_PER_ROW: usize = 4;
+
+/// The lists of a row: the nearest, and the second or [`NO_LIST`].
+pub(crate) type ListPair = [u32; 2];
+
+/// A row in a list.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    list: u32,
+    /// Row number, less the first of the run.
+    row: u32,
+    /// In the second list of the row its first list, else [`NO_LIST`].
+    first: u32,
+}
+
+/// Rows that follow each other, by list.
+struct Run {
+    first_row: u64,
+    /// Rows, whatever lists they are in.
+    rows: usize,
+    /// Sorted.
+    entries: Box<[Entry]>,
+    /// Where the entries of each list begin, and the end of the last; empty if the run is short.
+    starts: Box<[u32]>,
+}
+
+/// A persistent map from lists to the rows of a generation. A row may be in a second list, so that as many of the fresh rows are found
+/// as of those in files; a search that looks at both meets it in the first. Cloning shares all runs: one for each 65,536 rows, and at
+/// most three of each of eight smaller size classes behind the last of those.
+#[derive(Clone)]
+pub(crate) struct Members {
+    lists: usize,
+    runs: Vec<Arc<Run>>,
+    memory: usize,
+}
+
+/// The lists that a search looks at, as bits. The room is kept between searches.
+#[derive(Default)]
+pub(crate) struct Marked {
+    words: Vec<u64>,
+}
+
+impl Marked {
+    /// Marks these lists, all of them below `lists`, and no others.
+    pub(crate) fn set(&mut self, marked: impl Iterator<Item = u32>, lists: usize) {
+        self.words.clear();
+        self.words.resize(lists.div_ceil(64), 0);
+        for list in marked {
+            if let Some(word) = self.words.get_mut(list as usize / 64) {
+                *word |= 1 << (list % 64);
+            }
+        }
+    }
+
+    fn has(&self, list: u32) -> bool {
+        self.words.get(list as usize / 64).is_some_and(|word| word >> (list % 64) & 1 == 1)
+    }
+}
+
+impl Members {
+    /// No rows, in so many lists.
+    pub(super) fn new(lists: usize) -> Members {
+        Members { lists, runs: Vec::new(), memory: 0 }
+    }
+
+    /// Number of lists.
+    pub(crate) fn lists(&self) -> usize {
+        self.lists
+    }
+
+    /// Adds the rows of a batch, which follow all earlier ones, with the lists of each.
+    pub(super) fn push(&mut self, first_row: u64, lists: &[ListPair]) {
+        let mut entries = Vec::with_capacity(lists.len() * 2);
+        for ([first, second], row) in lists.iter().zip(0u32..) {
+            entries.push(Entry { list: *first, row, first: NO_LIST });
+            if second != first && *second != NO_LIST {
+                entries.push(Entry { list: *second, row, first: *first });
+            }
+        }
+        entries.sort_unstable();
+        self.add(Run::new(first_row, lists.len(), entries, self.lists));
+        loop {
+            match to_merge_by(FANOUT, self.runs.iter().rev().map(|run| run.class())) {
+                0 => return,
+                count => self.merge(self.runs.len().saturating_sub(count)),
+            }
+        }
+    }
+
+    fn add(&mut self, run: Run) {
+        self.memory += run.memory_bytes();
+        self.runs.push(Arc::new(run));
+    }
+
+    /// Makes one run of the runs from `start` on.
+    fn merge(&mut self, start: usize) {
+        let Some(first_row) = self.runs.get(start).map(|run| run.first_row) else { return };
+        let mut rows = 0;
+        let mut merged = Vec::with_capacity(self.runs[start..].iter().map(|run| run.entries.len()).sum());
+        for run in self.runs.drain(start..) {
+            self.memory = self.memory.saturating_sub(run.memory_bytes());
+            let base = (run.first_row - first_row) as u32;
+            merged.extend(run.entries.iter().map(|entry| Entry { row: entry.row + base, ..*entry }));
+            rows += run.rows;
+        }
+        // This sort recognizes runs and merges them.
+        merged.sort();
+        self.add(Run::new(first_row, rows, merged, self.lists));
+    }
+
+    /// Calls `visit` with the row number of every row in the lists `probed`, which are those of `marked`; once, also if both lists of a
+    /// row are among them.
+    pub(crate) fn for_each_in(
+        &self,
+        probed: impl Iterator<Item = u32> + Clone,
+        marked: &Marked,
+        mut visit: impl FnMut(u64),
+    ) {
+        for run in &self.runs {
+            let mut offer = |entry: &Entry| {
+                if entry.first == NO_LIST || !marked.has(entry.first) {
+                    visit(run.first_row + u64::from(entry.row));
+                }
+            };
+            match run.starts.is_empty() {
+                true => run.entries.iter().filter(|entry| marked.has(entry.list)).for_each(&mut offer),
+                false => probed.clone().for_each(|list| run.of_list(list).iter().for_each(&mut offer)),
+            }
+        }
+    }
+
+    /// Heap bytes held.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.memory
+    }
+}
+
+impl Run {
+    /// `entries` are sorted and name lists below `lists`.
+    fn new(first_row: u64, rows: usize, entries: Vec<Entry>, lists: usize) -> Run {
+        let starts = match entries.len().saturating_mul(LISTS_PER_ROW) >= lists {
+            true => starts(&entries, lists),
+            false => Vec::new(),
+        };
+        Run { first_row, rows, entries: entries.into(), starts: starts.into() }
+    }
+
+    fn of_list(&self, list: u32) -> &[Entry] {
+        let list = list as usize;
+        let (Some(start), Some(end)) = (self.starts.get(list), self.starts.get(list + 1)) else { return &[] };
+        self.entries.get(*start as usize..*end as usize).unwrap_or_default()
+    }
+
+    fn class(&self) -> Option<u32> {
+        (self.rows < SEALED_ROWS).then(|| self.rows.max(1).ilog(FANOUT))
+    }
+
+    fn memory_bytes(&self) -> usize {
+        self.entries.len() * size_of::<Entry>() + self.starts.len() * 4
+    }
+}
+
+/// Where the entries of each list begin, and the end of the last.
+fn starts(entries: &[Entry], lists: usize) -> Vec<u32> {
+    let mut starts = Vec::with_capacity(lists + 1);
+    let mut at = 0;
+    for list in 0..lists {
+        starts.push(at as u32);
+        while entries.get(at).is_some_and(|entry| entry.list as usize == list) {
+            at += 1;
+        }
+    }
+    starts.push(at as u32);
+    starts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(members: &Members, probed: &[u32]) -> Vec<u64> {
+        let mut marked = Marked::default();
+        marked.set(probed.iter().copied(), members.lists());
+        let mut rows = Vec::new();
+        members.for_each_in(probed.iter().copied(), &marked, |row| rows.push(row));
+        rows.sort_unstable();
+        rows
+    }
+
+    fn pair(row: u64, lists: u32) -> ListPair {
+        let first = (row * 7919 % u64::from(lists)) as u32;
+        match row % 3 {
+            0 => [first, NO_LIST],
+            _ => [first, (row * 31 % u64::from(lists)) as u32],
+        }
+    }
+
+    #[test]
+    fn every_row_is_found_once_in_its_lists_and_nowhere_else_however_batches_come() {
+        const FIRST: u64 = 1_000;
+        for (lists, sizes) in [(1u32, &[1usize][..]), (37, &[1, 3, 500, 2]), (5_000, &[1, 1, 1, 900, 30])] {
+            let mut members = Members::new(lists as usize);
+            let mut end = FIRST;
+            for size in sizes.iter().cycle().take(700) {
+                members.push(end, &(end..).take(*size).map(|row| pair(row, lists)).collect::<Vec<_>>());
+                end += *size as u64;
+            }
+            assert!(members.runs.len() <= 3 * 8 + 4, "{} runs", members.runs.len());
+            for probed in [vec![0], vec![lists / 2, lists - 1], (0..lists).step_by(3).collect::<Vec<u32>>()] {
+                let mut probed: Vec<u32> = probed;
+                probed.dedup();
+                let inside = |row: &u64| pair(*row, lists).iter().any(|list| probed.contains(list));
+                assert_eq!(found(&members, &probed), (FIRST..end).filter(inside).collect::<Vec<_>>(), "{lists} lists");
+            }
+            let bytes: usize = members.runs.iter().map(|run| run.memory_bytes()).sum();
+            assert_eq!(members.memory_bytes(), bytes, "the sum that is kept is that of the runs");
+        }
+    }
+
+    #[test]
+    fn an_older_clone_sees_no_later_row_and_marks_do_not_outlive_their_search() {
+        let mut members = Members::new(1_000);
+        members.push(0, &[[5, NO_LIST], [6, 7]]);
+        let older = members.clone();
+        (2..100).for_each(|row| members.push(row, &[[5, 9]]));
+        assert_eq!((found(&older, &[5]), found(&members, &[5]).len()), (vec![0], 99));
+        assert_eq!((found(&older, &[7, 6]), found(&members, &[9, 5]).len()), (vec![1], 99));
+        let mut marked = Marked::default();
+        marked.set([5].into_iter(), 1_000);
+        marked.set([6].into_iter(), 1_000);
+        assert!(!marked.has(5) && marked.has(6) && !marked.has(1_000_000));
+    }
+
+    #[test]
+    fn large_runs_are_left_alone() {
+        let mut members = Members::new(8);
+        let batch = vec![[3, NO_LIST]; SEALED_ROWS];
+        (0..5).for_each(|i| members.push(i * SEALED_ROWS as u64, &batch));
+        assert_eq!(members.runs.len(), 5);
+        assert_eq!(found(&members, &[3]).len(), 5 * SEALED_ROWS);
+    }
+}

@@ -1,0 +1,127 @@
+//! The list of a row that comes in alone or with few others: centroids are ranked as for a query.
+
+use super::centroids::CentroidSet;
+use super::frame::Frame;
+use crate::kernel::cluster::NO_LIST;
+use crate::kernel::code::query::QueryTables;
+use crate::kernel::code::row::RowCoding;
+use crate::kernel::code::scan::{ScanTerms, SignList};
+use crate::kernel::{Kernels, Op, Selection};
+
+/// Centroids whose distances are computed after all were estimated.
+const REFINED: usize = 16;
+/// Lists nearest to a row, the first aside, among which its second is chosen.
+const CANDIDATES: usize = 8;
+
+/// Finds the nearest list of rows, one by one. What a row gets depends on the row and the model, and in rare near-ties on the processor.
+/// Keeps its room between rows; one for each thread.
+pub(crate) struct Filing<'a> {
+    kernels: &'static Kernels,
+    frame: &'a Frame,
+    centroids: CentroidSet<'a>,
+    /// `|c|^2` of each centroid, under the inner product only: there the codes of centroids tell of products.
+    squares: Vec<f32>,
+    inside: Vec<f32>,
+    tables: QueryTables,
+    estimates: Vec<f32>,
+    selection: Selection,
+    offsets: Vec<usize>,
+    refined: Vec<f32>,
+    /// A centroid.
+    centroid: Vec<f32>,
+    /// The row less the centroid of its first list.
+    residual: Vec<f32>,
+}
+
+impl<'a> Filing<'a> {
+    /// Ready for rows.
+    pub(crate) fn new(kernels: &'static Kernels, frame: &'a Frame, centroids: CentroidSet<'a>) -> Self {
+        let squares = match frame.op() {
+            Op::L2 => Vec::new(),
+            Op::Dot => (0..centroids.count).map(|list| centroids.square(list, frame.padded())).collect(),
+        };
+        Filing {
+            kernels,
+            frame,
+            centroids,
+            squares,
+            inside: Vec::new(),
+            tables: QueryTables::default(),
+            estimates: Vec::new(),
+            selection: Selection::new(),
+            offsets: Vec::new(),
+            refined: Vec::new(),
+            centroid: Vec::new(),
+            residual: Vec::new(),
+        }
+    }
+
+    /// The list whose centroid is nearest to a row, the first of several. Under cosine `length` is that of the vector.
+    pub(crate) fn list_of(&mut self, vector: &[f32], length: f32) -> u32 {
+        let (kernels, stride) = (self.kernels, self.centroids.stride);
+        self.frame.enter(kernels, vector, length, &mut self.inside);
+        kernels.prepare_query(&self.inside, &mut self.tables);
+        let square = self.tables.norm_squared();
+        let op = self.frame.op();
+        let base = if op == Op::L2 { square } else { 0.0 };
+        let terms = ScanTerms { op, base, reach: square.sqrt(), scale: self.frame.scale() };
+        let list =
+            SignList { codes: self.centroids.signs, factors: self.centroids.factors, count: self.centroids.count };
+        self.estimates.resize(self.centroids.count, 0.0);
+        kernels.estimate(&self.tables, &list, &terms, &mut self.estimates);
+        for (estimate, square) in self.estimates.iter_mut().zip(&self.squares) {
+            *estimate = 2.0 * *estimate + square;
+        }
+        let chosen = kernels.select(&self.estimates, REFINED, &mut self.selection);
+        self.offsets.clear();
+        self.offsets.extend(chosen.iter().map(|chosen| chosen.index() * stride));
+        self.refined.resize(self.offsets.len(), 0.0);
+        let coding = RowCoding { bits: 8, op: Op::L2 };
+        let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
+        let bytes = self.centroids.bytes;
+        kernels.estimate_row_codes(&self.tables, &coding, &terms, bytes, &self.offsets, &mut self.refined);
+        let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
+        nearest.map_or(0, |(offset, _)| (offset / stride.max(1)) as u32)
+    }
+
+    /// The second list of the row that [`list_of`](Filing::list_of) was asked about last: near, and away from it in another direction than
+    /// the first, so that queries which miss the one find the other. The loss of Sun and others, see [`super`]; [`NO_LIST`] if there is
+    /// one list only.
+    pub(crate) fn second_of(&mut self, first: u32) -> u32 {
+        let (padded, stride) = (self.frame.padded(), self.centroids.stride.max(1));
+        self.centroids.centroid(first as usize, padded, &mut self.centroid);
+        self.residual.clear();
+        self.residual.extend(self.inside.iter().zip(&self.centroid).map(|(x, c)| x - c));
+        let square = dot(&self.residual, &self.residual);
+        let weight = if square > 0.0 { 1.0 / square } else { 0.0 };
+        let mut near: Vec<(f32, u32)> = Vec::with_capacity(REFINED);
+        for (offset, distance) in self.offsets.iter().zip(&self.refined) {
+            near.push((*distance, (offset / stride) as u32));
+        }
+        near.retain(|(_, list)| *list != first);
+        near.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        near.truncate(CANDIDATES);
+        let mut best = (f32::INFINITY, NO_LIST);
+        for (distance, list) in near {
+            self.centroids.centroid(list as usize, padded, &mut self.centroid);
+            // The inner product of both residuals.
+            let along = dot(&self.residual, &self.inside) - dot(&self.residual, &self.centroid);
+            let loss = distance + weight * (along * along);
+            if loss < best.0 {
+                best = (loss, list);
+            }
+        }
+        best.1
+    }
+}
+
+/// Eight sums side by side, always in the same order.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut sums = [0.0f32; 8];
+    for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
+        for ((sum, a), b) in sums.iter_mut().zip(a).zip(b) {
+            *sum += a * b;
+        }
+    }
+    sums.iter().sum()
+}

@@ -1,0 +1,253 @@
+//! The lists that are scanned between two looks at the bound, and the scoring of what passes.
+//!
+//! All lists of a wave are scanned by one call of the kernel, and where their pieces lie is kept until the wave is over. A survivor
+//! is a number that tells turn and position; it gets a row number only when its estimate is among the best.
+
+use std::ops::Range;
+
+use super::candidates::Candidate;
+use super::centroids::Probed;
+use super::search::{IvfSearch, ListPieces, Lists, Probe, QueryState, Rows, Scratch};
+use crate::error::Result;
+use crate::kernel::code::extra::{Record, record_bytes};
+use crate::kernel::code::query::QueryTables;
+use crate::kernel::code::residual::gain_of;
+use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, Sifted, SignList, place_parts};
+use crate::kernel::code::sign_block::first_stage_factors;
+use crate::kernel::{Op, RECORDS};
+
+/// How far ahead of the list being scanned memory is asked for, in turns.
+const AHEAD: usize = 2;
+
+const NO_LIST: SignList<'static> = SignList { codes: &[], factors: &[], count: 0 };
+const NO_TERMS: ScanTerms = ScanTerms { op: Op::L2, base: 0.0, reach: 0.0, scale: 1.0 };
+
+/// What is known of the lists of a wave; one for all waves of a query.
+pub(super) struct Wave<'a> {
+    scans: [ScanTurn<'a>; MAX_TURNS],
+    turns: [Turn<'a>; MAX_TURNS],
+    /// A bit for each turn whose records are all proven.
+    proven: u32,
+}
+
+/// One list of one segment.
+#[derive(Clone, Copy, Default)]
+struct Turn<'a> {
+    segment: usize,
+    list: u32,
+    bits: usize,
+    /// Bytes of a record; 0 if there are none.
+    stride: usize,
+    pieces: ListPieces<'a>,
+}
+
+impl<'a> Turn<'a> {
+    fn record(&self, position: usize) -> Option<&'a [u8]> {
+        self.pieces.records.get(position * self.stride..(position + 1) * self.stride)
+    }
+}
+
+impl Wave<'_> {
+    pub(super) fn new() -> Self {
+        let scan = ScanTurn { list: NO_LIST, terms: NO_TERMS, ahead: &[] };
+        Wave { scans: [scan; MAX_TURNS], turns: [Turn::default(); MAX_TURNS], proven: 0 }
+    }
+
+    fn bits(&self, survivor: &Sifted) -> usize {
+        self.turns.get(place_parts(survivor.place).0).map_or(0, |turn| turn.bits)
+    }
+}
+
+impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
+    /// Gathers the entries of some turns whose bound is below that of the `k`-th candidate.
+    pub(super) fn scan<'w>(
+        &'w self,
+        query: &QueryState,
+        turns: Range<usize>,
+        probe: &Probe,
+        wave: &mut Wave<'w>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        wave.proven = 0;
+        scratch.survivors.clear();
+        let count = turns.len().min(MAX_TURNS);
+        for (turn, (scan, to)) in turns.zip(wave.scans.iter_mut().zip(&mut wave.turns)) {
+            let Some((segment, lists, probed)) = self.turn(turn, &scratch.probes) else { continue };
+            if turn < AHEAD {
+                self.kernels.prefetch(lists.ahead(probed.list));
+            }
+            let pieces = lists.list(probed.list)?;
+            let list = SignList { codes: pieces.signs, factors: pieces.factors, count: pieces.count as usize };
+            let ahead =
+                self.turn(turn + AHEAD, &scratch.probes).map_or(&[][..], |(_, lists, probed)| lists.ahead(probed.list));
+            *scan = ScanTurn { list, terms: self.terms(query, &probed), ahead };
+            let bits = lists.bits();
+            let stride = if bits > 1 { record_bytes(self.frame.padded(), bits - 1) } else { 0 };
+            *to = Turn { segment, list: probed.list, bits, stride, pieces };
+            scratch.work.0 += list.count;
+        }
+        let scans = wave.scans.get(..count).unwrap_or_default();
+        self.kernels.scan_all(&query.tables, scans, probe.deviations, scratch.candidates.kth(), &mut scratch.survivors);
+        Ok(())
+    }
+
+    /// Turns go through all segments before the next list.
+    fn turn(&self, turn: usize, probes: &[Probed]) -> Option<(usize, &L, Probed)> {
+        let (at, segment) = match self.segments.len() {
+            1 => (turn, 0),
+            many => (turn.checked_div(many)?, turn.checked_rem(many)?),
+        };
+        Some((segment, self.segments.get(segment)?, *probes.get(at)?))
+    }
+
+    /// What is common to the estimates of one list. The base of an inner product is the rank of the list and what the mean adds.
+    fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
+        let op = self.frame.op();
+        let base = match op {
+            Op::L2 => probed.reach * probed.reach,
+            Op::Dot => probed.rank + query.shift,
+        };
+        ScanTerms { op, base, reach: probed.reach, scale: self.frame.scale() }
+    }
+
+    /// Scores the survivors with bounds in `(above, up_to]`.
+    pub(super) fn score(
+        &self,
+        query: &QueryState,
+        above: f32,
+        up_to: f32,
+        wave: &mut Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let mut sifted = std::mem::take(&mut scratch.sifted);
+        self.kernels.sift(&scratch.survivors, above, up_to, &mut sifted);
+        for survivor in &sifted {
+            let (turn, position) = place_parts(survivor.place);
+            if let Some(turn) = wave.turns.get(turn) {
+                self.kernels.prefetch(turn.record(position).unwrap_or_default());
+                self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 1).unwrap_or_default());
+            }
+        }
+        let outcome = self.score_sifted(query, &sifted, wave, scratch);
+        scratch.sifted = sifted;
+        outcome
+    }
+
+    fn score_sifted(
+        &self,
+        query: &QueryState,
+        sifted: &[Sifted],
+        wave: &mut Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let mut rest = sifted;
+        while let Some(first) = rest.first() {
+            let bits = wave.bits(first);
+            let most = rest.len().min(RECORDS);
+            // Segments may differ in their bits; the entries of a batch may not.
+            let alike = match self.segments.len() {
+                1 => most,
+                _ => rest.iter().take(most).take_while(|survivor| wave.bits(survivor) == bits).count(),
+            };
+            let (batch, behind) = rest.split_at(alike);
+            match bits {
+                0 | 1 => self.score_signs(query, batch, wave, scratch)?,
+                _ => self.score_records(query, batch, bits - 1, wave, scratch)?,
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// Scores up to [`RECORDS`] survivors by their further bits and offers them.
+    fn score_records(
+        &self,
+        query: &QueryState,
+        batch: &[Sifted],
+        extra_bits: usize,
+        wave: &mut Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let kth = scratch.candidates.kth();
+        let mut records = [Record::default(); RECORDS];
+        let mut places = [0; RECORDS];
+        let mut count = 0;
+        // The bound has tightened since they were sifted.
+        for survivor in batch.iter().filter(|survivor| survivor.bound <= kth) {
+            let (at, position) = place_parts(survivor.place);
+            let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { continue };
+            if wave.proven >> at & 1 == 0 && self.prove(turn, position)? {
+                wave.proven |= 1 << at;
+            }
+            let Some(bytes) = turn.record(position) else { continue };
+            if let (Some(record), Some(place)) = (records.get_mut(count), places.get_mut(count)) {
+                (*record, *place) = (Record { bytes, base: scan.terms.base, sum: survivor.sum }, survivor.place);
+                count += 1;
+            }
+        }
+        let mut scores = [0.0; RECORDS];
+        let records = records.get(..count).unwrap_or_default();
+        self.kernels.estimate_records(&query.tables, self.frame.op(), extra_bits, records, &mut scores);
+        scratch.work.1 += count;
+        for (score, place) in scores.iter().zip(places).take(count) {
+            if *score < scratch.candidates.bound() {
+                self.offer(*score, place, wave, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether with the record of an entry all others of its list are proven now.
+    fn prove(&self, turn: &Turn<'_>, position: usize) -> Result<bool> {
+        let Some(lists) = self.segments.get(turn.segment) else { return Ok(false) };
+        if lists.prove_records(turn.list)? {
+            return Ok(true);
+        }
+        lists.prove_record(turn.list, position as u32)?;
+        Ok(false)
+    }
+
+    /// Scores survivors that have no more than their signs.
+    fn score_signs(
+        &self,
+        query: &QueryState,
+        batch: &[Sifted],
+        wave: &mut Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        for survivor in batch {
+            let (at, position) = place_parts(survivor.place);
+            let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { continue };
+            let score = first_estimate(&query.tables, &scan.terms, turn.pieces.factors, position, survivor.sum);
+            scratch.work.1 += 1;
+            if score < scratch.candidates.bound() {
+                self.offer(score, survivor.place, wave, scratch)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an entry whose estimate is within the bound a candidate, if its row may be found and is none yet.
+    fn offer(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+        let (at, position) = place_parts(place);
+        let Some(turn) = wave.turns.get(at) else { return Ok(()) };
+        let Some(lists) = self.segments.get(turn.segment) else { return Ok(()) };
+        let words = turn.pieces.rows.as_chunks::<4>().0;
+        let word = words.get(position).map_or(u32::MAX, |word| u32::from_le_bytes(*word));
+        let name = (turn.segment as u32, word);
+        if scratch.candidates.has(name) {
+            return Ok(());
+        }
+        let row = lists.row(word)?;
+        if let Some(place) = self.rows.find(row)? {
+            scratch.candidates.push(Candidate { estimate, name, row, place });
+        }
+        Ok(())
+    }
+}
+
+/// The estimate that the sign bits of an entry give.
+fn first_estimate(tables: &QueryTables, terms: &ScanTerms, factors: &[u8], position: usize, sum: u32) -> f32 {
+    let (add, rescale) = first_stage_factors(factors, position);
+    (add * terms.scale + terms.base) - rescale * (gain_of(terms.op) * tables.sign_product(sum))
+}

@@ -1,0 +1,188 @@
+//! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
+
+use super::seek::Seek;
+use super::{LiveRows, OpenModel, Snapshot};
+use crate::error::Result;
+use crate::index::flat::FlatQuery;
+use crate::index::ivf::{Probe, Scratch};
+use crate::kernel::decode_row;
+use crate::manifest::Calibration;
+
+/// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows.
+const QUERIES: u64 = 400;
+/// How many nearest rows are measured for.
+const KS: [usize; 2] = [10, 100];
+/// The parts of the nearest rows that are measured for.
+const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
+/// The part of what a target misses that must be found on top of it: stored rows are a little easier to find than queries.
+const MARGIN: f64 = 0.08;
+/// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
+const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// Standard errors and rows measured for each wanted, by which the truth is found.
+const TRUTH: (f32, usize) = (3.5, 4);
+/// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
+pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
+
+/// A stored row that serves as a query, and the numbers of the rows nearest to it.
+struct Question {
+    row: u64,
+    vector: Vec<f32>,
+    truth: Vec<u64>,
+}
+
+/// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
+/// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
+/// a second or some, and one query's memory; `go_on` is asked now and then.
+///
+/// # Errors
+/// `Corrupt`; what `go_on` says.
+pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Vec<Calibration>> {
+    let version = &snapshot.view().version;
+    let Some(model) = version.current_model() else { return Ok(Vec::new()) };
+    let listed = |rows: &&LiveRows| rows.in_lists();
+    let rows: u64 = version.rows.iter().filter(listed).map(LiveRows::live).sum();
+    let mut found = Vec::new();
+    if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
+        return Ok(found);
+    }
+    let mut asking = Asking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default() };
+    let mut questions = sample(snapshot, rows)?;
+    for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
+        for question in &mut questions {
+            go_on()?;
+            question.truth = asking.truth(question, k)?;
+        }
+        for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
+            let Some((_, probe)) = best else { continue };
+            found.push(Calibration {
+                model: *model.file.hash(),
+                rows,
+                k: k as u32,
+                recall: target,
+                nprobe: probe.nprobe as u32,
+                patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
+                exact: probe.exact as u32,
+                deviations: probe.deviations,
+            });
+        }
+    }
+    if found.is_empty() {
+        // Nothing is good enough short of everything; that is worth knowing too.
+        let (nprobe, k) = (model.file.lists() as u32, KS[0] as u32);
+        let (patience, exact, deviations) = (u32::MAX, 2 * k, TRUTH.0);
+        found.push(Calibration { model: *model.file.hash(), rows, k, recall: 1.0, nprobe, patience, exact, deviations });
+    }
+    Ok(found)
+}
+
+fn with_margin(target: f32) -> f64 {
+    let target = f64::from(target);
+    target + MARGIN * (1.0 - target)
+}
+
+/// Live rows in lists, evenly spaced.
+fn sample(snapshot: &Snapshot, rows: u64) -> Result<Vec<Question>> {
+    let schema = snapshot.schema();
+    let step = (rows / QUERIES).max(1) as usize;
+    let mut questions = Vec::new();
+    let mut skip = step / 2;
+    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
+        while skip < live.file.len() {
+            if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
+                let mut vector = vec![0.0; schema.dim()];
+                live.file.prove_vectors(skip..skip + 1)?;
+                let stored = live.file.record_vector(skip);
+                decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
+                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
+            }
+            skip += step;
+        }
+        skip -= live.file.len();
+    }
+    Ok(questions)
+}
+
+/// Somebody who asks with stored rows, each of which finds itself first.
+struct Asking<'s> {
+    snapshot: &'s Snapshot,
+    model: &'s OpenModel,
+    exact: FlatQuery,
+    scratch: Scratch,
+}
+
+/// For each target the cheapest probe so far that reaches it, with its cost.
+type Curve = [Option<(f64, Probe)>; TARGETS.len()];
+
+impl Asking<'_> {
+    /// Rows found by one search, without the one that asks.
+    fn ask(&mut self, question: &Question, k: usize, probe: &Probe) -> Result<impl Iterator<Item = u64> + '_> {
+        let row = question.row;
+        self.exact.set(&question.vector, self.snapshot.schema())?;
+        let (snapshot, model) = (self.snapshot, self.model);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1 };
+        seek.segments(&self.exact, probe, &mut self.scratch)?;
+        Ok(self.scratch.found().iter().map(|found| found.1).filter(move |found| *found != row).take(k))
+    }
+
+    /// The nearest rows, as good as exactly: every list is looked at.
+    fn truth(&mut self, question: &Question, k: usize) -> Result<Vec<u64>> {
+        let (deviations, each) = TRUTH;
+        let probe = Probe { nprobe: self.model.file.lists(), patience: usize::MAX, exact: each * (k + 1), deviations };
+        Ok(self.ask(question, k, &probe)?.collect())
+    }
+
+    /// Goes up the numbers of lists, for each way of looking at them.
+    fn curve(
+        &mut self,
+        questions: &[Question],
+        k: usize,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Curve> {
+        let mut curve: Curve = Default::default();
+        let most = (self.model.file.lists() / 2).max(1);
+        for (deviations, beyond) in WAYS {
+            // One row more is wanted than counts: the one that asks.
+            let exact = k + 1 + beyond * k.div_ceil(10);
+            let mut nprobe = 1;
+            while nprobe <= most {
+                go_on()?;
+                let probe = Probe { nprobe, patience: usize::MAX, exact, deviations };
+                let (recall, cost) = self.measure(questions, k, &probe)?;
+                for (target, best) in TARGETS.into_iter().zip(&mut curve) {
+                    if recall >= with_margin(target) && best.is_none_or(|best| cost < best.0) {
+                        *best = Some((cost, Probe { exact: exact - 1, ..probe }));
+                    }
+                }
+                if TARGETS.last().is_some_and(|last| recall >= with_margin(*last)) {
+                    break;
+                }
+                nprobe += nprobe.div_ceil(7);
+            }
+        }
+        Ok(curve)
+    }
+
+    /// The part of the truth that is found, and the mean cost.
+    fn measure(&mut self, questions: &[Question], k: usize, probe: &Probe) -> Result<(f64, f64)> {
+        let (mut found, mut wanted, mut cost) = (0, 0, 0.0);
+        for question in questions {
+            let hits = self.ask(question, k, probe)?.filter(|row| question.truth.contains(row)).count();
+            found += hits;
+            wanted += question.truth.len();
+            cost += self.cost(probe);
+        }
+        Ok((found as f64 / wanted.max(1) as f64, cost / questions.len().max(1) as f64))
+    }
+
+    /// What the last search cost, in nanoseconds of no machine in particular. Counted and not measured, so that the same rows give the
+    /// same answer however busy a machine is.
+    fn cost(&self, probe: &Probe) -> f64 {
+        let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
+        let (entries, records) = (self.scratch.work.0 as f64, self.scratch.work.1 as f64);
+        let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
+        let entry = 0.3 + 0.004 * dim;
+        let record = 20.0 + 0.1 * dim;
+        let row = 40.0 + 0.06 * bytes;
+        probe.nprobe as f64 * list + entries * entry + records * record + probe.exact as f64 * row
+    }
+}

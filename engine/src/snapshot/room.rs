@@ -1,0 +1,85 @@
+//! Memory that a thread keeps from one search to the next, so that a search by lists allocates nothing but its hits.
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use super::hit::Hit;
+use crate::budget::{Budget, Charge, Share};
+use crate::delta::Marked;
+use crate::error::Result;
+use crate::index::flat::FlatQuery;
+use crate::index::ivf::Scratch;
+
+/// A room that has grown beyond this is given back after the search.
+const MOST_KEPT_BYTES: u64 = 8 << 20;
+/// What a search needs whatever it asks for, and for each row wanted, each list and each component.
+const FIXED_BYTES: u64 = 128 << 10;
+const BYTES_PER_HIT: u64 = size_of::<Hit>() as u64 + 128;
+const BYTES_PER_LIST: u64 = 64;
+const BYTES_PER_COMPONENT: u64 = 128;
+
+/// What one search by lists works in.
+pub(super) struct Room {
+    pub(super) lists: Scratch,
+    pub(super) query: FlatQuery,
+    pub(super) marked: Marked,
+    /// Row numbers of fresh rows in the probed lists.
+    pub(super) fresh: Vec<u64>,
+    /// In the account of the collection that was searched last.
+    charge: Charge,
+}
+
+thread_local! {
+    static ROOM: Cell<Option<Box<Room>>> = const { Cell::new(None) };
+}
+
+impl Room {
+    fn new() -> Box<Room> {
+        Box::new(Room {
+            lists: Scratch::default(),
+            query: FlatQuery::blank(),
+            marked: Marked::default(),
+            fresh: Vec::new(),
+            charge: Charge::none(),
+        })
+    }
+
+    /// Calls `search` with the room of this thread. A search inside of a search (a filter may start one) gets a room of its own.
+    pub(super) fn with<T>(search: impl FnOnce(&mut Room) -> T) -> T {
+        let mut room = ROOM.take().unwrap_or_else(Room::new);
+        let outcome = search(&mut room);
+        if room.charge.bytes() <= MOST_KEPT_BYTES {
+            ROOM.set(Some(room));
+        }
+        outcome
+    }
+
+    /// Counts what a search takes: nothing has to be done if the last one took as much in the same account.
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    pub(super) fn reserve(
+        &mut self,
+        budget: Option<&Arc<Budget>>,
+        k: usize,
+        lists: usize,
+        components: usize,
+    ) -> Result<()> {
+        let Some(budget) = budget else { return Ok(()) };
+        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let bytes = FIXED_BYTES
+            .saturating_add(times(k, BYTES_PER_HIT))
+            .saturating_add(times(lists, BYTES_PER_LIST))
+            .saturating_add(times(components, BYTES_PER_COMPONENT));
+        if self.charge.is_of(budget) {
+            match bytes.checked_sub(self.charge.bytes()) {
+                Some(more) if more > 0 => self.charge.reserve(more),
+                _ => Ok(()),
+            }
+        } else {
+            self.charge = Charge::none();
+            self.charge = budget.reserve(Share::Search, bytes)?;
+            Ok(())
+        }
+    }
+}

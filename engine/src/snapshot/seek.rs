@@ -1,0 +1,208 @@
+//! Search by lists: the nearest lists of all segments, fresh rows in those lists, and exactly what is in no list yet.
+
+use std::cell::Cell;
+
+use super::chosen::ChosenRows;
+use super::hit::{Hits, Include};
+use super::lists::{CodedLists, FileRows};
+use super::scan::Scan;
+use super::spot::{Spot, sort};
+use super::{OpenModel, Snapshot, Source, View};
+use crate::delta::{Generation, Marked};
+use crate::error::Result;
+use crate::filter::Filter;
+use crate::id::IdKind;
+use crate::index::flat::FlatQuery;
+use crate::index::ivf::{IvfSearch, Probe, Rows, Scratch};
+use crate::kernel::kernels;
+
+/// With more segments than this a search allocates.
+const FEW_SEGMENTS: usize = 8;
+/// Rows that must have met a filter before the part of them that matched says anything.
+const ENOUGH_MET: u32 = 32;
+
+/// What is searched, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Seek<'s, 'q> {
+    pub(super) snapshot: &'s Snapshot,
+    pub(super) model: &'s OpenModel,
+    pub(super) query: &'q [f32],
+    pub(super) filter: Option<&'q Filter>,
+    /// The rows of the ids that the filter names, if they are known.
+    pub(super) chosen: Option<&'q ChosenRows>,
+    /// Rows wanted, at most as many as there are.
+    pub(super) k: usize,
+}
+
+impl<'s> Seek<'s, '_> {
+    /// Generations whose rows are in lists of the model.
+    fn filed(&self) -> impl Iterator<Item = &'s Generation> {
+        let id = self.model.id;
+        self.snapshot.view().generations().filter(move |generation| generation.model() == Some(id))
+    }
+
+    /// Everything that is in no list of the model.
+    fn unfiled(&self) -> impl Iterator<Item = Source<'s>> {
+        let (view, id): (&'s View, _) = (self.snapshot.view(), self.model.id);
+        let files = view.version.rows.iter().filter(|rows| !rows.in_lists()).map(Source::File);
+        let generations = view.generations().filter(move |generation| generation.model() != Some(id));
+        files.chain(generations.flat_map(Generation::blocks).map(|block| Source::Block(block)))
+    }
+
+    /// Whether lists hold all rows there are.
+    pub(super) fn all_in_segments(&self) -> bool {
+        let view = self.snapshot.view();
+        view.version.rows.iter().all(|rows| rows.in_lists()) && view.generations().all(|g| g.rows() == 0)
+    }
+
+    /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
+    /// The part of the rows that met the filter and matched, if enough of them met it to tell.
+    pub(super) fn segments(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<Option<f64>> {
+        let view = self.snapshot.view();
+        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
+        let Some(filter) = self.filter else {
+            self.nearest(&rows, exact, probe, scratch)?;
+            return Ok(None);
+        };
+        // A set of ids whose rows are known says all that the filter says.
+        let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
+        let kind = self.snapshot.schema().id_kind();
+        let matching = Matching { rows, filter, chosen: self.chosen, kind, met: Cell::new(0), matched: Cell::new(0) };
+        self.nearest(&matching, exact, probe, scratch)?;
+        let (met, matched) = (matching.met.get(), matching.matched.get());
+        Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
+    }
+
+    fn nearest<R: Rows>(&self, rows: &R, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
+        let files = &self.snapshot.view().version.lists[..];
+        let mut run = |segments: &[CodedLists<'_>]| {
+            let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+            let search = IvfSearch { kernels, frame, centroids, segments, rows };
+            search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
+        };
+        match files {
+            [] => run(&[]),
+            [one] => run(&[CodedLists::of(one)]),
+            [first, ..] if files.len() <= FEW_SEGMENTS => {
+                let view = |i: usize| CodedLists::of(files.get(i).unwrap_or(first));
+                run(std::array::from_fn::<_, FEW_SEGMENTS, _>(view).get(..files.len()).unwrap_or_default())
+            }
+            many => run(&many.iter().map(|file| CodedLists::of(file)).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Hits of nothing but list segments: the whole answer if they hold all rows.
+    pub(super) fn hits(&self, found: &[(f32, u64)], bound: f32, include: Include) -> Result<Hits> {
+        let mut hits = Hits::default();
+        hits.hits.reserve_exact(found.len());
+        for (distance, row) in found {
+            if *distance <= bound
+                && let Some(spot) = self.spot(*row)?
+            {
+                hits.hits.push(spot.hit(self.snapshot, *distance, include)?);
+            }
+        }
+        sort(&mut hits.hits);
+        Ok(hits)
+    }
+
+    /// Offers to `scan` what was found in segments, then the fresh rows of the probed lists, then all that is in no list.
+    pub(super) fn gather(
+        &self,
+        scratch: &Scratch,
+        marked: &mut Marked,
+        fresh: &mut Vec<u64>,
+        scan: &mut Scan<'s, '_>,
+    ) -> Result<()> {
+        for (distance, row) in scratch.found() {
+            if *distance <= scan.bound
+                && let Some(spot) = self.spot(*row)?
+            {
+                scan.take(spot, *distance)?;
+            }
+        }
+        let mut ready = false;
+        for generation in self.filed().filter(|generation| generation.rows() > 0) {
+            let Some(members) = generation.members() else { continue };
+            if !ready {
+                marked.set(scratch.probed(), members.lists());
+                ready = true;
+            }
+            fresh.clear();
+            members.for_each_in(scratch.probed(), marked, |row| fresh.push(row));
+            self.fresh(generation, fresh, scan)?;
+        }
+        scan.scan_all(self.unfiled())
+    }
+
+    /// Scores fresh rows.
+    fn fresh(&self, generation: &'s Generation, fresh: &[u64], scan: &mut Scan<'s, '_>) -> Result<()> {
+        let view = self.snapshot.view();
+        for row in fresh {
+            let Some((block, at)) = generation.locate(*row) else { continue };
+            let maybe_dead = block.maybe_dead_word(at / 64) >> (at % 64) & 1 == 1;
+            if !(maybe_dead && view.killed(*row)) {
+                scan.score(Spot { source: Source::Block(block), at })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spot(&self, row: u64) -> Result<Option<Spot<'s>>> {
+        let version: &'s super::Version = &self.snapshot.view().version;
+        let Some((index, at)) = version.locate(row)? else { return Ok(None) };
+        // A file that is not said to be in lists is scanned.
+        let rows = version.rows.get(index).filter(|rows| rows.in_lists());
+        Ok(rows.map(|rows| Spot { source: Source::File(rows), at }))
+    }
+}
+
+/// Rows in files that a filter lets through.
+struct Matching<'a, K> {
+    rows: FileRows<'a, K>,
+    filter: Option<&'a Filter>,
+    chosen: Option<&'a ChosenRows>,
+    kind: IdKind,
+    /// How many rows met the filter, and how many it let through.
+    met: Cell<u32>,
+    matched: Cell<u32>,
+}
+
+impl<K: Fn(u64) -> bool> Matching<'_, K> {
+    fn lets_through(&self, place: u64) -> Result<bool> {
+        let (file, ordinal) = ((place >> 32) as usize, (place & 0xFFFF_FFFF) as usize);
+        if self.chosen.is_some_and(|chosen| !chosen.has(file, ordinal)) {
+            return Ok(false);
+        }
+        match self.filter {
+            Some(filter) => Ok(filter.matches(self.rows.id(place, self.kind)?.as_ref())),
+            None => Ok(true),
+        }
+    }
+}
+
+impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
+    fn live(&self, row: u64) -> Result<bool> {
+        self.find(row).map(|place| place.is_some())
+    }
+
+    fn find(&self, row: u64) -> Result<Option<u64>> {
+        let Some(place) = self.rows.find(row)? else { return Ok(None) };
+        let through = self.lets_through(place)?;
+        self.met.set(self.met.get().saturating_add(1));
+        self.matched.set(self.matched.get().saturating_add(through.into()));
+        Ok(through.then_some(place))
+    }
+
+    fn place(&self, row: u64) -> Result<u64> {
+        self.rows.place(row)
+    }
+
+    fn ahead(&self, place: u64) -> &[u8] {
+        self.rows.ahead(place)
+    }
+
+    fn vector(&self, place: u64) -> Result<(&[u8], f32)> {
+        self.rows.vector(place)
+    }
+}

@@ -1,0 +1,59 @@
+//! A row that was found, and how it becomes a hit.
+
+use std::cell::RefCell;
+use std::cmp::Ordering;
+
+use super::hit::{Hit, Include};
+use super::item::{read_attributes, read_vector};
+use super::{Snapshot, Source};
+use crate::error::{Error, Result};
+use crate::id::{Id, IdKind};
+use crate::kernel::TopK;
+
+/// Where a row is: a source and a position in it.
+#[derive(Clone, Copy)]
+pub(super) struct Spot<'v> {
+    pub(super) source: Source<'v>,
+    pub(super) at: usize,
+}
+
+impl Spot<'_> {
+    /// The id. For numeric ids in files the row must have been proven.
+    pub(super) fn id(&self, kind: IdKind) -> Result<Id> {
+        self.source.id(self.at, kind)
+    }
+
+    /// The row with what the caller wants of it.
+    pub(super) fn hit(&self, snapshot: &Snapshot, distance: f32, include: Include) -> Result<Hit> {
+        let (source, at, schema) = (&self.source, self.at, snapshot.schema());
+        Ok(Hit {
+            id: self.id(schema.id_kind())?,
+            distance,
+            exact: true,
+            vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
+            attributes: include.contains(Include::ATTRIBUTES).then(|| read_attributes(source, at)).transpose()?,
+            payload: match include.contains(Include::PAYLOAD) {
+                true => Some(source.payload(at)?).filter(|payload| !payload.is_empty()),
+                false => None,
+            },
+        })
+    }
+}
+
+/// Keeps a row if it is among the best; of equal distances the smaller id is better.
+pub(super) fn keep<'v>(best: &mut TopK<Spot<'v>>, distance: f32, spot: Spot<'v>, kind: IdKind) -> Result<()> {
+    let failure: RefCell<Option<Error>> = RefCell::new(None);
+    best.push(distance, spot, |a, b| match (a.id(kind), b.id(kind)) {
+        (Ok(a), Ok(b)) => a.cmp(&b),
+        (Err(error), _) | (_, Err(error)) => {
+            *failure.borrow_mut() = Some(error);
+            Ordering::Equal
+        }
+    });
+    failure.into_inner().map_or(Ok(()), Err)
+}
+
+/// Nearest first, equal distances in the order of ids.
+pub(super) fn sort(hits: &mut [Hit]) {
+    hits.sort_unstable_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
+}

@@ -1,0 +1,62 @@
+//! What is asked of a search, besides the query.
+
+use std::time::{Duration, Instant};
+
+use super::effort::Effort;
+use super::hit::Include;
+use crate::error::{Error, Result};
+use crate::filter::Filter;
+use crate::id::IdKind;
+
+/// What one search and a batch of them have in common.
+#[derive(Clone)]
+pub(crate) struct Terms {
+    pub(crate) k: usize,
+    pub(crate) effort: Effort,
+    pub(crate) filter: Option<Filter>,
+    pub(crate) max_distance: Option<f32>,
+    pub(crate) include: Include,
+    pub(crate) deadline: Option<Duration>,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        let (filter, max_distance, deadline) = (None, None, None);
+        Terms { k: 10, effort: Effort::default(), filter, max_distance, include: Include::NONE, deadline }
+    }
+}
+
+impl Terms {
+    /// Adds a filter: a second one narrows the first.
+    pub(crate) fn narrow(&mut self, filter: Filter) {
+        self.filter = Some(match self.filter.take() {
+            Some(first) => first & filter,
+            None => filter,
+        });
+    }
+
+    /// Checks the limits.
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `k`, `max_distance`, `effort` or `filter`.
+    pub(crate) fn check(&self, kind: IdKind) -> Result<()> {
+        if self.k == 0 {
+            return Err(Error::argument("k", "is 0; use 1 or more"));
+        }
+        if self.max_distance.is_some_and(f32::is_nan) {
+            return Err(Error::argument("max_distance", "is NaN; use a number"));
+        }
+        self.effort.check()?;
+        self.filter.as_ref().map_or(Ok(()), |filter| filter.check(kind))
+    }
+
+    /// The largest distance that is of interest.
+    pub(crate) fn bound(&self) -> f32 {
+        self.max_distance.unwrap_or(f32::INFINITY)
+    }
+
+    /// When to stop.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.deadline.and_then(|time| Instant::now().checked_add(time))
+    }
+}
