@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use stratavec::{Collection, Id, Include, Snapshot};
+use stratavec::{Collection, Effort, Id, Include, Snapshot};
 
 use crate::operation::{Level, Operation, Settings, Write, harmless_write, operation, question, settings};
 use crate::place::Place;
@@ -25,7 +25,13 @@ fn content(snapshot: &Snapshot, query: &[f32]) -> Result<Content, String> {
         Ok((item.id.clone(), format!("{:?} {:?} {:?}", item.vector, item.attributes, item.payload)))
     });
     let rows: BTreeMap<Id, String> = rows.collect::<Result<_, String>>()?;
-    let found = snapshot.search(query).k(rows.len() + 1).include(Include::NONE).run().map_err(|e| e.to_string())?;
+    let found = snapshot
+        .search(query)
+        .k(rows.len() + 1)
+        .effort(Effort::Exact)
+        .include(Include::NONE)
+        .run()
+        .map_err(|e| e.to_string())?;
     Ok(Content { rows, hits: found.into_iter().map(|hit| (hit.id, hit.distance.to_bits())).collect() })
 }
 
@@ -64,6 +70,17 @@ fn answers_do_not_depend_on_the_options_of_the_handle() {
         let first = play(*space, *one, Place::memory(), operations)?;
         let second = play(*space, *other, Place::memory(), operations)?;
         equal(&first, &second)
+    });
+}
+
+// [C9]: an exact search does not show whether rows are in lists.
+#[test]
+fn answers_do_not_depend_on_lists() {
+    let case = (any_space(), settings(), vec(operation(), 1..40));
+    prove("lists", 150, &case, |(space, settings, operations)| {
+        let flat = play(Space { lists: 0, ..*space }, *settings, Place::memory(), operations)?;
+        let lists = play(Space { lists: space.lists.max(1), ..*space }, *settings, Place::memory(), operations)?;
+        equal(&flat, &lists)
     });
 }
 
@@ -133,7 +150,13 @@ fn a_snapshot_never_changes() {
         let ask = |snapshot: &Snapshot| -> Result<_, String> {
             let content = content(snapshot, &query(space))?;
             let filtered = question.filter.as_ref().map(|condition| {
-                snapshot.search(&query(space)).k(5).filter(condition.filter(space)).run().map(|hits| hits.to_vec())
+                snapshot
+                    .search(&query(space))
+                    .k(5)
+                    .effort(Effort::Exact)
+                    .filter(condition.filter(space))
+                    .run()
+                    .map(|hits| hits.to_vec())
             });
             Ok((content, filtered.transpose().map_err(|error| error.to_string())?, snapshot.seq(), snapshot.count()))
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stratavec::{ErrorKind, Hit, Hits, Id, Include, Item, Snapshot};
+use stratavec::{Effort, ErrorKind, Hit, Hits, Id, Include, Item, Snapshot};
 use stratavec_tests::{Model, Row};
 
 use crate::operation::Question;
@@ -74,7 +74,7 @@ pub fn check_search(
     question: &Question,
 ) -> Result<Option<Hits>, String> {
     let query = space.vector(&question.query);
-    let mut search = snapshot.search(&query).k(question.k).include(question.include());
+    let mut search = snapshot.search(&query).k(question.k).effort(Effort::Exact).include(question.include());
     if let Some(condition) = &question.filter {
         search = search.filter(condition.filter(space));
     }
@@ -94,7 +94,38 @@ pub fn check_search(
         return Err(format!("the search explains itself as {explain:?} on {snapshot:?}"));
     }
     judge(&hits, model, space, question, &query).map_err(|what| format!("{what}; the answer was {}", brief(&hits)))?;
+    check_efforts(snapshot, space, question, &query)?;
     Ok(Some(hits))
+}
+
+/// Whatever the effort, a search returns rows that the exact one returns too if it may return all, with the same distances and in the same
+/// order; and as many as are wanted, if there are so many.
+fn check_efforts(snapshot: &Snapshot, space: &Space, question: &Question, query: &[f32]) -> Result<(), String> {
+    if space.lists == 0 {
+        return Ok(());
+    }
+    let ask = |k: usize, effort: Effort| {
+        let mut search = snapshot.search(query).k(k).effort(effort);
+        if let Some(condition) = &question.filter {
+            search = search.filter(condition.filter(space));
+        }
+        if let Some(distance) = question.max_distance() {
+            search = search.max_distance(distance);
+        }
+        let found = |hits: Hits| hits.iter().map(|hit| (hit.distance.to_bits(), hit.id.clone())).collect::<Vec<_>>();
+        search.run().map(found).map_err(|error| format!("the search failed: {error}"))
+    };
+    let all = ask(1_000, Effort::Exact)?;
+    for effort in [Effort::Recall(0.5), Effort::Confidence(0.9), Effort::Probe { nprobe: 1, patience: 1 }] {
+        let hits = ask(question.k, effort)?;
+        let mut rest = all.iter();
+        let in_order = hits.iter().all(|hit| rest.any(|one| one == hit));
+        let enough = hits.len() == question.k.min(all.len()) || question.max_distance().is_some();
+        if !in_order || !enough || hits.len() > question.k {
+            return Err(format!("with {effort:?} the search for {} of {all:?} finds {hits:?}", question.k));
+        }
+    }
+    Ok(())
 }
 
 fn brief(hits: &[Hit]) -> String {

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use stratavec::{Id, IdKind, Metric, RowFormat, Schema};
+use stratavec::{Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema};
 
 /// Components that a case draws; a smaller dimension uses the first ones.
 pub const MOST_COMPONENTS: usize = 19;
@@ -17,12 +17,15 @@ pub struct Space {
     /// Whole numbers: every row format holds them and sums of their products are exact in f32, so that distances, and
     /// with them ties, have to agree to the last bit. Otherwise components that are rounded when they are stored.
     pub whole: bool,
+    /// Lists wanted; 0: the collection is flat.
+    pub lists: u32,
 }
 
 /// Spaces of one schema.
 pub fn spaces(metric: Metric, rows: RowFormat, ids: IdKind) -> impl Strategy<Value = Space> {
     let dims = prop_oneof![3 => 1..=4usize, 1 => Just(8), 1 => Just(16), 1 => Just(MOST_COMPONENTS)];
-    (dims, any::<bool>()).prop_map(move |(dim, whole)| Space { metric, rows, ids, dim, whole })
+    let lists = prop_oneof![Just(0u32), 1..4u32];
+    (dims, any::<bool>(), lists).prop_map(move |(dim, whole, lists)| Space { metric, rows, ids, dim, whole, lists })
 }
 
 /// Spaces of any schema.
@@ -35,7 +38,11 @@ pub fn any_space() -> impl Strategy<Value = Space> {
 
 impl Space {
     pub fn schema(&self) -> Schema {
-        Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows)
+        let index = match self.lists {
+            0 => IndexKind::Flat,
+            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists)),
+        };
+        Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows).index(index)
     }
 
     /// The id with this number: first and last numbers, short and long strings, equal beginnings, bytes that are no text.

@@ -1,4 +1,4 @@
-//! A door for benchmarks and tests to what no collection uses yet: a model, list segments and the search over them, on real files.
+//! A door for benchmarks and tests: a model, list segments and the search over them, on real files and without a collection.
 //!
 //! No part of the public interface. It decides nothing: it trains, writes and opens with the customary options and hands
 //! queries to the search.
