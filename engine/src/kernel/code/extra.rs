@@ -110,7 +110,7 @@ pub struct ExtraList<'a> {
 pub struct Record<'a> {
     /// Code bits and factors: [`record_bytes`], or more that are not looked at.
     pub bytes: &'a [u8],
-    /// Added to the estimate: [`ScanTerms::base`] of its list.
+    /// Added to the estimate: the base of the terms of its list.
     pub base: f32,
     /// Sum of the table bytes of its signs.
     pub sum: u32,
