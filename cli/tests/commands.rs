@@ -107,7 +107,7 @@ fn stats_fit_a_screen() {
     let place = line_of_five();
     let ran = place.run(&["stats", "c"]).expect_code(0);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines.len(), 4, "{}", ran.out);
+    assert_eq!(lines.len(), 5, "{}", ran.out);
     assert!(lines[0].starts_with("c   5 vectors · 2-d l2 f32 · "), "{}", lines[0]);
     assert!(lines[1].starts_with("delta    160 B of log   0 rows in memory"), "{}", lines[1]);
     assert!(lines[1].ends_with("last batch 1 (in files)"), "{}", lines[1]);
@@ -116,7 +116,8 @@ fn stats_fit_a_screen() {
         "{}",
         lines[2]
     );
-    assert_eq!(lines[3], "search   flat index, exact: a query scores every vector (40 B)");
+    assert!(lines[3].starts_with("upkeep   ") && lines[3].ends_with("next merge after 7 small files"), "{}", lines[3]);
+    assert_eq!(lines[4], "search   flat index, exact: a query scores every vector (40 B)");
 }
 
 #[test]
