@@ -110,6 +110,12 @@ impl FlatQuery {
         Ok(())
     }
 
+    /// The same, scored by these kernels.
+    pub(crate) fn with_kernels(mut self, kernels: &'static Kernels) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
     /// The length of the query as it was given.
     pub(crate) fn length(&self) -> f32 {
         self.length

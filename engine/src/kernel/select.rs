@@ -151,7 +151,65 @@ mod tests {
         }
     }
 
+    /// The two cheaper choices, on every path: enough, nothing left out below the last, in order, the same.
+    fn check_near(estimates: &[f32], m: usize) {
+        let mut selection = Selection::new();
+        let numbers = estimates.iter().filter(|x| !x.is_nan()).count();
+        let limit = Kernels::scalar().near(estimates, m, &mut selection);
+        assert!(!limit.is_nan());
+        let reached = estimates.iter().filter(|x| **x <= limit).count();
+        assert!(reached >= m.min(numbers), "{reached} of {m} up to {limit}");
+        let up_to: Vec<Chosen> =
+            (0..).zip(estimates).filter(|(_, x)| m > 0 && **x <= limit).map(|(i, x)| Chosen::new(*x, i)).collect();
+        for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
+            let near = kernels.near(estimates, m, &mut selection);
+            assert_eq!(near.to_bits(), limit.to_bits(), "{:?}: {near} and {limit}", kernels.path());
+            assert_eq!(kernels.select_near(estimates, m, &mut selection), up_to, "{:?}", kernels.path());
+        }
+    }
+
+    #[test]
+    fn choices_near_a_number_of_few_or_equal_or_endless_estimates_are_alike() {
+        let mixed = [1.0, f32::NAN, f32::INFINITY, -0.0, 0.0, f32::NEG_INFINITY, -1.0, 1.0, f32::MAX];
+        let mixed: Vec<f32> = mixed.into_iter().cycle().take(333).collect();
+        for count in [0, 1, 15, 16, 17, 31, 32, 33, 64, 100, 333] {
+            for m in [0, 1, 2, 13, 16, 17, 33, 100, 333, 1000] {
+                check_near(&mixed[..count], m);
+                check_near(&vec![2.5; count], m);
+                check_near(&vec![f32::NAN; count], m);
+                check_near(&vec![f32::INFINITY; count], m);
+                check_near(&vec![f32::NEG_INFINITY; count], m);
+                let zeros: Vec<f32> = [0.0, -0.0].into_iter().cycle().take(count).collect();
+                check_near(&zeros, m);
+            }
+        }
+    }
+
+    /// What makes them worth having: not all is chosen.
+    #[test]
+    fn a_choice_near_a_number_takes_few_more() {
+        let mut draw = crate::kernel::SplitMix64::new(3);
+        let estimates: Vec<f32> = (0..4000).map(|_| (draw.next_u64() >> 40) as f32).collect();
+        for m in [1, 10, 48, 200] {
+            let mut selection = Selection::new();
+            let chosen = Kernels::scalar().select_near(&estimates, m, &mut selection).len();
+            assert!((m..=2 * m + 16).contains(&chosen), "{chosen} for {m}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn choices_near_a_number_are_the_same_on_every_path(
+            estimates in prop::collection::vec(
+                prop_oneof![8 => (-40i8..40).prop_map(f32::from), 1 => Just(f32::NAN), 1 => Just(f32::NEG_INFINITY),
+                    1 => Just(f32::INFINITY), 1 => Just(-0.0)],
+                0..3000,
+            ),
+            m in 0usize..300,
+        ) {
+            check_near(&estimates, m);
+        }
+
         #[test]
         fn the_chosen_are_the_smallest_with_ties_to_the_first(
             estimates in prop::collection::vec(

@@ -16,7 +16,7 @@ use crate::index::ivf::{CentroidBytes, Frame, IvfSearch, Probe, Scratch, Stage, 
 use crate::kernel::cluster::{
     Assigner, NO_LIST, Parallel, Places, Points, Rows, Spill, Training, Unwatched, Work, train,
 };
-use crate::kernel::{encode_row, kernels, padded_dim};
+use crate::kernel::{Kernels, encode_row, kernels, padded_dim};
 use crate::metric::Metric;
 use crate::options::Schema;
 use crate::segment::{
@@ -256,7 +256,7 @@ impl Trial {
     pub fn seeker(&self) -> Result<Seeker<'_>> {
         let segments =
             self.segments.iter().map(|file| CodedLists::new(file, &self.model.file)).collect::<Result<_>>()?;
-        Ok(Seeker { trial: self, segments, scratch: Scratch::default() })
+        Ok(Seeker { trial: self, segments, kernels: kernels(), scratch: Scratch::default() })
     }
 }
 
@@ -264,10 +264,17 @@ impl Trial {
 pub struct Seeker<'a> {
     trial: &'a Trial,
     segments: Vec<CodedLists<'a>>,
+    kernels: &'static Kernels,
     scratch: Scratch,
 }
 
 impl Seeker<'_> {
+    /// The same, from now on with these kernels.
+    pub fn with_kernels(mut self, kernels: &'static Kernels) -> Self {
+        self.kernels = kernels;
+        self
+    }
+
     /// Distances and rows of the `k` nearest that are found, nearest first.
     ///
     /// # Errors
@@ -290,11 +297,11 @@ impl Seeker<'_> {
     }
 
     fn search(&mut self, query: &[f32], k: usize, effort: &Effort, trace: &mut impl Trace) -> Result<&[(f32, u64)]> {
-        let exact = FlatQuery::new(query, &self.trial.schema)?;
+        let exact = FlatQuery::new(query, &self.trial.schema)?.with_kernels(self.kernels);
         let rows = FileRows { files: &self.trial.rows, killed: |_: u64| false };
         let model = &self.trial.model;
         let search = IvfSearch {
-            kernels: kernels(),
+            kernels: self.kernels,
             frame: &model.frame,
             centroids: model.centroids(),
             segments: &self.segments,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::kernel::cluster::Serial;
-use crate::kernel::{SplitMix64, decode_row};
+use crate::kernel::{CpuPath, Kernels, SplitMix64, decode_row};
 use crate::metric::RowFormat;
 use crate::storage::testing::MemDir;
 use crate::storage::{FileKind, FileName};
@@ -150,6 +150,120 @@ fn merging_moves_entries_and_changes_none_of_their_bits() {
         assert_eq!(trial.entries(), kept);
         let merged = trial.seeker().unwrap().nearest(&base[5 * DIM..6 * DIM], 10, &Effort::new(20)).unwrap().to_vec();
         assert_eq!(merged, apart);
+    }
+}
+
+/// What a search by lists did and found, with the kernels of one path.
+#[derive(Debug, PartialEq)]
+struct Outcome {
+    lists: Vec<u32>,
+    work: (usize, usize),
+    measured: usize,
+    found: Vec<(f32, u64)>,
+}
+
+fn outcomes(trial: &Trial, kernels: &'static Kernels, queries: &[f32], efforts: &[(usize, Effort)]) -> Vec<Outcome> {
+    let mut seeker = trial.seeker().unwrap().with_kernels(kernels);
+    let mut all = Vec::new();
+    for query in queries.chunks_exact(trial.schema.dim()) {
+        for (k, effort) in efforts {
+            let found = seeker.nearest(query, *k, effort).unwrap().to_vec();
+            let scratch = &seeker.scratch;
+            let (lists, measured) = (scratch.probed().collect(), scratch.measured());
+            all.push(Outcome { lists, work: scratch.work, measured, found });
+        }
+    }
+    all
+}
+
+/// Searches look at the same lists, entries, records and rows whatever the path. Exact distances are sums in an order of the
+/// path's own: `rounding` of them is what they may differ by, and rows so near to each other may change places.
+fn check_paths(trial: &Trial, queries: &[f32], rounding: f32) {
+    let few = Effort::new(5);
+    let efforts = [
+        (10, few),
+        (10, Effort { patience: 3, ..Effort::new(12) }),
+        (1, Effort { exact: 1, deviations: 0.0, ..few }),
+        (100, Effort { exact: 150, ..Effort::new(20) }),
+        (10, everything(trial)),
+    ];
+    let scalar = outcomes(trial, Kernels::scalar(), queries, &efforts);
+    assert!(scalar.iter().any(|outcome| outcome.found.len() == 100));
+    for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
+        let got = outcomes(trial, kernels, queries, &efforts);
+        assert_eq!(got.len(), scalar.len());
+        for (got, wanted) in got.iter().zip(&scalar) {
+            if rounding == 0.0 {
+                assert_eq!(got, wanted, "{:?}", kernels.path());
+                continue;
+            }
+            let facts =
+                |outcome: &Outcome| (outcome.lists.clone(), outcome.work, outcome.measured, outcome.found.len());
+            assert_eq!(facts(got), facts(wanted), "{:?}", kernels.path());
+            for (got, wanted) in got.found.iter().zip(&wanted.found) {
+                assert!((got.0 - wanted.0).abs() <= rounding, "{:?}: {got:?} for {wanted:?}", kernels.path());
+            }
+            let last = wanted.found.last().map_or(0.0, |found| found.0);
+            for (distance, row) in got.found.iter().filter(|found| found.0 < last - 2.0 * rounding) {
+                let there = wanted.found.iter().any(|other| other.1 == *row && (other.0 - distance).abs() <= rounding);
+                assert!(there, "{:?}: row {row} at {distance} in {wanted:?}", kernels.path());
+            }
+        }
+    }
+}
+
+/// Components are small integers, so that sums are exact in any order: every bit is compared.
+#[test]
+fn a_search_by_lists_is_the_same_on_every_path_to_the_last_bit() {
+    let whole = |values: Vec<f32>| values.into_iter().map(|x| (4.0 * x).round()).collect::<Vec<_>>();
+    let (values, queries) = (whole(random(3_000, 100, 21)), whole(random(25, 100, 22)));
+    for (metric, bits, segments) in [
+        (Metric::L2, 4, 1),
+        (Metric::L2, 1, 2),
+        (Metric::InnerProduct, 7, 1),
+        (Metric::InnerProduct, 2, 3),
+        (Metric::L2, 6, 2),
+    ] {
+        let schema = schema(100, metric);
+        let mut trial = build(&schema, &values, TrialOptions { bits, segments, ..options(60) });
+        check_paths(&trial, &queries, 0.0);
+        trial.kill(&[0, 7, 100, 2_999]).unwrap();
+        check_paths(&trial, &queries[..300], 0.0);
+    }
+}
+
+#[test]
+fn a_search_of_texts_by_lists_is_the_same_on_every_path_but_for_rounding() {
+    let (base, queries) = (halves(BASE), halves(QUERIES));
+    for bits in [1, 4] {
+        let schema = schema(DIM, Metric::Cosine);
+        let trial = build(&schema, &base, TrialOptions { bits, ..options(100) });
+        check_paths(&trial, &queries[..20 * DIM], 1e-6);
+    }
+}
+
+/// Segments of a collection may be coded with different bits: one wave then holds records of several lengths.
+#[test]
+fn segments_of_different_bits_are_searched_together_and_alike_on_every_path() {
+    let values: Vec<f32> = random(3_000, 100, 31).into_iter().map(|x| (4.0 * x).round()).collect();
+    let queries: Vec<f32> = random(25, 100, 32).into_iter().map(|x| (4.0 * x).round()).collect();
+    for metric in [Metric::L2, Metric::InnerProduct] {
+        let schema = schema(100, metric);
+        let coded = |bits| build(&schema, &values, TrialOptions { bits, segments: 5, ..options(40) });
+        let mut trial = coded(4);
+        for (at, bits) in [(0, 1), (2, 7), (3, 2), (4, 5)] {
+            trial.segments[at] = coded(bits).segments[at].clone();
+        }
+        check_paths(&trial, &queries, 0.0);
+        let mut seeker = trial.seeker().unwrap();
+        for query in queries.chunks_exact(100) {
+            // One bit tells the nearest less well: more rows are measured.
+            let effort = Effort { exact: 400, ..everything(&trial) };
+            let distances = |found: &[(f32, u64)]| found.iter().map(|found| found.0).collect::<Vec<_>>();
+            // Not the rows: of two at the last distance, bounds and estimates choose.
+            let found = seeker.nearest(query, 10, &effort).unwrap();
+            assert_eq!(distances(found), distances(&truth(&schema, &values, query, 10, &[])));
+        }
     }
 }
 

@@ -242,8 +242,8 @@ impl Kernels {
         unsafe { (self.table.scan)(query, turns, z, threshold, out) };
     }
 
-    /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity.
-    /// The same on every path.
+    /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity,
+    /// none if it is not a number. The same on every path.
     pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Vec<Sifted>) {
         // SAFETY: only the path's instructions are asked for, and it is available.
         unsafe { (self.table.sift)(survivors, above, up_to, out) }

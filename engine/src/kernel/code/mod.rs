@@ -19,6 +19,8 @@
 //!
 //! Bytes and factors are the same on every machine; so are the estimates, since nothing here is fused or reordered.
 
+#[cfg(test)]
+mod agreement;
 pub mod extra;
 #[cfg(test)]
 mod golden;

@@ -180,7 +180,8 @@ pub struct Sifted {
     pub sum: u32,
 }
 
-/// The survivors with bounds in `(above, up_to]`, in order; all that are no larger than `up_to` if `above` is minus infinity.
+/// The survivors with bounds in `(above, up_to]`, in order; all that are no larger than `up_to` if `above` is minus infinity,
+/// none if it is not a number.
 #[inline(always)]
 pub(in crate::kernel) fn sift<L: Lanes>(
     lanes: L,
@@ -190,6 +191,9 @@ pub(in crate::kernel) fn sift<L: Lanes>(
     out: &mut Vec<Sifted>,
 ) {
     out.clear();
+    if above.is_nan() {
+        return;
+    }
     let (bounds, rest) = survivors.bounds().as_chunks::<LANES>();
     let (low, high) = (lanes.splat(above), lanes.splat(up_to));
     let skipped = if above == f32::NEG_INFINITY { 0 } else { u16::MAX };
