@@ -214,7 +214,8 @@ pub struct Import {
     /// Records per part of a bulk import [default: 1000000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub part: Option<u64>,
-    /// With --bulk: do not go on where an earlier import of this file ended
+    /// Write every record. Else a bulk import goes on where an earlier one of this file ended, and any other begins with the first
+    /// record that is not there yet as it is in the file
     #[arg(long)]
     pub anew: bool,
     /// Most memory that the collection may take, in MiB (32 or more)

@@ -1,4 +1,4 @@
-//! Bulk imports: straight to files, part by part, and on where the last one ended.
+//! Imports that go on where the last one ended: in bulk, straight to files and part by part, and in batches.
 
 mod run;
 
@@ -102,6 +102,72 @@ fn an_import_that_was_killed_goes_on_and_takes_every_record_once() {
     assert_eq!(done["inserted"].as_u64().unwrap() + done["replaced"].as_u64().unwrap(), now);
     assert_eq!(json_of(&place, &["stats", "c", "--json"])["rows"], json!(RECORDS));
     place.run(&["verify", "c"]).expect_code(0);
+}
+
+/// An import without --bulk keeps nothing to go on by: it compares. What is there as it is in the file is not written again, up to
+/// the first record that is not.
+#[test]
+fn an_import_in_batches_begins_where_the_file_and_the_collection_part() {
+    for format in ["f32", "f16"] {
+        let place = Place::with_collection(&[&L2[..], &["--rows", format]].concat());
+        let (good, at) = (rows(5000), rows(5000).len() - 8 * (5000 - 3456));
+        let mut bad = good.clone();
+        bad[at..at + 4].copy_from_slice(&f32::NAN.to_le_bytes());
+        place.write("v.npy", &bad);
+        let import = ["import", "c", "v.npy", "--batch", "100", "--json"];
+        let ran = place.run(&import).expect_code(1);
+        assert!(ran.err.contains("3456") && ran.err.contains("--skip 3400"), "{}", ran.err);
+        place.write("v.npy", &good);
+        let counts =
+            |done: &Json| ["gone_on_after", "imported", "inserted", "batches"].map(|n| done[n].as_u64().unwrap());
+        let done = json_of(&place, &import);
+        assert_eq!(counts(&done), [3400, 1600, 1600, 16], "{format}");
+        let last_seq = done["seq"].clone();
+        // Nothing is left to write, and so nothing is.
+        let done = json_of(&place, &import);
+        assert_eq!((counts(&done), &done["seq"]), ([5000, 0, 0, 0], &last_seq));
+        let part = json_of(&place, &[&import[..], &["--skip", "10", "--limit", "20"]].concat());
+        assert_eq!(counts(&part), [20, 0, 0, 0]);
+        let done = json_of(&place, &[&import[..], &["--anew"]].concat());
+        assert_eq!((counts(&done), &done["replaced"]), ([0, 5000, 0, 50], &json!(5000)));
+        place.run(&["verify", "c"]).expect_code(0);
+    }
+}
+
+/// The last record of an id counts, also if an earlier one is what the collection has.
+#[test]
+fn ids_that_come_twice_end_as_in_the_file() {
+    let place = Place::with_collection(&["--dim", "1", "--metric", "l2"]);
+    let line = |id: &str, x: u8, text: &str| format!("{{\"id\": \"{id}\", \"vector\": [{x}], \"text\": \"{text}\"}}\n");
+    let import = ["import", "c", "v.jsonl", "--payload-field", "text", "--json"];
+    let of = |lines: &[String]| {
+        place.write("v.jsonl", lines.concat());
+        let done = json_of(&place, &import);
+        (done["gone_on_after"].as_u64().unwrap(), done["imported"].as_u64().unwrap())
+    };
+    let [a, b, a2] = [line("a", 1, "one"), line("b", 2, "two"), line("a", 3, "three")];
+    assert_eq!(of(&[a.clone(), b.clone()]), (0, 2));
+    assert_eq!(of(&[a.clone(), b.clone(), a2.clone(), a.clone()]), (2, 2));
+    assert_eq!(place.get(&["a"])[0]["payload"], json!("one"));
+    assert_eq!(of(&[a.clone(), b.clone(), a2.clone()]), (2, 1));
+    assert_eq!(of(&[a, b.clone(), a2]), (0, 3), "the first record is not what the collection has");
+    assert_eq!(place.get(&["a"])[0]["payload"], json!("three"));
+    assert_eq!(of(&[line("a", 3, "other"), b]), (0, 2), "the payload counts too");
+}
+
+#[test]
+fn an_import_in_batches_that_was_killed_goes_on() {
+    let place = Place::with_collection(&L2);
+    place.write("v.npy", rows(30_000));
+    let import = ["import", "c", "v.npy", "--batch", "50", "--json"];
+    let mut child = place.command(&import).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let there = json_of(&place, &["stats", "c", "--json"])["rows"].as_u64().unwrap();
+    let done = json_of(&place, &import);
+    assert_eq!((&done["gone_on_after"], &done["imported"]), (&json!(there), &json!(30_000 - there)));
+    assert_eq!((&done["replaced"], &done["inserted"]), (&json!(0), &done["imported"]));
 }
 
 #[test]

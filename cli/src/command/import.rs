@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use stratavec::{Collection, Durability, Id, IdKind, OpenOptions};
+use stratavec::{Collection, Durability, ErrorKind, Id, IdKind, Item, OpenOptions, RowFormat};
 
 use self::progress::Progress;
 use crate::args;
@@ -52,6 +52,7 @@ pub fn import(args: &args::Import, screen: &Screen) -> Result<(), Failure> {
         durability: args.durability.into(),
         skip: args.skip,
         limit: args.limit.unwrap_or(u64::MAX),
+        anew: args.anew,
         progress: Progress::new(screen, opened.source.total(), &args.skip, args.limit, opened.len),
         meter: opened.meter,
     };
@@ -59,6 +60,10 @@ pub fn import(args: &args::Import, screen: &Screen) -> Result<(), Failure> {
     job.progress.finish();
     let done = done?;
     super::close(collection, path)?;
+    if done.gone_on_after > 0 {
+        let there = words::counted(done.gone_on_after, "record");
+        screen.remark(format!("the first {there} were there already, as they are"))?;
+    }
     tell(&done, path, screen)
 }
 
@@ -127,6 +132,8 @@ pub struct Job<'c> {
     pub skip: u64,
     /// Most records to take.
     pub limit: u64,
+    /// Write also what is there already.
+    pub anew: bool,
     /// Shows how far it is.
     pub progress: Progress,
     /// Bytes read of the file.
@@ -152,7 +159,7 @@ pub struct Imported {
     pub time: Duration,
     /// Straight to files.
     pub bulk: bool,
-    /// Records of the file that an earlier import had committed.
+    /// Records at the beginning of the file that were there already: an earlier import had committed them.
     pub gone_on_after: u64,
 }
 
@@ -167,7 +174,7 @@ impl<'c> Job<'c> {
     /// An import of everything, without progress.
     pub fn quiet(collection: &'c Collection, path: &'c Path, batch: u64, meter: Meter) -> Self {
         let (durability, progress) = (Durability::Group, Progress::hidden());
-        Job { collection, path, batch, durability, skip: 0, limit: u64::MAX, progress, meter }
+        Job { collection, path, batch, durability, skip: 0, limit: u64::MAX, anew: true, progress, meter }
     }
 
     /// Reads and commits batch by batch. An error names the record; the batches before it stay.
@@ -179,36 +186,73 @@ impl<'c> Job<'c> {
         let start = Instant::now();
         let mut done = Imported { last_seq: self.collection.last_seq(), ..Imported::default() };
         let mut record = Record::default();
-        let stopped = |e: Failure, done: &Imported| if done.records > 0 { self.to_go_on(e, done) } else { e };
+        let there = |done: &Imported| done.gone_on_after + done.records;
+        let stopped = |e: Failure, done: &Imported| if there(done) > 0 { self.to_go_on(e, done) } else { e };
         for number in 0..self.skip {
             if !source.read(&mut record)? {
                 let problem = format!("--skip leaves out more records than there are ({})", words::count(number));
                 return Err(Failure::usage(problem));
             }
         }
-        while self.one_batch(source, &mut record, &mut done).map_err(|e| stopped(e, &done))? {
-            self.progress.at(done.records, self.meter.bytes());
+        let mut waiting = match self.anew {
+            true => false,
+            false => self.go_over(source, &mut record, &mut done).map_err(|e| stopped(e, &done))?,
+        };
+        while self.one_batch(source, &mut record, &mut waiting, &mut done).map_err(|e| stopped(e, &done))? {
+            self.progress.at(there(&done), self.meter.bytes());
         }
         done.bytes = self.meter.bytes();
         done.time = start.elapsed();
         Ok(done)
     }
 
-    /// Whether there may be more.
-    fn one_batch(
+    /// Reads to the first record that is not there as it is in the file, and whether there is one. An import that was interrupted
+    /// has committed some first part of the file, and nothing of it is written again. Behind that record all are written, because a
+    /// later record of an id counts more than an earlier one.
+    fn go_over(
         &self,
         source: &mut dyn RecordSource,
         record: &mut Record,
         done: &mut Imported,
     ) -> Result<bool, Failure> {
+        let snapshot = self.collection.snapshot();
+        while done.gone_on_after < self.limit {
+            if !source.read(record)? {
+                return Ok(false);
+            }
+            let id = record.id.clone().unwrap_or_else(|| self.number(self.skip + done.gone_on_after));
+            let item = match snapshot.get(&id) {
+                Ok(item) => item,
+                // An id that no collection can hold is for the batch to refuse.
+                Err(error) if error.kind() == ErrorKind::InvalidArgument => None,
+                Err(error) => return Err(Failure::engine(&error, self.path)),
+            };
+            if !item.is_some_and(|item| holds(&item, record, self.collection.schema().row_format())) {
+                return Ok(true);
+            }
+            done.gone_on_after += 1;
+            self.progress.at(done.gone_on_after, self.meter.bytes());
+        }
+        Ok(false)
+    }
+
+    /// Whether there may be more. If one is `waiting`, the first is in `record` already.
+    fn one_batch(
+        &self,
+        source: &mut dyn RecordSource,
+        record: &mut Record,
+        waiting: &mut bool,
+        done: &mut Imported,
+    ) -> Result<bool, Failure> {
         let mut batch = self.collection.batch();
         let (mut taken, mut more) = (0, true);
         while taken < self.batch && batch.encoded_bytes() < BATCH_BYTES {
-            more = done.records + taken < self.limit && source.read(record)?;
+            let before = done.gone_on_after + done.records + taken;
+            more = before < self.limit && (std::mem::take(waiting) || source.read(record)?);
             if !more {
                 break;
             }
-            let id = record.id.take().unwrap_or_else(|| self.number(self.skip + done.records + taken));
+            let id = record.id.take().unwrap_or_else(|| self.number(self.skip + before));
             let put = batch.upsert(&id, &record.vector).attributes(std::mem::take(&mut record.attributes));
             put.payload(record.payload.as_deref().unwrap_or_default());
             if let Some(error) = batch.refused() {
@@ -251,14 +295,28 @@ impl<'c> Job<'c> {
     }
 
     fn to_go_on(&self, failure: Failure, done: &Imported) -> Failure {
-        let next = self.skip + done.records;
-        let committed = words::counted(done.records, "record");
+        let there = done.gone_on_after + done.records;
+        let next = self.skip + there;
+        let committed = words::counted(there, "record");
         let mut failure = failure.because(format!("{committed} before it are committed and stay"));
         if failure.hint.is_none() {
             failure = failure.hint(format!("once it is put right, go on with --skip {next}"));
         }
         failure
     }
+}
+
+/// Whether a row is what the record would make of it.
+fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
+    let rounded = |component: &f32| match format {
+        RowFormat::F16 => half::f16::from_f32(*component).to_f32(),
+        RowFormat::Bf16 => half::bf16::from_f32(*component).to_f32(),
+        _ => *component,
+    };
+    item.vector.len() == record.vector.len()
+        && item.vector.iter().zip(&record.vector).all(|(there, given)| there.to_bits() == rounded(given).to_bits())
+        && item.attributes == record.attributes
+        && item.payload.as_deref().unwrap_or_default() == record.payload.as_deref().unwrap_or_default()
 }
 
 /// A record that the engine does not take, by its place in the file and its id.

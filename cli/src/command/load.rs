@@ -29,6 +29,7 @@ pub fn load(args: &args::Load, screen: &Screen) -> Result<(), Failure> {
         durability: args.durability.into(),
         skip: 0,
         limit: u64::MAX,
+        anew: true,
         progress: Progress::new(screen, source.total(), &there, None, source.input().len()),
         meter: source.input().meter(),
     };

@@ -27,6 +27,7 @@ mod stats;
 mod upgrade;
 mod verify;
 mod verify_lists;
+mod verify_log;
 
 use std::fmt;
 use std::path::Path;

@@ -11,6 +11,7 @@ use super::room::{check_files, check_recovery};
 use super::shared::{Opened, Shared};
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::batch::BatchView;
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
 use crate::options::{OpenOptions, RecoveryReport, Schema};
@@ -238,17 +239,20 @@ struct Recovered {
 }
 
 impl Log {
-    /// The same as recovery reads, changing nothing and perhaps beside a writer: what the logs hold, and how many there are.
+    /// The same as recovery reads, changing nothing and perhaps beside a writer: what the logs hold, and how many there are. `see`
+    /// is shown each batch.
     pub(super) fn read_only(
         storage: &dyn Storage,
         manifest: &Manifest,
         report: &mut RecoveryReport,
+        see: &mut dyn FnMut(&BatchView<'_>),
     ) -> Result<(Generation, u64)> {
         let mut generation = Generation::new(manifest.next_row);
         let (first, next_seq) = (manifest.first_wal, manifest.covered_seq.saturating_add(1));
         let chain = wal::follow_chain(storage, first, manifest.collection, next_seq, &mut |id, seq, payload| {
             report.batches_replayed += 1;
-            apply_record(&mut generation, manifest, id, seq, payload, None).map(drop)
+            apply_record(&mut generation, manifest, id, seq, payload, None)?;
+            BatchView::decode(payload, &manifest.schema).map(|batch| see(&batch))
         })?;
         for tail in &chain {
             report.bytes_replayed += if tail.next_seq() > tail.first_seq() { tail.record_bytes() } else { 0 };

@@ -2,7 +2,8 @@
 //!
 //! Beyond checksums, a full check proves the invariants that searches rely on: row ranges do not overlap (one provider per
 //! row), every live row is found by its id through the id tables, no id has two live rows in files and logs together, every entry
-//! of an id table names a row of its id, tombstones and logs agree with the files, and every live row of a file that is
+//! of an id table names a row of its id, tombstones and logs agree with the files, no id
+//! that a log deletes is alive, and every live row of a file that is
 //! in lists is in one list, with its own code.
 
 use std::collections::HashSet;
@@ -10,10 +11,11 @@ use std::collections::HashSet;
 use super::build::open_version;
 use super::list_files::check_list_file;
 use super::verify_lists::check_lists;
+use super::verify_log::{Deleted, check_logged};
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
-use crate::id::{Id, IdKind, IdRef};
+use crate::id::{Id, IdKind};
 use crate::manifest::{self, FileEntry, Manifest};
 use crate::options::RecoveryReport;
 use crate::segment::{IdEntry, IdTable, RowFile, RowLayout, TombstoneFile};
@@ -100,13 +102,13 @@ fn verify_once(storage: &dyn Storage, mode: Verify) -> Result<VerifyReport> {
     report.bytes = entries.iter().filter(|entry| entry.name.is_some()).map(|entry| entry.len).sum();
     check_manifests(storage, loaded.manifest.collection, &mut report);
     check_names(&loaded.manifest, &entries, &mut report);
-    let generation = check_logs(storage, &loaded.manifest, &mut report);
+    let logged = check_logs(storage, &loaded.manifest, &mut report);
     check_files(storage, &loaded.manifest, mode, &mut report);
     if mode == Verify::Full && report.is_sound() {
         match open_version(storage, loaded.manifest, 0) {
             Ok(version) => {
-                if let Some(generation) = &generation {
-                    check_logged(&version, generation, &mut report);
+                if let Some((generation, deleted)) = &logged {
+                    check_logged(&version, generation, deleted, &mut report);
                 }
                 check_rows(&version, &mut report);
                 check_entries(&version, &mut report);
@@ -150,10 +152,10 @@ fn check_names(manifest: &Manifest, entries: &[crate::storage::DirEntry], report
     }
 }
 
-fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyReport) -> Option<Generation> {
-    let mut log = RecoveryReport::default();
-    let read = super::open::Log::read_only(storage, manifest, &mut log);
-    let generation = match read {
+fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyReport) -> Option<(Generation, Deleted)> {
+    let (mut log, mut deleted) = (RecoveryReport::default(), Deleted::default());
+    let read = super::open::Log::read_only(storage, manifest, &mut log, &mut |batch| deleted.follow(batch));
+    let logged = match read {
         Err(error) => {
             report.find(error);
             None
@@ -161,11 +163,11 @@ fn check_logs(storage: &dyn Storage, manifest: &Manifest, report: &mut VerifyRep
         Ok((generation, logs)) => {
             report.files += logs;
             note_log(&generation, &log, report);
-            Some(generation)
+            Some((generation, deleted))
         }
     };
     report.log = log;
-    generation
+    logged
 }
 
 fn note_log(generation: &Generation, log: &RecoveryReport, report: &mut VerifyReport) {
@@ -235,52 +237,6 @@ pub(super) fn check_file(
     if let Err(error) = outcome {
         finding(error);
     }
-}
-
-/// What the logs hold beside the files: each row of a file that they kill is alive without them, and each id has one live row at most.
-fn check_logged(version: &Version, generation: &Generation, report: &mut VerifyReport) {
-    if let Err(error) = super::open::Log::check_kills(version, generation) {
-        report.find(error);
-    }
-    let killed = generation.kills().to_sorted();
-    let is_killed = |row: u64| killed.binary_search(&row).is_ok();
-    for block in generation.blocks() {
-        for (i, row) in (block.first_row()..block.end_row()).enumerate() {
-            let id = block.id(i);
-            let key = id_key(id, version.manifest.collection);
-            let newest = generation.find(key, id);
-            let outcome = if newest != Some(row) && !is_killed(row) {
-                Err(logged_twice(version, format!("row {row} with id {id:?} is alive beside its successor {newest:?}")))
-            } else {
-                check_successor(version, row, key, id, is_killed)
-            };
-            if let Err(error) = outcome {
-                report.find(error);
-            }
-        }
-    }
-}
-
-/// A row of the logs: if its id has a live row in a file, the logs kill that.
-fn check_successor(
-    version: &Version,
-    row: u64,
-    key: u64,
-    id: IdRef<'_>,
-    is_killed: impl Fn(u64) -> bool,
-) -> Result<()> {
-    let Some(older) = version.find(key, id)?.filter(|older| !is_killed(*older)) else { return Ok(()) };
-    match version.locate_live(older)? {
-        None => Ok(()),
-        Some(_) => {
-            let what = format!("row {row} with id {id:?} follows row {older} of a file, which nothing kills");
-            Err(logged_twice(version, what))
-        }
-    }
-}
-
-fn logged_twice(version: &Version, what: String) -> Error {
-    Error::corrupt(FileName::File(FileKind::Wal, version.manifest.first_wal), "record", 0, what)
 }
 
 /// Every live row: found by its id. Two live rows of one id cannot both be, so this also proves that there is at most one.

@@ -177,6 +177,43 @@ fn an_id_with_live_rows_in_a_file_and_the_log_is_found() {
     }
 }
 
+/// [C14] A delete in a log says which id goes and which row dies. If they do not belong together, the id lives on and another is gone.
+#[test]
+fn an_id_that_the_log_deletes_and_leaves_alive_is_found() {
+    let logged = |puts: &[u64], deletes: &[u64], kills: &[u64]| {
+        let dir = MemDir::new(1);
+        let mut manifest = forge_files(&dir, &[(OLD, OLD)], &[]);
+        manifest.first_wal = WAL;
+        let (first_seq, first_row) = (manifest.covered_seq + 1, manifest.next_row);
+        let (collection, epoch) = (manifest.collection, manifest.epoch);
+        let head = WalHead { collection, epoch, predecessor: None, first_seq, first_row };
+        let mut log = WalWriter::create(&dir, WAL, head).unwrap();
+        let mut encoder = BatchEncoder::new(&manifest.schema, Vec::new(), 0);
+        puts.iter().for_each(|id| encoder.put(IdRef::U64(*id), &1.0f32.to_le_bytes(), 0.0, &[], &[]).unwrap());
+        let first = encoder.finish(first_row, &[]).unwrap();
+        let mut encoder = BatchEncoder::new(&manifest.schema, Vec::new(), 0);
+        deletes.iter().for_each(|id| encoder.delete(IdRef::U64(*id)).unwrap());
+        let second = encoder.finish(first_row + puts.len() as u64, kills).unwrap();
+        assert!(log.append(&mut [(first_seq, first), (first_seq + 1, second)]).is_ok());
+        log.sync().unwrap();
+        publish(&dir, &manifest, TEMP).unwrap();
+        dir
+    };
+    for (deletes, kills) in [(&[11u64, 99][..], &[1u64][..]), (&[20], &[100]), (&[10, 20], &[0, 100])] {
+        assert_eq!(findings(&logged(&[20, 21], deletes, kills)), [""; 0], "{deletes:?} {kills:?}");
+    }
+    let cases: [(&str, &[u64], &[u64], &str); 4] = [
+        ("no row dies", &[11], &[], "deletes id 11 and not its row 1"),
+        ("another row of a file dies", &[11], &[2], "deletes id 11 and not its row 1"),
+        ("no row of the log dies", &[21], &[], "deletes id 21 and not its row 101"),
+        ("one of two", &[10, 20], &[0], "deletes id 20 and not its row 100"),
+    ];
+    for (what, deletes, kills, says) in cases {
+        let found = findings(&logged(&[20, 21], deletes, kills));
+        assert!(found.iter().any(|finding| finding.contains(says)), "{what}: {found:?}");
+    }
+}
+
 /// A repair of such a collection makes a sound one: the ids in the rows count.
 #[test]
 fn a_repair_goes_by_the_rows() {

@@ -125,6 +125,10 @@ fn full(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
 }
 
 #[cfg(test)]
+#[path = "policy_rounds.rs"]
+mod rounds;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
