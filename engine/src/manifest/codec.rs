@@ -361,7 +361,11 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
         return Ok(());
     }
     let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
-    let list = entries.iter().map(|entry| read_entry(entry, kind)).collect::<std::result::Result<_, _>>()?;
+    // One allocation of the right size: collecting results would double up to it.
+    let mut list = Vec::with_capacity(entries.len());
+    for entry in entries {
+        list.push(read_entry(entry, kind)?);
+    }
     match kind {
         TableKind::RowFiles => manifest.row_files = list,
         TableKind::IdTables => manifest.id_tables = list,
