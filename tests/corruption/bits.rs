@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use stratavec::storage::FileName;
+use stratavec::storage::{FileKind, FileName};
 use stratavec_fuzz_targets::fixture::{Fixture, all, lists};
 
 use crate::draw::Draw;
@@ -27,6 +27,9 @@ fn every_flipped_bit_is_named_and_never_answers_wrongly() {
     let mut cases: Vec<(usize, FileName, u64)> = Vec::new();
     for (i, subject) in subjects.iter().enumerate() {
         for (name, bytes) in subject.fixture.files() {
+            if subject.fixture.name == "lists" && !says_of_lists(name) {
+                continue;
+            }
             cases.extend((0..bytes.len() as u64 * 8).map(|bit| (i, name, bit)));
         }
     }
@@ -51,6 +54,11 @@ fn every_flipped_bit_is_named_and_never_answers_wrongly() {
     assert!(flips >= 524_288 && found + tail == flips);
     let group_bits: usize = subjects.iter().map(last_group_bits).sum();
     assert!(tail <= group_bits, "{tail} dropped tails, {group_bits} bits in last groups");
+}
+
+/// Files that only a collection with lists has, or has with other tables: its others are as those of the other fixtures.
+fn says_of_lists(name: FileName) -> bool {
+    matches!(name.kind(), None | Some(FileKind::Manifest | FileKind::List | FileKind::Model))
 }
 
 fn fixtures() -> impl Iterator<Item = Fixture> {

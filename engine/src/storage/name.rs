@@ -12,11 +12,11 @@ pub enum FileKind {
     Wal,
     /// Vectors, ids, sequence numbers, attributes, payloads.
     Row,
-    /// Inverted lists (reserved).
+    /// Inverted lists.
     List,
     /// Sorted ids.
     IdTable,
-    /// Centroids, codebooks (reserved).
+    /// Centroids of lists.
     Model,
     /// Tombstones.
     Tombstone,
