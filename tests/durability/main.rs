@@ -1,7 +1,9 @@
 //! Proof of the durability contract: crashes, failing disks, killed processes, and whether these tests would notice.
 
+mod calls;
 mod checkpoint;
 mod crash;
+mod create;
 mod damage;
 mod explore;
 mod failed_sync;

@@ -70,3 +70,22 @@ fn read_pid(file: &File) -> Option<u32> {
     let count = file.read_at(&mut bytes, 0).ok()?;
     std::str::from_utf8(bytes.get(..count)?).ok()?.trim_end().parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A child process that is just being started has copies of all descriptors.
+    #[test]
+    fn a_copy_of_the_descriptor_does_not_keep_the_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("LOCK");
+        let file = File::create_new(&path).unwrap();
+        let _copy = file.try_clone().unwrap();
+        let again = || take(File::options().read(true).write(true).open(&path).unwrap()).unwrap();
+        let held = take(file).unwrap();
+        assert!(matches!(again(), LockOutcome::Busy { .. }));
+        drop(held);
+        assert!(matches!(again(), LockOutcome::Held(_)));
+    }
+}

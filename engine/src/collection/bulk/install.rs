@@ -121,8 +121,8 @@ impl Load<'_> {
         let live_before: u64 = old.rows.iter().map(LiveRows::live).sum();
         let mut built = name(old, files);
         let most = self.found.replaced.count() + self.found.repeated.count() + self.since.len() as u64;
-        // Listed twice while the tombstone file is written.
-        let _working = shared.budget.reserve(Share::BulkLoad, most * 16)?;
+        // One list of row numbers, which the tombstone file is written from.
+        let _working = shared.budget.reserve(Share::BulkLoad, most * 8)?;
         let kills = self.kills(&built, parts)?;
         let new_id = || shared.new_file_id();
         let build =
@@ -167,7 +167,8 @@ impl Load<'_> {
 
     /// Rows that die with the load, sorted: of the collection, and the load's own repeated ones.
     fn kills(&self, built: &Built, parts: &Parts<'_>) -> Result<Vec<u64>> {
-        let mut kills: Vec<u64> = Vec::new();
+        let most = self.found.replaced.count() + self.found.repeated.count() + self.since.len() as u64;
+        let mut kills: Vec<u64> = Vec::with_capacity(most as usize);
         let mut take = |rows: &[u64]| {
             kills.extend_from_slice(rows);
             Ok(())
@@ -177,18 +178,22 @@ impl Load<'_> {
         self.found.repeated.for_each(parts.done.iter().map(|part| &part.live), &mut take)?;
         kills.sort_unstable();
         // Some have died since, and their files may be gone.
-        let mut live = Vec::with_capacity(kills.len());
         let mut files = built.rows.iter().peekable();
-        for row in kills {
+        let mut is_live = |row: u64| -> Result<bool> {
             while files.next_if(|rows| rows.file.last_row() < row).is_some() {}
-            if let Some(rows) = files.peek()
-                && let Some(ordinal) = rows.file.ordinal(row)?
-                && rows.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1
-            {
-                live.push(row);
+            let Some(rows) = files.peek() else { return Ok(false) };
+            let ordinal = rows.file.ordinal(row)?;
+            Ok(ordinal.is_some_and(|ordinal| rows.live_word(ordinal / 64) >> (ordinal % 64) & 1 == 1))
+        };
+        let mut outcome = Ok(());
+        kills.retain(|row| match is_live(*row) {
+            Ok(live) => live,
+            Err(error) => {
+                outcome = Err(error);
+                false
             }
-        }
-        Ok(live)
+        });
+        outcome.map(|()| kills)
     }
 }
 
