@@ -73,8 +73,7 @@ type Copies = Box<dyn Fn() -> Arc<dyn Storage>>;
 type Stall = Box<dyn Fn(bool)>;
 
 impl Driver {
-    /// Before `create`. With seed 1 the batches are of the sizes that the workload says; every other seed draws sizes near them, unless the
-    /// workload stalls the disk, where the sizes decide how many logs pile up. Ids,
+    /// Before `create`. With seed 1 the batches are of the sizes that the workload says; every other seed draws sizes near them. Ids,
     /// their order and the contents of rows are drawn under all.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
@@ -82,7 +81,7 @@ impl Driver {
             workload,
             storage,
             random: Random::new(seed),
-            varies: seed > 1 && !workload.steps.iter().any(|step| matches!(step, Step::Stall)),
+            varies: seed > 1,
             history,
             collection: None,
             lenient: false,
@@ -104,7 +103,7 @@ impl Driver {
             workload,
             storage,
             random: Random::new(seed),
-            varies: seed > 1 && !workload.steps.iter().any(|step| matches!(step, Step::Stall)),
+            varies: seed > 1,
             history,
             collection: Some(collection),
             lenient: false,
