@@ -296,7 +296,7 @@ impl Driver {
         history.acknowledge();
         let last = history.attempted();
         let counts = (report.seq, report.items, report.inserted, report.replaced);
-        if counts != (last, changes.len() as u64, inserted, replaced) {
+        if counts != (last, items, inserted, replaced) {
             return broken(format!("the load reports {report:?}; it is batch {last}, {inserted} new, {replaced} not"));
         }
         history.promise(last);
