@@ -57,8 +57,6 @@ pub struct Driver {
     workload: &'static Workload,
     storage: Arc<dyn Storage>,
     random: Random,
-    /// Batches have other sizes than the workload says.
-    varies: bool,
     history: Arc<Mutex<History>>,
     collection: Option<Collection>,
     lenient: bool,
@@ -73,15 +71,13 @@ type Copies = Box<dyn Fn() -> Arc<dyn Storage>>;
 type Stall = Box<dyn Fn(bool)>;
 
 impl Driver {
-    /// Before `create`. With seed 1 the batches are of the sizes that the workload says; every other seed draws sizes near them. Ids,
-    /// their order and the contents of rows are drawn under all.
+    /// Before `create`.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
         Driver {
             workload,
             storage,
             random: Random::new(seed),
-            varies: seed > 1,
             history,
             collection: None,
             lenient: false,
@@ -103,7 +99,6 @@ impl Driver {
             workload,
             storage,
             random: Random::new(seed),
-            varies: seed > 1,
             history,
             collection: Some(collection),
             lenient: false,
@@ -202,7 +197,6 @@ impl Driver {
     /// # Errors
     /// Of the engine, or a broken promise.
     pub fn commit(&mut self, level: Durability, work: Work) -> Result<(), Failure> {
-        let work = if self.varies { work.varied(&mut self.random) } else { work };
         let changes = {
             let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
             self.workload.changes(work, history.visible(), &mut self.random)
@@ -269,8 +263,7 @@ impl Driver {
     pub fn load(&mut self, items: u64) -> Result<(), Failure> {
         let changes = {
             let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            let load = if self.varies { Work::Load(items).varied(&mut self.random) } else { Work::Load(items) };
-            self.workload.changes(load, history.visible(), &mut self.random)
+            self.workload.changes(Work::Load(items), history.visible(), &mut self.random)
         };
         let (inserted, replaced, _) = self.history().begin(&changes);
         let put = |change: &Change| match change {
