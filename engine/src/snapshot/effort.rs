@@ -67,13 +67,18 @@ impl Effort {
     /// How to search `lists` lists for `k` rows; `None`: measure every row. `known` is what was measured with these lists, ascending by
     /// `k` and part; without it the answer is a guess on the safe side.
     pub(crate) fn probe(self, k: usize, lists: usize, known: &[Calibration]) -> Option<Probe> {
-        let by_part = |part: f32| find(part, k, known).unwrap_or_else(|| guess(f64::from(part), k, lists));
+        // Beyond the best part that was measured for nothing short of everything was good enough, or nobody looked: a guess would be a
+        // promise that measuring has refuted.
+        let by_part = |part: f32| match find(part, k, known) {
+            None if known.is_empty() => Some(guess(f64::from(part), k, lists)),
+            found => found,
+        };
         match self {
             Effort::Exact => None,
             Effort::Recall(part) | Effort::Confidence(part) if part >= 1.0 => None,
-            Effort::Recall(part) => Some(by_part(part)),
+            Effort::Recall(part) => by_part(part),
             Effort::Confidence(part) => {
-                let probe = by_part(part);
+                let probe = by_part(part)?;
                 let nprobe = probe.nprobe.saturating_mul(PATIENT_LISTS);
                 Some(Probe { nprobe, patience: probe.nprobe.max(1), ..probe })
             }
@@ -195,7 +200,11 @@ mod tests {
         assert!((14..=16).contains(&lists(0.9, 32)), "half way in rows wanted: {}", lists(0.9, 32));
         assert_eq!((lists(0.2, 10), lists(0.9, 1)), (10, 10), "never less than was measured");
         assert!(lists(0.9, 1_000) > 30 && probe(Effort::Recall(0.9), 1_000).exact >= 1_000);
-        assert_eq!(lists(0.999, 10), guess(f64::from(0.999_f32), 10, 2_000).nprobe, "beyond what was measured");
+        assert_eq!(
+            Effort::Recall(0.999).probe(10, 2_000, &known),
+            None,
+            "what no search by lists was seen to find is found exactly"
+        );
         let sure = probe(Effort::Confidence(0.9), 10);
         assert!(sure.patience == 10 && sure.nprobe > 10);
     }

@@ -66,7 +66,7 @@ fn share_lists(
         room.query.set(query, snapshot.schema())?;
         seek.finish(&room.query, probe, ready, &mut room.lists)?;
         *place = collect(&seek, terms, room)?;
-        if is_few(&seek, terms, place) {
+        if is_few(&seek, terms, place, room) {
             *place = answer(snapshot, query, terms, room)?;
         }
     }

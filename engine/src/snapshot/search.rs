@@ -233,9 +233,9 @@ pub(super) fn new_scan<'s, 'q>(
     }
 }
 
-/// Whether rows are missing that more lists may hold.
-pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits) -> bool {
-    hits.len() < seek.k && terms.max_distance.is_none()
+/// Whether rows are missing that more lists may hold. A row that was found and is too far away shows that nearer ones were looked at.
+pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits, room: &Room) -> bool {
+    hits.len() < seek.k && (terms.max_distance.is_none() || room.lists.found().len() < seek.k)
 }
 
 /// The hits of a search of list segments, and of what is not in them.
@@ -264,7 +264,7 @@ fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Roo
         let hits = collect(seek, terms, room)?;
         // Fewer match near the query than elsewhere.
         let found = seen.filter(|seen| *seen < part / 2.0);
-        let few = is_few(seek, terms, &hits);
+        let few = is_few(seek, terms, &hits, room);
         if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
             return Ok(hits);
         }
