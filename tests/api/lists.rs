@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Background, BulkItem, Codes, Collection, Compact, Compaction, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
-    Schema, Spill, Verify,
+    Background, BulkItem, Codes, Collection, Compact, Compaction, Effort, IdKind, IndexKind, IvfOptions, Metric,
+    OpenOptions, Schema, Spill, Verify,
 };
 
 const DIM: usize = 24;
@@ -208,5 +208,44 @@ fn followers_see_lists_come_and_go() {
         seen.sort_unstable();
         assert_eq!(seen, ids(&c));
         assert_eq!(follower.stats().list_segments, c.stats().list_segments);
+    }
+}
+
+/// Training that does not fit the budget is told, and row files are merged all the same.
+#[test]
+fn lists_that_find_no_room_do_not_hold_up_merges_of_rows() {
+    const WIDE: usize = 4_096;
+    let disk = MemDir::new(31);
+    let schema = Schema::new(WIDE, Metric::L2).ids(IdKind::U64).index(IndexKind::Ivf(few_lists()));
+    let c = Collection::create_in(Arc::new(disk.clone()), schema, manual().memory_budget(48 << 20)).unwrap();
+    for round in 0..4 {
+        for id in 0..100_u64 {
+            let place = (id * 37 + round) as f32;
+            c.upsert(id, &(0..WIDE).map(|i| (i as f32 * 0.37 + place).sin()).collect::<Vec<_>>()).unwrap();
+        }
+        c.flush().unwrap();
+    }
+    let error = c.compact(Compact::Full).unwrap().wait().unwrap_err();
+    assert_eq!(error.kind(), stratavec::ErrorKind::OverBudget, "{error}");
+    let stats = c.stats();
+    assert_eq!((stats.row_files, stats.dead_rows, stats.rows), (1, 0, 100));
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// A bound on the distance does not make a search look at fewer lists than the rows within it need.
+#[test]
+fn a_bounded_search_finds_all_that_lies_within() {
+    let disk = MemDir::new(32);
+    let c = create(&disk, schema(IvfOptions::auto()));
+    c.bulk_load((0..6_000).map(|id| BulkItem::new(id, vector(id)))).unwrap().wait().unwrap();
+    compact(&c, Compact::Full);
+    let snapshot = c.snapshot();
+    for id in (0..6_000).step_by(601) {
+        let query = vector(id);
+        let all = snapshot.search(&query).k(700).effort(Effort::Exact).run().unwrap();
+        let bound = all[all.len() - 1].distance;
+        let found = snapshot.search(&query).k(700).max_distance(bound).run().unwrap();
+        assert!(found.len() >= 650, "{} of 700 within {bound}", found.len());
     }
 }

@@ -118,24 +118,46 @@ impl Shared {
     }
 
     /// Merges until nothing is left to merge. The thread that merges is the one that unmaps the files it replaced: see [`Retired`].
+    /// Lists that find no room do not hold up row files, whose merges make room: the error is told at the end.
     pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
         let mut report = CompactReport::default();
+        let mut no_room = None;
         loop {
             // For each merge anew: under steady writes there is always one more, and others wait.
             let _one_at_a_time = self.compacting.lock();
             control.check()?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
-            if let Some(step) = self.next_list_step(&version, what)? {
-                self.take_list_step(&version, step, control, &mut report)?;
-                continue;
+            if no_room.is_none() {
+                match self.list_step(&version, what, control, &mut report) {
+                    Ok(true) => continue,
+                    Ok(false) => {}
+                    Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
+                        no_room = Some(error)
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            let Some(range) = self.next_merge(&version, what) else { return Ok(report) };
+            let Some(range) = self.next_merge(&version, what) else { return no_room.map_or(Ok(report), Err) };
             let retired = Retired::of(&version, range.clone(), self.options.background == Background::Thread);
             let merged = self.merge_one(&version, range, control, &mut report);
             drop(version);
             drop(retired);
             merged?;
+        }
+    }
+
+    /// The next step of making lists, if one is due.
+    fn list_step(
+        &self,
+        version: &Version,
+        what: Compact,
+        control: &Control,
+        report: &mut CompactReport,
+    ) -> Result<bool> {
+        match self.next_list_step(version, what)? {
+            Some(step) => self.take_list_step(version, step, control, report).map(|()| true),
+            None => Ok(false),
         }
     }
 
@@ -366,7 +388,6 @@ impl Shared {
         let _one_at_a_time = self.compacting.lock();
         if let Err(error) = self.small_list_steps(&control, &mut report) {
             tracing::warn!(%error, "filing rows in lists failed while closing; the next writer will try again");
-            return;
         }
         while self.poison_cause().is_none() {
             let version = self.view.load().version.clone();
