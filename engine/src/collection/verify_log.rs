@@ -7,15 +7,18 @@ use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::format::batch::{BatchView, Op};
 use crate::format::id_key;
-use crate::id::{Id, IdRef};
+use crate::id::IdRef;
 use crate::snapshot::Version;
 use crate::storage::{FileKind, FileName};
 
 /// The ids whose last operation in the logs is a delete. A delete names the row it kills, and replay goes by that alone; so that it
 /// is the row of the id is for a check to prove.
+///
+/// Numbers stand apart from texts: a log of deletes is small, and so is what is remembered of it.
 #[derive(Default)]
 pub(super) struct Deleted {
-    ids: HashSet<Id>,
+    numbers: HashSet<u64>,
+    texts: HashSet<Box<[u8]>>,
 }
 
 impl Deleted {
@@ -23,10 +26,16 @@ impl Deleted {
     pub(super) fn follow(&mut self, batch: &BatchView<'_>) {
         for op in batch.ops() {
             match op {
-                Op::Put { id, .. } => self.ids.remove(&id.to_owned()),
-                Op::Delete { id } => self.ids.insert(id.to_owned()),
+                Op::Put { id: IdRef::U64(number), .. } => self.numbers.remove(&number),
+                Op::Put { id: IdRef::Bytes(text), .. } => self.texts.remove(text),
+                Op::Delete { id: IdRef::U64(number) } => self.numbers.insert(number),
+                Op::Delete { id: IdRef::Bytes(text) } => self.texts.insert(text.into()),
             };
         }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = IdRef<'_>> {
+        self.numbers.iter().map(|number| IdRef::U64(*number)).chain(self.texts.iter().map(|text| IdRef::Bytes(text)))
     }
 }
 
@@ -53,8 +62,8 @@ pub(super) fn check_logged(version: &Version, generation: &Generation, deleted: 
             }
         }
     }
-    for id in &deleted.ids {
-        if let Err(error) = check_deleted(version, generation, id.as_ref(), is_killed) {
+    for id in deleted.ids() {
+        if let Err(error) = check_deleted(version, generation, id, is_killed) {
             report.find(error);
         }
     }
