@@ -193,7 +193,7 @@ fn filters_are_kept_and_find_nearly_all_that_match() {
     for every in [2u64, 10, 100, 600] {
         let matches = move |id: u64| id % every == 1;
         let set = Filter::ids((0..2_600).filter(|id| matches(*id)));
-        let asked = Filter::by(move |id| stratavec::Id::from(id.to_owned()).as_u64().is_some_and(matches));
+        let asked = Filter::by(move |id| id.to_owned().as_u64().is_some_and(matches));
         let both = set.clone() & !Filter::ids([1u64]);
         for (name, filter) in [("set", &set), ("callback", &asked), ("both", &both)] {
             // Asked twice: a set is looked up once for all later searches.
