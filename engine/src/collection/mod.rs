@@ -331,7 +331,8 @@ impl Collection {
     /// directory is only read; no writer may have it open.
     ///
     /// If the newest manifest is damaged in both copies, the one before it is used. Where tombstones are lost, deleted rows may be back:
-    /// the report names the batches. A row that was replaced never comes back in place of a newer one.
+    /// the report names the batches. A row that was replaced never comes back in place of a newer one. Lists are not taken over: they
+    /// follow from the rows, searches are exact until the first writer has made them again, and their loss is not reported.
     ///
     /// Memory: a few bits for each row, 16 bytes for each row of the largest file, 50 MiB to settle ids, and what the logs hold.
     ///

@@ -18,9 +18,11 @@ pub enum IndexKind {
     #[default]
     Flat,
     /// Rows are kept in lists of neighbours, each with a short code; a search looks at a few lists. Searched as flat until there
-    /// are some thousand rows.
+    /// are a thousand rows in files (eight for each list if their number was said); then lists are trained, **once**: load the rows that there are
+    /// before many more come one by one, since in the lists of
+    /// the first thousand a hundred times as many rows make a search look at a hundred times as many entries.
     Ivf(IvfOptions),
-    /// Flat while it is small, lists from some ten thousand rows on.
+    /// Flat while it is small, lists (as [`IndexKind::Ivf`]) from twenty thousand rows in files on.
     Auto,
 }
 
