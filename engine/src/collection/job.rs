@@ -87,6 +87,11 @@ impl Job {
         self.control.cancel();
     }
 
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the end.
     ///
     /// # Errors

@@ -114,6 +114,11 @@ impl ScrubJob {
         self.control.cancel();
     }
 
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the end. Damage is no error: it is in the report.
     ///
     /// # Errors
