@@ -1,4 +1,4 @@
-# Everything a newcomer needs is `make demo` and `make test`. Needed: a Rust toolchain (1.90 or later), Python 3, gcc, make.
+# Everything a newcomer needs is `make demo` and `make test`. Needed: a Rust toolchain (1.90 or later), Python 3.10 or later, gcc, make.
 
 CARGO   ?= cargo
 # Seconds for each fuzz target.
@@ -10,7 +10,7 @@ DEMO    ?= demo-collection
 
 help:
 	@echo "make demo    the main job on real input: durable import, search, kill -9, verify (under 3 minutes with the build)"
-	@echo "make test    all tests, the documentation's programs and the format's independent reader"
+	@echo "make test    all tests, the documentation's programs, the format's independent reader and the Python package"
 	@echo "make lint    formatting, clippy and rustdoc, warnings are errors"
 	@echo "make fmt     formats the sources"
 	@echo "make bench   benchmarks; results as JSON in benches/results/"
@@ -29,9 +29,12 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
+	$(CARGO) fmt --manifest-path python/Cargo.toml --check
+	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target/python} $(CARGO) clippy --locked --manifest-path python/Cargo.toml --all-targets -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path python/Cargo.toml
 
 bench:
 	@benches/run
@@ -53,4 +56,4 @@ doc:
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv
+	rm -rf .venv python/.venv

@@ -142,6 +142,9 @@ impl PyCollection {
             Some(vectors) => {
                 bulk::arrays(py, collection, &Given { ids, vectors, attributes, payloads }, options, &teller)?
             }
+            None if attributes.is_some() || payloads.is_some() => {
+                return Err(crate::error::refuse(py, "vectors", "are not given; attributes and payloads go with them"));
+            }
             None => bulk::items(py, collection, ids, options, &teller)?,
         };
         Ok(BulkReport::from(&report))

@@ -129,5 +129,7 @@ fn _stratavec(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(repair, module)?)?;
     module.add_function(wrap_pyfunction!(upgrade, module)?)?;
+    // The package says what is public.
+    module.delattr("__all__")?;
     fork::watch(module)
 }

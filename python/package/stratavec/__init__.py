@@ -18,6 +18,7 @@ begun goes on to its end in the background. A handle belongs to the process that
 from __future__ import annotations
 
 from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import overload as _overload
 
 from . import errors as errors
 from ._stats import Stats
@@ -71,7 +72,9 @@ from .errors import (
 )
 
 if _TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal
+
+    from ._types import Durability, IdKind, IndexKind, Metric, Path, RowFormat
 
 __all__ = [
     "AlreadyExistsError",
@@ -135,24 +138,89 @@ _TREATMENT = (
 )
 
 
+@_overload
 def open(  # noqa: A001
-    path: Any,
+    path: Path,
     dim: int | None = None,
-    metric: str | None = None,
+    metric: Metric | None = None,
     *,
-    ids: str | None = None,
-    rows: str | None = None,
-    index: str | None = None,
+    ids: IdKind | None = None,
+    rows: RowFormat | None = None,
+    index: IndexKind | None = None,
+    nlist: int | None = None,
+    bits: int | None = None,
+    spill: bool | None = None,
+    seed: int | None = None,
+    read_only: Literal[False] = False,
+    durability: Durability | None = None,
+    memory_budget: int | None = None,
+    flush_bytes: int | None = None,
+    flush_rows: int | None = None,
+    compaction: Literal["auto", "manual"] | None = None,
+    dead_ratio: float | None = None,
+    fanout: int | None = None,
+    scrub_bytes_per_second: int | None = None,
+    delete_reserve: int | None = None,
+    background: bool | None = None,
+) -> Collection: ...
+@_overload
+def open(  # noqa: A001
+    path: Path,
+    dim: int | None = None,
+    metric: Metric | None = None,
+    *,
+    ids: IdKind | None = None,
+    rows: RowFormat | None = None,
+    index: IndexKind | None = None,
+    nlist: int | None = None,
+    bits: int | None = None,
+    spill: bool | None = None,
+    seed: int | None = None,
+    read_only: Literal[True],
+) -> Follower: ...
+@_overload
+def open(  # noqa: A001
+    path: Path,
+    dim: int | None = None,
+    metric: Metric | None = None,
+    *,
+    ids: IdKind | None = None,
+    rows: RowFormat | None = None,
+    index: IndexKind | None = None,
+    nlist: int | None = None,
+    bits: int | None = None,
+    spill: bool | None = None,
+    seed: int | None = None,
+    read_only: bool,
+    durability: Durability | None = None,
+    memory_budget: int | None = None,
+    flush_bytes: int | None = None,
+    flush_rows: int | None = None,
+    compaction: Literal["auto", "manual"] | None = None,
+    dead_ratio: float | None = None,
+    fanout: int | None = None,
+    scrub_bytes_per_second: int | None = None,
+    delete_reserve: int | None = None,
+    background: bool | None = None,
+) -> Collection | Follower: ...
+def open(  # noqa: A001
+    path: Path,
+    dim: int | None = None,
+    metric: Metric | None = None,
+    *,
+    ids: IdKind | None = None,
+    rows: RowFormat | None = None,
+    index: IndexKind | None = None,
     nlist: int | None = None,
     bits: int | None = None,
     spill: bool | None = None,
     seed: int | None = None,
     read_only: bool = False,
-    durability: str | None = None,
+    durability: Durability | None = None,
     memory_budget: int | None = None,
     flush_bytes: int | None = None,
     flush_rows: int | None = None,
-    compaction: str | None = None,
+    compaction: Literal["auto", "manual"] | None = None,
     dead_ratio: float | None = None,
     fanout: int | None = None,
     scrub_bytes_per_second: int | None = None,
@@ -203,7 +271,7 @@ def open(  # noqa: A001
     return _open_read_only(path, wanted)
 
 
-def create(path: Any, dim: int, metric: str, **options: Any) -> Collection:
+def create(path: Path, dim: int, metric: str, **options: Any) -> Collection:
     """Makes a collection in a directory that does not exist or is empty. Arguments are those of :func:`open`."""
     unknown = [name for name in options if name not in _SCHEMA + _TREATMENT]
     if unknown:

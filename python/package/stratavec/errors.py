@@ -162,8 +162,16 @@ class ForkedError(StratavecError):
 _KINDS: dict[str, type[StratavecError]] = {kind.kind: kind for kind in StratavecError.__subclasses__()}
 
 
+#: How calls are written that hints of the engine name.
+_CALLS = {"Collection::open_read_only": "stratavec.open(path, read_only=True)", "Collection::": "stratavec.", "Effort::": ""}
+
+
 def _of_engine(kind: str, message: str, facts: dict[str, Any]) -> StratavecError:
     """The exception of an engine's error; a kind that this release of the package does not know is the base class."""
+    if hint := facts.get("hint"):
+        for rust, python in _CALLS.items():
+            hint = hint.replace(rust, python)
+        facts = {**facts, "hint": hint}
     error = _KINDS.get(kind, StratavecError)(message, **facts)
     if type(error) is StratavecError:
         error.kind = kind
