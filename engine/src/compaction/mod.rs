@@ -14,8 +14,8 @@ mod merge;
 mod policy;
 mod train_model;
 
-pub(crate) use control::Control;
 pub use control::Progress;
+pub(crate) use control::{BEAT, Control};
 pub(crate) use filing::Filing;
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
