@@ -15,7 +15,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Union
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -92,7 +92,7 @@ class IDSelectorNot:
         return not self.sel.is_member(id)
 
 
-Selector: TypeAlias = "IDSelectorBatch | IDSelectorRange | IDSelectorNot"
+Selector: TypeAlias = Union[IDSelectorBatch, IDSelectorRange, IDSelectorNot]
 
 
 class SearchParameters:
@@ -125,7 +125,7 @@ class Index:
             self._own = tempfile.TemporaryDirectory(prefix="stratavec-", ignore_cleanup_errors=True)
             path = Path(self._own.name) / "index"
             options["durability"] = "os"
-        self._collection = stratavec.open(path, **options)
+        self._collection: stratavec.Collection = stratavec.open(path, **options)
         if self._collection.property(_KIND) is None:
             self._mark(b"places")
         self.verbose = False

@@ -22,6 +22,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 import stratavec
+from stratavec._types import IncludeName, Metric
 
 __all__ = ["StratavecVectorStore"]
 
@@ -43,7 +44,7 @@ class StratavecVectorStore(VectorStore):
         path: str | Path | None = None,
         *,
         collection: stratavec.Collection | None = None,
-        metric: stratavec._types.Metric = "cosine",
+        metric: Metric = "cosine",
         **options: Any,
     ) -> None:
         if (path is None) == (collection is None):
@@ -164,7 +165,7 @@ class StratavecVectorStore(VectorStore):
         return [found[at][0] for at in chosen]
 
     def _search(
-        self, embedding: Sequence[float], k: int, filter: Callable[[Document], bool] | None, more: tuple[str, ...], **kwargs: Any
+        self, embedding: Sequence[float], k: int, filter: Callable[[Document], bool] | None, more: tuple[IncludeName, ...], **kwargs: Any
     ) -> Iterator[tuple[Document, float, Any]]:
         collection = self._open(None)
         if collection is None:
