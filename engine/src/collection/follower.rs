@@ -315,12 +315,12 @@ impl State {
 impl Log {
     /// Applies what is new in the log. Returns the rows it kills that are older than the log.
     fn read(&mut self, version: &Version) -> Result<Vec<u64>> {
-        let model = version.current_model().map(|model| &**model);
+        let model = version.model_of(&self.generation).cloned();
         let generation = Arc::make_mut(&mut self.generation);
         let first_row = generation.first_row();
         let mut older = Vec::new();
         self.tail.read(&mut |id, seq, payload| {
-            let killed = apply_record(generation, &version.manifest, id, seq, payload, model)?;
+            let killed = apply_record(generation, &version.manifest, id, seq, payload, model.as_deref())?;
             // What is killed in the generation itself is looked up there once all of it is read: blocks merge.
             older.extend(killed);
             Ok(())
