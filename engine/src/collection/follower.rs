@@ -147,6 +147,14 @@ impl Follower {
         self.view.load().seq
     }
 
+    /// Measures how good the lists of the state shown are: see [`Collection::health`](super::Collection::health).
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn health(&self) -> Result<super::Health> {
+        super::health::health(&self.snapshot(), &mut || Ok(()))
+    }
+
     /// Figures of the state shown. Those that count what a handle did are 0, `flush_bytes` too: it belongs to the writer.
     /// `durable_seq` is what the files hold; more of it may be durable.
     pub fn stats(&self) -> Stats {

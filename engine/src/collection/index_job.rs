@@ -509,15 +509,15 @@ impl Shared {
         control: &Control,
         report: &mut CompactReport,
     ) -> Result<()> {
-        let retrains = matches!(step, ListStep::Retrain(..));
-        let optional = retrains || matches!(step, ListStep::Convert(_));
+        let trains = matches!(step, ListStep::Train(_) | ListStep::Retrain(..));
+        let optional = matches!(step, ListStep::Retrain(..) | ListStep::Convert(_));
         match self.take_list_step(version, step, control, report) {
             Err(error) if optional && matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
                 tracing::warn!(%error, "there is no room for lists of a new model; the rows stay in those of the old one");
                 wanted.no_room = Some(error);
                 Ok(())
             }
-            Ok(()) if retrains && wanted.what == Compact::Retrain => {
+            Ok(()) if trains && wanted.what == Compact::Retrain => {
                 wanted.what = Compact::Auto;
                 Ok(())
             }
