@@ -15,8 +15,8 @@ mod policy;
 mod retrain_policy;
 mod train_model;
 
-pub(crate) use control::Control;
 pub use control::Progress;
+pub(crate) use control::{BEAT, Control};
 pub(crate) use filing::{Filed, Filing};
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
