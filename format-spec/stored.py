@@ -268,7 +268,8 @@ class Manifest:
         flat = self.index == 1 and (models or lists)
         orphaned = any(all(model.hash != e.hash for model in models) for e in lists)
         unmade = any(e.in_lists for e in rows) and not models
-        if len(models) > 1 or flat or orphaned or unmade or any(e.rows == 0 for e in models):
+        twice = len({e.hash for e in models}) < len(models) or len({e.id for e in models}) < len(models)
+        if len(models) > 2 or twice or flat or orphaned or unmade or any(e.rows == 0 for e in models):
             raise Damaged(self.file, 0, "models, lists and rows contradict each other")
         inside = all(
             e.first_row <= e.last_row < self.next_row

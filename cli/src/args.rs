@@ -75,6 +75,11 @@ pub enum Command {
   stratavec stats my.db --json
   stratavec stats my.db --json | jq .rows")]
     Stats(Stats),
+    /// Measure how good the lists of a collection are, on up to a thousand of its rows
+    #[command(after_help = "Examples:
+  stratavec health my.db
+  stratavec health my.db --json | jq .score")]
+    Health(Health),
     /// Check every file of a collection without changing anything
     #[command(after_help = "Examples:
   stratavec verify my.db
@@ -85,7 +90,8 @@ pub enum Command {
     #[command(after_help = "Examples:
   stratavec compact my.db --dry-run
   stratavec compact my.db
-  stratavec compact my.db --full --json")]
+  stratavec compact my.db --full --json
+  stratavec compact my.db --retrain")]
     Compact(Compact),
     /// Make a copy that opens as a collection; on one file system it takes no room of its own at first
     #[command(after_help = "Examples:
@@ -306,6 +312,13 @@ pub struct Delete {
 /// `stats`
 #[derive(Debug, Args)]
 pub struct Stats {
+    /// The collection
+    pub collection: PathBuf,
+}
+
+/// `health`
+#[derive(Debug, Args)]
+pub struct Health {
     /// The collection
     pub collection: PathBuf,
 }

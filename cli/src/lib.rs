@@ -47,6 +47,7 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Search(args) => command::search(&args, screen),
         Command::Get(args) => command::get(&args, screen),
         Command::Delete(args) => command::delete(&args, screen),
+        Command::Health(args) => command::health(&args, screen),
         Command::Stats(args) => command::stats(&args, screen),
         Command::Verify(args) => command::verify(&args, screen),
         Command::Compact(args) => command::compact(&args, screen),

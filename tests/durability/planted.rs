@@ -67,6 +67,8 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (31, Bug::SkipCopySync, &[PowerLoss]),
     (32, Bug::LeaveRowUnfiled, &[PowerLoss, Races]),
     (33, Bug::MergeListsByMemory, &[Races]),
+    (34, Bug::ConvertTooFew, &[PowerLoss]),
+    (36, Bug::DropOlderModelEarly, &[PowerLoss]),
 ];
 
 impl Suite {

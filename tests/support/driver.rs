@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stratavec::storage::Storage;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
+    Background, BulkItem, BulkLoad, Collection, Compact, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
 };
 
 use crate::compare::compare;
@@ -179,6 +179,7 @@ impl Driver {
             Step::Sync => self.sync(),
             Step::WaitDurable => self.wait_durable(),
             Step::Flush => self.flush(),
+            Step::Retrain => self.retrain(),
             Step::Checkpoint => self.checkpoint(),
             Step::Close => self.close().and_then(|()| self.open(true)),
             Step::Drop => {
@@ -330,6 +331,15 @@ impl Driver {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.opened()?.flush()?;
         self.all_durable("flush()")
+    }
+
+    /// `compact(Compact::Retrain)`, which changes nothing that can be read.
+    ///
+    /// # Errors
+    /// Of the engine.
+    pub fn retrain(&mut self) -> Result<(), Failure> {
+        self.opened()?.compact(Compact::Retrain)?.wait()?;
+        Ok(())
     }
 
     /// `checkpoint()` into an empty directory. The copy must hold everything acknowledged and open without recovery.

@@ -59,6 +59,8 @@ pub enum Step {
     WaitDurable,
     /// `flush()`.
     Flush,
+    /// `compact(Compact::Retrain)`.
+    Retrain,
     /// `checkpoint()` into an empty directory.
     Checkpoint,
     /// `close()` and open.
@@ -445,6 +447,37 @@ pub const WORKLOADS: &[Workload] = &[
             Step::Commit(Group, Work::Clear),
             Step::Checkpoint,
             Step::Commit(Os, Work::Insert(2)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-retrain",
+        fanout: 4,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(16)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(5)),
+            Step::Flush,
+            Step::Commit(Os, Work::Upsert(4)),
+            Step::Retrain,
+            Step::Commit(Group, Work::Delete(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-grow",
+        ids: IdKind::Bytes,
+        fanout: 4,
+        nlist: 1,
+        steps: &[
+            Step::Commit(Group, Work::Insert(8)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(30),
+            Step::Drop,
+            Step::Commit(Os, Work::Mixed(3)),
             Step::Close,
         ],
         ..PLAIN

@@ -90,8 +90,12 @@ fn files(stats: &Stats) -> String {
 
 fn search(stats: &Stats) -> String {
     if stats.lists > 0 {
+        let moving = match stats.rows_to_convert {
+            0 => String::new(),
+            rows => format!(", {} still in lists of an older model", words::counted(rows, "row")),
+        };
         return format!(
-            "{} index: {} in {}, {:.1} % of the rows in files are in lists",
+            "{} index: {} in {}, {:.1} % of the rows in files are in lists{moving}",
             stats.schema.index_kind(),
             words::counted(stats.lists, "list"),
             words::counted(stats.list_segments, "segment"),
@@ -154,6 +158,8 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "lists": stats.lists,
         "list_segments": stats.list_segments,
         "rows_in_lists": stats.rows_in_lists,
+        "models": stats.models,
+        "rows_to_convert": stats.rows_to_convert,
         "generation": stats.generation,
         "delta_rows": stats.delta_rows,
         "delta_bytes": stats.delta_bytes,

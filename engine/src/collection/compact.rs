@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::build::all_dead;
 use super::flush::{Marks, older_manifests, publish, remove_all};
+use super::index_job::Wanted;
 use super::retired::Retired;
 use super::shared::{Shared, count};
 use crate::budget::Share;
@@ -29,6 +30,9 @@ pub enum Compact {
     Auto,
     /// Everything: as few files as can be, no dead rows.
     Full,
+    /// Lists made anew by a model that is trained on the rows there are now, then what the automatic rules ask for. A change to a new model
+    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`].
+    Retrain,
 }
 
 /// What a compaction did, or would do.
@@ -49,6 +53,10 @@ pub struct CompactReport {
     pub bytes_written: u64,
     /// Rows that got their lists.
     pub filed: u64,
+    /// Models that were trained in place of older ones.
+    pub retrains: u64,
+    /// Rows that went from the lists of an older model to those of the newest.
+    pub refiled: u64,
     /// Merges of list segments.
     pub list_merges: u64,
 }
@@ -72,7 +80,7 @@ impl Shared {
     fn next_merge(&self, version: &Version, what: Compact) -> Option<Range<usize>> {
         let states = states(version);
         match what {
-            Compact::Auto => choose(&states, &self.policy()),
+            Compact::Auto | Compact::Retrain => choose(&states, &self.policy()),
             Compact::Full => choose_full(&states, &self.policy()),
         }
     }
@@ -92,7 +100,7 @@ impl Shared {
         }
         loop {
             let next = match what {
-                Compact::Auto => choose(&files, &self.policy()),
+                Compact::Auto | Compact::Retrain => choose(&files, &self.policy()),
                 Compact::Full => choose_full(&files, &self.policy()),
             };
             let Some(range) = next else { return report };
@@ -122,6 +130,7 @@ impl Shared {
     pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
         let mut report = CompactReport::default();
         let mut no_room = None;
+        let mut wanted = Wanted::of(what);
         loop {
             // For each merge anew: under steady writes there is always one more, and others wait.
             let _one_at_a_time = self.compacting.lock();
@@ -129,7 +138,7 @@ impl Shared {
             self.check_writable()?;
             let version = self.view.load().version.clone();
             if no_room.is_none() {
-                match self.list_step(&version, what, control, &mut report) {
+                match self.list_step(&version, &mut wanted, control, &mut report) {
                     Ok(true) => continue,
                     Ok(false) => {}
                     Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
@@ -138,7 +147,9 @@ impl Shared {
                     Err(error) => return Err(error),
                 }
             }
-            let Some(range) = self.next_merge(&version, what) else { return no_room.map_or(Ok(report), Err) };
+            let Some(range) = self.next_merge(&version, what) else {
+                return no_room.or(wanted.no_room).map_or(Ok(report), Err);
+            };
             let retired = Retired::of(&version, range.clone(), self.options.background == Background::Thread);
             let merged = self.merge_one(&version, range, control, &mut report);
             drop(version);
@@ -151,12 +162,12 @@ impl Shared {
     fn list_step(
         &self,
         version: &Version,
-        what: Compact,
+        wanted: &mut Wanted,
         control: &Control,
         report: &mut CompactReport,
     ) -> Result<bool> {
-        match self.next_list_step(version, what)? {
-            Some(step) => self.take_list_step(version, step, control, report).map(|()| true),
+        match self.next_list_step(version, wanted)? {
+            Some(step) => self.take_or_leave(version, step, wanted, control, report).map(|()| true),
             None => Ok(false),
         }
     }

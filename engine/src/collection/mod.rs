@@ -10,6 +10,7 @@ mod compact;
 mod crew;
 mod flush;
 mod follower;
+mod health;
 mod index_job;
 mod job;
 mod list_files;
@@ -18,6 +19,7 @@ mod prepare;
 mod record;
 mod repair;
 mod retired;
+mod retrain;
 mod roll;
 mod room;
 mod scrub;
@@ -46,6 +48,7 @@ pub use bulk::{BulkItem, BulkLoad, BulkOptions, BulkReport, IntoBulkItem};
 pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
+pub use health::{Health, RetrainReason};
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
 pub use scrub::{ScrubJob, ScrubReport};
@@ -314,6 +317,14 @@ impl Collection {
     pub fn scrub(&self) -> Result<ScrubJob> {
         self.shared.check_open()?;
         ScrubJob::start(self.shared.clone())
+    }
+
+    /// Measures how good the lists are, on up to a thousand rows: in the calling thread, one pass over all vectors.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn health(&self) -> Result<Health> {
+        health::health(&self.snapshot(), &mut || Ok(()))
     }
 
     /// Figures of the collection and of this handle.

@@ -98,7 +98,7 @@ impl Prepared {
         if self.model == view.active.model() {
             return;
         }
-        let model = view.version.models.iter().find(|model| Some(model.id) == view.active.model());
+        let model = view.version.model_of(&view.active);
         self.model = model.map(|model| model.id);
         self.lists = match (model, &self.block) {
             (Some(model), Some(block)) => lists_of(model, schema, schema.has_second_lists(), block),

@@ -18,9 +18,10 @@ pub enum IndexKind {
     #[default]
     Flat,
     /// Rows are kept in lists of neighbours, each with a short code; a search looks at a few lists. Searched as flat until there
-    /// are a thousand rows in files (eight for each list if their number was said); then lists are trained, **once**: load the rows that there are
-    /// before many more come one by one, since in the lists of
-    /// the first thousand a hundred times as many rows make a search look at a hundred times as many entries.
+    /// are a thousand rows in files (eight for each list if their number was said); then lists are trained. They are trained anew, in the
+    /// background, when there are twice as many rows (four times if they were fewer than twenty thousand), when an eighth of the rows or
+    /// more came since and lie further from their centroids than rows used to, or some lists have become far longer than the others. See
+    /// [`Compact::Retrain`](crate::Compact::Retrain).
     Ivf(IvfOptions),
     /// Flat while it is small, lists (as [`IndexKind::Ivf`]) from twenty thousand rows in files on.
     Auto,

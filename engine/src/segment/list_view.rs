@@ -83,6 +83,12 @@ impl<'a> ListView<'a> {
         })
     }
 
+    /// Entries of a list that are first copies, and all of them; none if there is no such list.
+    #[inline]
+    pub(crate) fn counts(&self, list: usize) -> (u32, u32) {
+        self.headers.get(list).map_or((0, 0), |header| (header.n_primary.get(), header.n_total.get()))
+    }
+
     #[inline]
     pub(super) fn record_piece(&self, header: &ListHeader, parts: &ListParts) -> &'a [u8] {
         let start = header.record_offset.get() as usize;

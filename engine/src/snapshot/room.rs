@@ -37,6 +37,8 @@ pub(super) struct Needs {
 /// What one search by lists works in.
 pub(super) struct Room {
     pub(super) lists: Scratch,
+    /// The same for the lists of an older model.
+    pub(super) older: Scratch,
     pub(super) query: FlatQuery,
     pub(super) marked: Marked,
     /// Row numbers of fresh rows in the probed lists.
@@ -55,6 +57,7 @@ impl Room {
     fn new() -> Box<Room> {
         Box::new(Room {
             lists: Scratch::default(),
+            older: Scratch::default(),
             query: FlatQuery::blank(),
             marked: Marked::default(),
             fresh: Vec::new(),

@@ -156,9 +156,9 @@ fn write(
     let numbers = Numbers::new(from, to, old)?;
     let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
     // Models and lists follow from rows: the first writer makes them again.
-    let (models, lists, calibration) = (Vec::new(), Vec::new(), Vec::new());
+    let (models, lists, calibration, training) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (row_files, id_tables, tombstones) = (Vec::new(), Vec::new(), Vec::new());
-    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, ..old.clone() };
+    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, training, ..old.clone() };
     let mut version = Version {
         install: 0,
         manifest: Arc::new(old.clone()),

@@ -137,6 +137,11 @@ impl Candidates {
         self.found.len()
     }
 
+    /// What was kept, in no order.
+    pub(super) fn kept(&self) -> &[Candidate] {
+        &self.found
+    }
+
     /// The best rows; in no order if they are few.
     pub(super) fn finish(&mut self) -> &[Candidate] {
         if self.room > FEW {

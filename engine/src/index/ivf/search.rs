@@ -181,6 +181,11 @@ impl Scratch {
         self.probes.iter().map(|probed| probed.list)
     }
 
+    /// The rows that the last search measured, in no order, and their distances by codes: squared, or negated products.
+    pub(crate) fn estimates(&self) -> impl Iterator<Item = (u64, f32)> + '_ {
+        self.candidates.kept().iter().map(|candidate| (candidate.row, candidate.estimate))
+    }
+
     /// Rows that the last search measured.
     pub(crate) fn measured(&self) -> usize {
         self.candidates.len()
