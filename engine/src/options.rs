@@ -123,7 +123,7 @@ impl Schema {
         if self.dim == 0 || self.dim > MAX_DIM {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
-        self.index.lists().map_or(Ok(()), |lists| lists.check())
+        self.index.lists().map_or(Ok(()), |lists| lists.check_for(self.dim))
     }
 
     /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.

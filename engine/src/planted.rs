@@ -70,6 +70,8 @@ pub enum Bug {
     LeaveRowUnfiled,
     /// 33: a merge of lists drops rows that only memory knows to be dead.
     MergeListsByMemory,
+    /// 34: a merge of lists takes the code of an entry from the lane beside it.
+    MergeWrongLane,
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -67,6 +67,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (31, Bug::SkipCopySync, &[PowerLoss]),
     (32, Bug::LeaveRowUnfiled, &[PowerLoss, Races]),
     (33, Bug::MergeListsByMemory, &[Races]),
+    (34, Bug::MergeWrongLane, &[Races]),
 ];
 
 impl Suite {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::manifest::{HashedEntry, Manifest};
+use crate::options::{Codes, Schema};
 use crate::segment::{ListFile, ModelFile};
 use crate::snapshot::{CodedLists, OpenModel, Version};
 use crate::storage::{FileId, FileKind, FileName, Storage};
@@ -34,12 +35,17 @@ pub(super) fn open_model(storage: &dyn Storage, manifest: &Manifest, entry: &Has
     let schema = &manifest.schema;
     let fits = *file.hash() == entry.hash && file.metric() == schema.metric() && file.mean().len() == schema.dim();
     match fits {
-        true => Ok(OpenModel::new(file)),
+        true => OpenModel::new(file, codes_of(schema)),
         false => {
             let what = "it is not the model that the manifest names, or of vectors that are not the collection's";
             Err(Error::corrupt(FileName::File(FileKind::Model, id), "footer", 0, what))
         }
     }
+}
+
+/// How the lists of a collection code rows.
+fn codes_of(schema: &Schema) -> Codes {
+    schema.index_kind().lists().unwrap_or_default().codes_for(schema.dim())
 }
 
 /// Opens the list segments of a manifest, or takes them over from an older version.
@@ -72,10 +78,10 @@ pub(super) fn open_list(
     let (collection, origin, id) = (manifest.collection, manifest.own_origin(), entry.file.id);
     let file = ListFile::open(storage, id, collection, origin, &entry.hash, &entry.file.facts)?;
     let model = models.iter().find(|model| *model.file.hash() == entry.hash);
-    match model.is_some_and(|model| CodedLists::new(&file, &model.file).is_ok()) {
+    match model.is_some_and(|model| CodedLists::new(&file, model).is_ok()) {
         true => Ok(file),
         false => {
-            let what = "it does not have the lists or the dimension of its model, or holds no codes";
+            let what = "it does not have the lists, the dimension or the codes of its model";
             Err(Error::corrupt(FileName::File(FileKind::List, id), "footer", 0, what))
         }
     }

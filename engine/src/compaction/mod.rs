@@ -4,6 +4,7 @@
 //! it runs need no second look: they are keyed by row. A merge reads a pinned [`Version`](crate::snapshot::Version) and hands back
 //! new files; the collection installs them.
 
+mod codebooks;
 mod control;
 mod filing;
 mod list_build;
@@ -14,6 +15,7 @@ mod merge;
 mod policy;
 mod train_model;
 
+pub(crate) use codebooks::{codebook_memory, codebook_of, train_codebook};
 pub(crate) use control::Control;
 pub use control::Progress;
 pub(crate) use filing::Filing;

@@ -1,5 +1,6 @@
 //! A model from the rows there are: mean, unit, centroids.
 
+use super::codebooks::{codebook_of, train_codebook};
 use super::control::{Control, Watched};
 use super::live_points::{LivePoints, UnitPoints};
 use crate::error::Result;
@@ -50,6 +51,12 @@ impl ModelJob<'_> {
         let scale = Frame::scale_for(energy);
         let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
+        let codes = schema.index_kind().lists().unwrap_or_default().codes_for(dim);
+        let set = bytes.records(centroid_stride(padded_dim(dim)));
+        let words = match codebook_of(codes) {
+            Some(book) => train_codebook(&work, &live, &frame, set, book, schema.random_seed())?,
+            None => Vec::new(),
+        };
         let content = ModelContent {
             metric: schema.metric(),
             seed: schema.random_seed(),
@@ -57,6 +64,7 @@ impl ModelJob<'_> {
             mean: &mean,
             centroids: &bytes.centroids,
             codes: &bytes.codes,
+            codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
         self.control.check()?;
         let (collection, origin) = self.ids;
@@ -64,7 +72,7 @@ impl ModelJob<'_> {
         let file = ModelFile::open(self.storage, id, collection, origin, &facts).inspect_err(|_| {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));
         })?;
-        Ok((HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file)))
+        Ok((HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file, codes)?))
     }
 }
 

@@ -45,25 +45,25 @@ impl QueryTables {
         QueryTables::default()
     }
 
-    /// Tables of any 16 numbers per group: each group's smallest is taken off, and the unit is chosen as for signs.
-    pub(super) fn from_entries(groups: &[[f32; 16]], ratio: f32) -> Self {
+    /// Becomes the tables of any 16 numbers per group: each group's smallest is taken off, and the unit is chosen as for signs.
+    pub(super) fn set_entries(&mut self, groups: &[[f32; 16]], ratio: f32) {
         let least = |group: &[f32; 16]| group.iter().copied().fold(f32::INFINITY, f32::min);
         let range = |group: &[f32; 16]| group.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least(group);
         // Groups of a pair of lines: 8 i + t and 8 i + 4 + t.
         let both = |at: usize| groups.get(at).map_or(0.0, range) + groups.get(at + 4).map_or(0.0, range);
         let widest = (0..groups.len()).filter(|at| at % 8 < 4).map(both).fold(0.0, f32::max);
-        let unit = normal(widest / 254.0);
-        let inverse = if unit > 0.0 { 1.0 / unit } else { 0.0 };
-        let padded = (groups.len() * 4).next_multiple_of(64);
-        let mut tables = QueryTables { padded, unit, ratio, ..QueryTables::default() };
-        tables.lines.resize(padded / 16, Line([0; 64]));
-        let places = tables.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
+        self.unit = normal(widest / 254.0);
+        let inverse = if self.unit > 0.0 { 1.0 / self.unit } else { 0.0 };
+        self.padded = (groups.len() * 4).next_multiple_of(64);
+        (self.ratio, self.bias) = (ratio, 0.0);
+        self.lines.clear();
+        self.lines.resize(self.padded / 16, Line([0; 64]));
+        let places = self.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
         for (place, group) in places.zip(groups) {
             let smallest = least(group);
             *place = group.map(|x| ((x - smallest) * inverse).round_ties_even() as u8);
-            tables.bias += smallest;
+            self.bias += smallest;
         }
-        tables
     }
 
     /// Components of the query these tables were made from.

@@ -121,6 +121,7 @@ fn model(dir: &BytesDir, lists: usize) -> FileFacts {
         mean: &mean,
         centroids: &centroids,
         codes: &codes,
+        codebook: None,
     };
     write_model(dir, FILE, COLLECTION, ORIGIN, &content).unwrap()
 }
@@ -327,6 +328,7 @@ fn any_place_may_hold_anything_under_right_checksums() {
             ListCode::Bits(1) => 0..0,
             ListCode::Bits(_) => range(0x0404),
             ListCode::Raw(_) => range(0x0405),
+            _ => 0..0,
         };
         let places = [range(0x0402), range(0x0403), records, range(0x0406)];
         let mut intact = good.clone();
