@@ -4,7 +4,7 @@ use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Probe, Scratch};
+use crate::index::ivf::{Coder, Probe, Scratch};
 use crate::kernel::decode_row;
 use crate::manifest::Calibration;
 
@@ -18,8 +18,13 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// The same of product codes, whose estimates have no bounds and are rougher; without codes there is one way.
+const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 100)];
+const EXACT_WAYS: [(f32, usize); 1] = [(1.0, 0)];
 /// Standard errors and rows measured for each wanted, by which the truth is found.
 const TRUTH: (f32, usize) = (3.5, 4);
+/// Rows measured for each wanted where codes are product codes.
+const PRODUCT_TRUTH: usize = 20;
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
 pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
@@ -135,7 +140,10 @@ impl Asking<'_> {
 
     /// The nearest rows, as good as exactly: every list is looked at.
     fn truth(&mut self, question: &Question, k: usize) -> Result<Vec<u64>> {
-        let (deviations, each) = TRUTH;
+        let (deviations, each) = match self.model.coder() {
+            Coder::Product(_) => (TRUTH.0, PRODUCT_TRUTH),
+            _ => TRUTH,
+        };
         let probe = Probe { nprobe: self.model.file.lists(), patience: usize::MAX, exact: each * (k + 1), deviations };
         Ok(self.ask(question, k, &probe)?.collect())
     }
@@ -144,7 +152,12 @@ impl Asking<'_> {
     fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
-        for (deviations, beyond) in WAYS {
+        let ways = match self.model.coder() {
+            Coder::Bits(_) => &WAYS[..],
+            Coder::Product(_) => &PRODUCT_WAYS[..],
+            Coder::None => &EXACT_WAYS[..],
+        };
+        for (deviations, beyond) in ways.iter().copied() {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
             let mut nprobe = 1;
@@ -184,9 +197,17 @@ impl Asking<'_> {
         let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
         let (entries, records) = (self.scratch.work.0 as f64, self.scratch.work.1 as f64);
         let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
-        let entry = 0.3 + 0.004 * dim;
+        let entry = match self.model.coder() {
+            Coder::Bits(_) => 0.3 + 0.004 * dim,
+            Coder::Product(book) => 0.3 + 0.02 * book.parts() as f64,
+            Coder::None => 5.0,
+        };
         let record = 20.0 + 0.1 * dim;
         let row = 40.0 + 0.06 * bytes;
-        probe.nprobe as f64 * list + entries * entry + records * record + probe.exact as f64 * row
+        let measured = match self.model.coder() {
+            Coder::None => self.scratch.measured(),
+            _ => probe.exact,
+        };
+        probe.nprobe as f64 * list + entries * entry + records * record + measured as f64 * row
     }
 }

@@ -55,6 +55,20 @@ impl OpenModel {
         }
     }
 
+    /// Rows to measure at least for `k` that are wanted, where nobody looked how many it takes: the fewer bits a code has, the more.
+    pub(crate) fn fewest_measured(&self, k: usize) -> usize {
+        let each = match &self.book {
+            None => 1,
+            Some(book) => match book.parts() * book.bits() / book.dim().max(1) {
+                0 => 8,
+                1 => 4,
+                2 => 3,
+                _ => 2,
+            },
+        };
+        k.saturating_mul(each)
+    }
+
     /// Codewords of all parts; 0 if its lists have no product codes.
     pub(crate) fn codewords(&self) -> usize {
         self.book.as_ref().map_or(0, |book| book.parts() * book.size().max(256))

@@ -127,6 +127,7 @@ impl Lists<'_> {
     pub(super) fn needs(&self, k: usize, together: usize) -> Needs {
         let (lists, components) = (self.model.file.lists(), self.model.file.padded());
         let codewords = self.model.codewords();
+        let k = k.max(self.probe.exact / 2);
         Needs { k, lists, nprobe: self.probe.nprobe.min(lists), components, codewords, together }
     }
 }
@@ -174,7 +175,10 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
 fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
     let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
     let known = &snapshot.view().version.manifest.calibration;
-    let probe = terms.effort.probe(k, model.file.lists(), known)?;
+    let mut probe = terms.effort.probe(k, model.file.lists(), known)?;
+    if known.is_empty() || matches!(terms.effort, Effort::Probe { .. }) {
+        probe.exact = probe.exact.max(model.fewest_measured(k));
+    }
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
     (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))

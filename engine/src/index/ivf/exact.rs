@@ -32,6 +32,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
+        scratch.met.clear();
         let probes = std::mem::take(&mut scratch.probes);
         let mut entries = std::mem::take(&mut scratch.entries);
         let mut idle = 0;
@@ -73,6 +74,10 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             entries.clear();
             for word in words {
                 let word = u32::from_le_bytes(*word);
+                // A row that stands in two of the lists is measured once.
+                if !scratch.met.insert((segment as u64) << 32 | u64::from(word)) {
+                    continue;
+                }
                 let row = lists.row(word)?;
                 // A row that is in no file any more is dead.
                 let Some(place) = self.rows.locate(row)? else { continue };
@@ -94,10 +99,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let (vector, length) = self.rows.vector(entry.place)?;
             scratch.measured += 1;
             let distance = exact.score_one(vector, length);
-            if distance < scratch.candidates.bound()
-                && !scratch.candidates.has(entry.name)
-                && self.rows.find(entry.row)?.is_some()
-            {
+            if distance < scratch.candidates.bound() && self.rows.find(entry.row)?.is_some() {
                 let Entry { name, row, place } = *entry;
                 scratch.candidates.push(Candidate { estimate: distance, name, row, place });
             }

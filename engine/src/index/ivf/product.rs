@@ -13,7 +13,6 @@ use super::{Stage, Trace};
 use crate::error::Result;
 use crate::kernel::Kernels;
 use crate::kernel::code::product::{Codebook, ProductTables};
-use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, SignList, place_parts};
 
 /// Lists of the first wave, and of each further one.
@@ -25,8 +24,7 @@ const AHEAD: usize = 2;
 #[derive(Default)]
 pub(super) struct CodewordTables {
     tables: ProductTables,
-    /// The same for the kernel of sign codes, of books of sixteen words.
-    nibbles: QueryTables,
+    /// Whether lists are scanned by the kernel of sign codes.
     by_nibbles: bool,
 }
 
@@ -35,9 +33,6 @@ impl CodewordTables {
     pub(super) fn prepare(&mut self, kernels: &Kernels, book: &Codebook, rotated: &[f32]) {
         kernels.prepare_product(book, rotated, &mut self.tables);
         self.by_nibbles = book.has_nibbles();
-        if self.by_nibbles {
-            self.tables.fill_block_tables(0.0, &mut self.nibbles);
-        }
     }
 }
 
@@ -135,7 +130,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let (words, bound) = (&scratch.words, scratch.candidates.bound());
         scratch.survivors.clear();
         match words.by_nibbles {
-            true => self.kernels.scan_all(&words.nibbles, scans, 0.0, bound, &mut scratch.survivors),
+            true => self.kernels.scan_all(words.tables.block_tables(), scans, 0.0, bound, &mut scratch.survivors),
             false => self.kernels.scan_columns(&words.tables, scans, bound, &mut scratch.survivors),
         }
         Ok(())
@@ -145,6 +140,11 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     fn take_estimates(&self, above: f32, up_to: f32, of: &[Turn<'_>], scratch: &mut Scratch) -> Result<()> {
         let mut sifted = std::mem::take(&mut scratch.sifted);
         self.kernels.sift(&scratch.survivors, above, up_to, &mut sifted);
+        for entry in &sifted {
+            let (at, position) = place_parts(entry.place);
+            let rows = of.get(at).map_or(&[][..], |turn| turn.rows);
+            self.kernels.prefetch(rows.get(position * 4..position * 4 + 1).unwrap_or_default());
+        }
         let outcome = sifted.iter().try_for_each(|entry| {
             // The bound has tightened since they were sifted.
             if entry.bound >= scratch.candidates.bound() {

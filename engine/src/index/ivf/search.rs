@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
-use crate::kernel::{Kernels, Selection};
+use crate::kernel::{Kernels, SeenSet, Selection};
 
 /// Lists of the first wave.
 const FIRST_WAVE: usize = 4;
@@ -178,6 +178,8 @@ pub(crate) struct Scratch {
     /// Tables for codewords, where lists have them.
     pub(super) words: CodewordTables,
     pub(super) entries: Vec<Entry>,
+    /// Row words that were met, where lists have no codes.
+    pub(super) met: SeenSet,
     pub(super) exact: Vec<(f32, u64)>,
     /// Rows measured by the last search.
     pub(super) measured: usize,

@@ -60,12 +60,12 @@ pub fn take_numbers(block: &[u8], lane: usize, parts: usize, width: usize, out: 
     }
 }
 
-/// Bytes of a block of columns.
-pub(in crate::kernel) fn column_block_bytes(tables: &ProductTables) -> usize {
-    (tables.parts * tables.number_bytes() * BLOCK).next_multiple_of(COLUMN)
-}
-
 impl ProductTables {
+    /// Bytes of a block of columns.
+    pub(in crate::kernel) fn column_block_bytes(&self) -> usize {
+        (self.parts * self.number_bytes() * BLOCK).next_multiple_of(COLUMN)
+    }
+
     pub(in crate::kernel) fn number_bytes(&self) -> usize {
         if self.size > BYTE_WORDS { 2 } else { 1 }
     }
@@ -74,7 +74,7 @@ impl ProductTables {
     /// If the slices are too short for the entries of the list.
     pub(in crate::kernel) fn check(&self, list: &SignList) {
         let blocks = list.count.div_ceil(BLOCK);
-        let whole = list.codes.len() / column_block_bytes(self).max(1) >= blocks
+        let whole = list.codes.len() / self.column_block_bytes().max(1) >= blocks
             && list.factors.len() / FACTOR_BYTES >= blocks
             && self.bytes.len() >= self.parts * self.tables_per_part();
         assert!(self.parts > 0 && whole, "fewer blocks than entries need, or tables that were never made");
@@ -145,7 +145,7 @@ pub(in crate::kernel) fn scan_columns(
     out: &mut Survivors,
     mut sums: impl FnMut(&[u8], &mut [u32; BLOCK]),
 ) {
-    let blocks = list.codes.chunks_exact(column_block_bytes(tables));
+    let blocks = list.codes.chunks_exact(tables.column_block_bytes());
     let factors = list.factors.as_chunks::<FACTOR_BYTES>().0;
     let mut of = [0; BLOCK];
     let mut len = out.len();

@@ -232,6 +232,8 @@ pub struct ProductTables {
     size: usize,
     /// Part after part, `size` numbers each.
     entries: Vec<f32>,
+    /// `entries` as the tables of the block scan, if there are sixteen codewords.
+    nibbles: QueryTables,
     /// `entries` as bytes, if there are more than sixteen codewords.
     pub(in crate::kernel) bytes: Vec<ByteTable>,
     /// What one unit of a byte is worth.
@@ -282,18 +284,13 @@ impl ProductTables {
     /// # Panics
     /// If the book has more codewords.
     pub fn to_block_tables(&self, ratio: f32) -> QueryTables {
-        let mut tables = QueryTables::default();
-        self.fill_block_tables(ratio, &mut tables);
-        tables
+        assert_eq!(self.size, MIN_WORDS, "blocks hold four bits per part");
+        self.nibbles.with_ratio(ratio)
     }
 
-    /// [`to_block_tables`](ProductTables::to_block_tables) in room that is kept.
-    ///
-    /// # Panics
-    /// If the book has more codewords.
-    pub fn fill_block_tables(&self, ratio: f32, tables: &mut QueryTables) {
-        assert_eq!(self.size, MIN_WORDS, "blocks hold four bits per part");
-        tables.set_entries(self.entries.as_chunks::<MIN_WORDS>().0, ratio);
+    /// The tables for the block scan, with no error taken off; empty if the book has more than sixteen codewords.
+    pub fn block_tables(&self) -> &QueryTables {
+        &self.nibbles
     }
 }
 
@@ -323,6 +320,8 @@ pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, book: &Codebook, query: &[f
     }
     if book.size > MIN_WORDS {
         tables.fill_bytes(&ends);
+    } else {
+        tables.nibbles.set_entries(lanes, tables.entries.as_chunks::<MIN_WORDS>().0, &ends);
     }
     tables.ends = ends;
 }
