@@ -100,6 +100,10 @@ impl Schema {
     pub fn index_kind(&self) -> IndexKind {
         self.index
     }
+    /// How lists code rows, if the kind of index has lists: by the dimension where that was left open, so never [`Codes::Auto`].
+    pub fn list_codes(&self) -> Option<Codes> {
+        self.index.lists().map(|options| options.codes_for(self.dim))
+    }
     /// The seed.
     pub fn random_seed(&self) -> u64 {
         self.seed

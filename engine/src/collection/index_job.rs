@@ -186,7 +186,7 @@ impl Shared {
         }
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
-        let codes = self.schema.index_kind().lists().unwrap_or_default().codes_for(dim);
+        let codes = self.schema.list_codes().unwrap_or_default();
         let book_bytes = codebook_memory(codes, live, padded_dim(dim));
         self.refuse_without_room("model", model_bytes)?;
         let _working = self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + live * 8 + model_bytes)?;
@@ -242,7 +242,7 @@ impl Shared {
     /// The most bytes that a model of so many lists takes.
     fn most_model_bytes(&self, lists: u64) -> u64 {
         let padded = padded_dim(self.schema.dim()) as u64;
-        let book = match self.schema.index_kind().lists().map(|options| options.codes_for(self.schema.dim())) {
+        let book = match self.schema.list_codes() {
             Some(Codes::Product { codebook_size, .. }) => padded * 4 * u64::from(codebook_size),
             _ => 0,
         };

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::manifest::{HashedEntry, Manifest};
-use crate::options::{Codes, Schema};
 use crate::segment::{ListFile, ModelFile};
 use crate::snapshot::{CodedLists, OpenModel, Version};
 use crate::storage::{FileId, FileKind, FileName, Storage};
@@ -35,17 +34,12 @@ pub(super) fn open_model(storage: &dyn Storage, manifest: &Manifest, entry: &Has
     let schema = &manifest.schema;
     let fits = *file.hash() == entry.hash && file.metric() == schema.metric() && file.mean().len() == schema.dim();
     match fits {
-        true => OpenModel::new(file, codes_of(schema)),
+        true => OpenModel::new(file, schema.list_codes().unwrap_or_default()),
         false => {
             let what = "it is not the model that the manifest names, or of vectors that are not the collection's";
             Err(Error::corrupt(FileName::File(FileKind::Model, id), "footer", 0, what))
         }
     }
-}
-
-/// How the lists of a collection code rows.
-fn codes_of(schema: &Schema) -> Codes {
-    schema.index_kind().lists().unwrap_or_default().codes_for(schema.dim())
 }
 
 /// Opens the list segments of a manifest, or takes them over from an older version.

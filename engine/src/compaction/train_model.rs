@@ -51,7 +51,7 @@ impl ModelJob<'_> {
         let scale = Frame::scale_for(energy);
         let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
-        let codes = schema.index_kind().lists().unwrap_or_default().codes_for(dim);
+        let codes = schema.list_codes().unwrap_or_default();
         let set = bytes.records(centroid_stride(padded_dim(dim)));
         let words = match codebook_of(codes) {
             Some(book) => train_codebook(&work, &live, &frame, set, book, schema.random_seed())?,

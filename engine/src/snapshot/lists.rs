@@ -183,7 +183,7 @@ pub(crate) struct FileRows<'a, K> {
 
 impl<K: Fn(u64) -> bool> FileRows<'_, K> {
     #[inline]
-    fn file_of(&self, row: u64) -> Result<Option<(usize, usize)>> {
+    fn locate(&self, row: u64) -> Result<Option<(usize, usize)>> {
         let index = self.files.partition_point(|rows| rows.file.last_row() < row);
         let Some(rows) = self.files.get(index) else { return Ok(None) };
         Ok(rows.file.ordinal(row)?.map(|ordinal| (index, ordinal)))
@@ -215,7 +215,7 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
     #[inline]
     fn find(&self, row: u64) -> Result<Option<u64>> {
         // A row that is in no file any more died before the files were last rewritten.
-        let Some((index, ordinal)) = self.file_of(row)? else { return Ok(None) };
+        let Some((index, ordinal)) = self.locate(row)? else { return Ok(None) };
         let Some(rows) = self.files.get(index) else { return Ok(None) };
         let bit = |word: u64| word >> (ordinal % 64) & 1 == 1;
         let live =
@@ -223,13 +223,8 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
         Ok(live.then_some((index as u64) << 32 | ordinal as u64))
     }
 
-    #[inline]
-    fn locate(&self, row: u64) -> Result<Option<u64>> {
-        Ok(self.file_of(row)?.map(|(index, ordinal)| (index as u64) << 32 | ordinal as u64))
-    }
-
     fn place(&self, row: u64) -> Result<u64> {
-        match self.file_of(row)? {
+        match self.locate(row)? {
             Some((index, ordinal)) => Ok((index as u64) << 32 | ordinal as u64),
             None => Err(Error::corrupt("row files", "rows", 0, format!("row {row} of a list is in none of them"))),
         }

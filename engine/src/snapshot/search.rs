@@ -17,7 +17,7 @@ use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::{Filter, IdSet};
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::Probe;
+use crate::index::ivf::{Coder, Probe};
 use crate::kernel::TopK;
 
 /// Scoring all rows costs less than looking up this fraction of them by id.
@@ -186,7 +186,10 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
     let schema = snapshot.schema();
-    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), placed }
+    let model = snapshot.view().version.current_model().filter(|model| matches!(model.coder(), Coder::None));
+    let copies = if schema.has_second_lists() { 2.0 } else { 1.0 };
+    let uncoded = model.map(|model| copies * snapshot.count() as f64 / model.file.lists() as f64);
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), uncoded, placed }
 }
 
 /// Answers one query; the terms were checked.

@@ -225,10 +225,6 @@ impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
         Ok(through.then_some(place))
     }
 
-    fn locate(&self, row: u64) -> Result<Option<u64>> {
-        self.rows.locate(row)
-    }
-
     fn place(&self, row: u64) -> Result<u64> {
         self.rows.place(row)
     }

@@ -1,7 +1,7 @@
 //! Lists without codes: every row of the probed lists is measured.
 //!
 //! An entry is a row word; the vector stands with its row. Where it is follows from the word, so the vectors of a list are asked for some rows
-//! ahead of the one being measured. Whether a row may be found is asked of those that are near enough.
+//! ahead of the one being measured.
 
 use super::candidates::Candidate;
 use super::search::{IvfSearch, Lists, Probe, Rows, Scratch};
@@ -79,8 +79,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                     continue;
                 }
                 let row = lists.row(word)?;
-                // A row that is in no file any more is dead.
-                let Some(place) = self.rows.locate(row)? else { continue };
+                // To know that a row is dead or not wanted costs less than to measure it.
+                let Some(place) = self.rows.find(row)? else { continue };
                 entries.push(Entry { name: (segment as u32, word), row, place });
             }
             self.measure_entries(exact, entries, scratch)?;

@@ -105,14 +105,7 @@ pub(crate) trait Rows {
     /// `Corrupt`.
     fn live(&self, row: u64) -> Result<bool>;
 
-    /// Where the vector of a row is that may be dead: a number that the other calls understand. `None` if it is nowhere, which only dead
-    /// rows are.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    fn locate(&self, row: u64) -> Result<Option<u64>>;
-
-    /// Where the vector of a live row is.
+    /// Where the vector of a row is: a number that the other calls understand.
     ///
     /// # Errors
     /// `Corrupt` if it is nowhere.
