@@ -255,6 +255,10 @@ fn texts(npy: &[u8]) -> Vec<Vec<f32>> {
     values.chunks_exact(384).map(<[f32]>::to_vec).collect()
 }
 
+fn load(c: &Collection, texts: &[Vec<f32>]) {
+    c.bulk_load((0u64..).zip(texts.to_vec()).map(|(id, text)| BulkItem::new(id, text))).unwrap().wait().unwrap();
+}
+
 /// `Recall(0.95)` is kept by what is measured on real texts, and one row more or less of memory does not change that.
 #[test]
 fn what_is_measured_finds_the_part_that_is_asked_for_with_all_codes() {
@@ -262,7 +266,7 @@ fn what_is_measured_finds_the_part_that_is_asked_for_with_all_codes() {
     let queries = texts(include_bytes!("../../demo/data/query.f16.npy"));
     let flat = {
         let c = create(&MemDir::new(1), Schema::new(384, Metric::Cosine).ids(IdKind::U64));
-        c.bulk_load((0..).zip(&base).map(|(id, text)| BulkItem::new(id as u64, text.clone()))).unwrap().wait().unwrap();
+        load(&c, &base);
         c
     };
     let truth: Vec<Vec<(u64, f32)>> =
@@ -280,7 +284,7 @@ fn what_is_measured_finds_the_part_that_is_asked_for_with_all_codes() {
         let options = IvfOptions::auto().nlist(150).codes(codes).spill(spill);
         let disk = MemDir::new(1);
         let c = create(&disk, Schema::new(384, Metric::Cosine).ids(IdKind::U64).index(IndexKind::Ivf(options)));
-        c.bulk_load((0..).zip(&base).map(|(id, text)| BulkItem::new(id as u64, text.clone()))).unwrap().wait().unwrap();
+        load(&c, &base);
         let snapshot = c.snapshot();
         for (part, least) in [(0.95, 0.94), (0.99, 0.98)] {
             let (mut hit, mut wanted, mut scored) = (0, 0, 0);
