@@ -177,6 +177,31 @@ fn a_merge_whose_output_cannot_be_synced_is_given_up_and_nothing_else() {
     assert_eq!(open(&disk).snapshot().count(), 4);
 }
 
+// [C13]: a merge says that the disk will not hold its result before it writes any of it.
+#[test]
+fn a_merge_without_room_is_refused_before_it_writes() {
+    let (disk, _, c) = faulty(inline());
+    for round in 0..3u64 {
+        for id in round..40 {
+            c.upsert(id, &[id as f32, round as f32]).expect("upsert");
+        }
+        c.flush().expect("flush");
+    }
+    let need = c.compact_dry_run(Compact::Full).bytes_written;
+    let (before, files) = (disk.image_hash(), disk.names());
+    for free in [0, need / 2, need] {
+        disk.set_free_bytes(Some(free));
+        let error = c.compact(Compact::Full).expect("start").wait().expect_err("no room");
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        assert!(error.to_string().contains("merge"), "{error}");
+        assert_eq!((disk.image_hash(), disk.names()), (before, files.clone()), "{free} bytes free");
+    }
+    assert_eq!(c.snapshot().count(), 40);
+    disk.set_free_bytes(None);
+    c.compact(Compact::Full).expect("start").wait().expect("room again");
+    assert_eq!((c.stats().row_files, c.snapshot().count()), (1, 40));
+}
+
 // [C13]: opening needs room when there is something to recover; without it nothing is lost.
 #[test]
 fn a_recovery_without_space_says_so_and_succeeds_later() {

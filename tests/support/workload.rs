@@ -29,6 +29,23 @@ pub enum Work {
     Load(u64),
 }
 
+impl Work {
+    /// The same with one change more or less, or as many; at least one.
+    #[must_use]
+    pub fn varied(self, random: &mut Random) -> Work {
+        let mut near = |count: u64| (count + random.below(3)).saturating_sub(1).max(1);
+        match self {
+            Work::Insert(count) => Work::Insert(near(count)),
+            Work::Upsert(count) => Work::Upsert(near(count)),
+            Work::Delete(count) => Work::Delete(near(count)),
+            Work::Miss(count) => Work::Miss(near(count)),
+            Work::Mixed(count) => Work::Mixed(near(count)),
+            Work::Load(count) => Work::Load(near(count)),
+            Work::Clear => Work::Clear,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {

@@ -192,7 +192,7 @@ impl Shared {
             merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
         let (made, written) = (merged.names(), merged.bytes);
         if self.counters.log_syncs.load(Ordering::Relaxed) > syncs
-            && let Err(cancelled) = self.rest(begun.elapsed() / 2, control)
+            && let Err(cancelled) = self.rest(begun.elapsed(), control)
         {
             remove_all(&*self.storage, &made);
             return Err(cancelled);
@@ -218,7 +218,7 @@ impl Shared {
 
     /// Leaves the disk and a processor to commits for a while. A merge syncs all it wrote at once, and what commits sync queues behind
     /// it (to sync in small steps made that worse: each of them is a transaction of the file system). So a merge beside which
-    /// durable commits were made rests half as long as it worked; merges one after the other then work two thirds of the time.
+    /// durable commits were made rests as long as it worked; merges one after the other then work half of the time.
     fn rest(&self, time: Duration, control: &Control) -> Result<()> {
         let until = Instant::now() + time;
         loop {

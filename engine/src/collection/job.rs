@@ -2,18 +2,14 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::compact::{Compact, CompactReport};
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted;
-
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// The jobs of a handle that are at work.
 #[derive(Default)]
@@ -68,7 +64,9 @@ impl Job {
             // Dropped in the reverse order: the collection is let go of before the job counts as ended.
             let _running = running;
             let shared = shared;
-            shared.compact(what, &watched)
+            let outcome = shared.compact(what, &watched);
+            watched.end();
+            outcome
         };
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())
@@ -80,6 +78,12 @@ impl Job {
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.control.progress()
+    }
+
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics ends the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
     }
 
     /// Asks it to stop. What it has installed by then stays; what it was at is given up without a trace.

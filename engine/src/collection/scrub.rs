@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use parking_lot::Mutex;
 
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Scrub;
 use crate::segment::TombstoneFile;
@@ -20,8 +20,6 @@ const REST: Duration = Duration::from_secs(3600);
 const NAP: Duration = Duration::from_millis(50);
 /// Findings that are kept.
 const MOST_FINDINGS: usize = 100;
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// What a scrub found.
 #[derive(Clone, Debug, Default)]
@@ -98,7 +96,9 @@ impl ScrubJob {
                     Scrub::Rate(rate) => Some(rate),
                     Scrub::Off => None,
                 };
-                shared.scrub_pass(rate, &|| watched.check(), &watched)
+                let outcome = shared.scrub_pass(rate, &|| watched.check(), &watched);
+                watched.end();
+                outcome
             })
             .map_err(|error| Error::io("start a thread for", name, error))?;
         Ok(ScrubJob { control, thread })
@@ -107,6 +107,12 @@ impl ScrubJob {
     /// How far it is: bytes read, of those there are.
     pub fn progress(&self) -> Progress {
         self.control.progress()
+    }
+
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics ends the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
     }
 
     /// Asks it to stop.

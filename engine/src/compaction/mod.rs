@@ -16,8 +16,8 @@ mod policy;
 mod train_model;
 
 pub(crate) use codebooks::{codebook_memory, codebook_of, train_codebook};
-pub(crate) use control::Control;
 pub use control::Progress;
+pub(crate) use control::{BEAT, Control};
 pub(crate) use filing::Filing;
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};

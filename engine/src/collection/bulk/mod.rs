@@ -8,20 +8,16 @@ mod parts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use self::parts::Parts;
 use super::Collection;
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::{MAX_PROPERTIES, MAX_PROPERTY_NAME, MAX_PROPERTY_VALUE};
 use crate::options::{Background, Compaction};
 
 pub use item::{BulkItem, IntoBulkItem};
-
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// What a bulk load did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,6 +95,12 @@ impl BulkLoad {
     /// How far it is: items taken and rows merged, of what is known by now to come.
     pub fn progress(&self) -> Progress {
         self.control.progress()
+    }
+
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics ends the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
     }
 
     /// Asks it to stop. Unless it is visible already, nothing of it ever is, and its files are removed.
@@ -190,7 +192,11 @@ impl Collection {
         let (watched, name) = (control.clone(), shared.storage.describe());
         #[cfg(any(test, feature = "testing"))]
         let bugs = crate::planted::current();
-        let work = move || shared.bulk_load(items, &options, &watched);
+        let work = move || {
+            let outcome = shared.bulk_load(items, &options, &watched);
+            watched.end();
+            outcome
+        };
         #[cfg(any(test, feature = "testing"))]
         let work = move || crate::planted::carry(bugs, work);
         let thread = std::thread::Builder::new()
