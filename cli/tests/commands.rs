@@ -146,6 +146,38 @@ fn a_collection_can_be_asked_for_lists() {
 }
 
 #[test]
+fn lists_can_have_other_codes_than_bits() {
+    let rows: Vec<[f32; 2]> = (0..40).map(|i| [i as f32, (i % 7) as f32]).collect();
+    let rows = npy(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>());
+    for (codes, kind, dumped) in [
+        ("product:8x16", "ivf(product 8x16, nlist 2, spill auto)", r#""index":"ivf","product":[8,16],"nlist":2,"#),
+        ("none", "ivf(codes none, nlist 2, spill auto)", r#""index":"ivf","codes":false,"nlist":2,"#),
+    ] {
+        let place = Place::new();
+        let create = ["create", "c", "--dim", "2", "--metric", "l2", "--ids", "u64", "--index", "ivf", "--nlist", "2"];
+        let ran = place.run(&[&create[..], &["--codes", "product:7x16"]].concat()).expect_code(2);
+        assert!(ran.err.contains("do not divide 64"), "{}", ran.err);
+        let ran = place.run(&[&create[..], &["--codes", "pq:7"]].concat()).expect_code(2);
+        assert!(ran.err.contains("product:48x256"), "{}", ran.err);
+        let ran = place.run(&[&create[..], &["--codes", codes]].concat()).expect_code(0);
+        assert!(ran.out.ends_with(&format!("{kind} index\n")), "{}", ran.out);
+        place.write("rows.npy", &rows);
+        place.run(&["import", "c", "rows.npy"]).expect_code(0);
+        place.run(&["compact", "c"]).expect_code(0);
+        let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
+        assert_eq!(stats["rows_in_lists"], json!(40));
+        let screen = place.run(&["stats", "c"]).expect_code(0).out;
+        assert!(screen.contains("2 lists in 1 segment"), "{screen}");
+        place.run(&["verify", "c"]).expect_code(0);
+        let dump = place.run(&["dump", "c"]).expect_code(0).out;
+        assert!(dump.contains(dumped), "{dump}");
+        place.feed(&["load", "copy", "-"], dump.as_bytes()).expect_code(0);
+        let copy = place.run(&["stats", "copy", "--json"]).expect_code(0).document();
+        assert_eq!(copy["codes"], stats["codes"]);
+    }
+}
+
+#[test]
 fn verify_finds_a_flipped_bit_and_nothing_in_a_sound_collection() {
     let place = line_of_five();
     let ran = place.run(&["verify", "c"]).expect_code(0);

@@ -76,6 +76,8 @@ pub enum Bug {
     SearchNewestModelOnly,
     /// 36: an older model goes while list segments of it are left.
     DropOlderModelEarly,
+    /// 37: a merge of lists takes the code of an entry from the lane beside it.
+    MergeWrongLane,
 }
 
 #[cfg(any(test, feature = "testing"))]

@@ -5,6 +5,7 @@ mod backpressure;
 mod basics;
 mod batches;
 mod bulk_load;
+mod codes;
 mod compaction;
 mod durability;
 mod efforts;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use stratavec_fuzz_targets::fixture::{Fixture, all};
+use stratavec_fuzz_targets::fixture::{Fixture, all, all_lists};
 use stratavec_fuzz_targets::layout::{Place, places};
 use stratavec_fuzz_targets::reading::{Reading, read_everything};
 use stratavec_fuzz_targets::seal::{Files, dir_of, put, seal_all};
@@ -143,7 +143,7 @@ fn subjects() -> Vec<Subject> {
         places.retain(|place| place.at + place.size <= files[&place.file].len());
         Subject { places, files, fixture }
     };
-    all().into_iter().map(take).collect()
+    all().into_iter().chain(all_lists()).map(take).collect()
 }
 
 fn write(files: &mut Files, place: &Place, value: &[u8]) {

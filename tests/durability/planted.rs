@@ -69,6 +69,7 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (33, Bug::MergeListsByMemory, &[Races]),
     (34, Bug::ConvertTooFew, &[PowerLoss]),
     (36, Bug::DropOlderModelEarly, &[PowerLoss]),
+    (37, Bug::MergeWrongLane, &[Races]),
 ];
 
 impl Suite {

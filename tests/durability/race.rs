@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use stratavec::planted;
 use stratavec::storage::testing::{CrashOptions, MemDir};
 use stratavec::{
-    Collection, Compact, Compaction, Durability, ErrorKind, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
-    Snapshot, Verify,
+    Codes, Collection, Compact, Compaction, Durability, ErrorKind, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Schema, Snapshot, Verify,
 };
 
 /// An event that waits for the compaction, such as a flush during the installation, is left to finish after it.
@@ -151,9 +151,11 @@ enum Start {
     Unfiled,
     /// Rows in two list segments.
     Listed,
+    /// The same, with product codes.
+    Product,
 }
 
-const STARTS: [Start; 3] = [Start::Flat, Start::Unfiled, Start::Listed];
+const STARTS: [Start; 4] = [Start::Flat, Start::Unfiled, Start::Listed, Start::Product];
 
 /// Two files, ids 0..40 and 30..70 with a tombstone file between them, closed.
 fn base(start: Start) -> (MemDir, Model) {
@@ -161,13 +163,14 @@ fn base(start: Start) -> (MemDir, Model) {
     let index = match start {
         Start::Flat => IndexKind::Flat,
         Start::Unfiled | Start::Listed => IndexKind::Ivf(IvfOptions::auto().nlist(4)),
+        Start::Product => IndexKind::Ivf(IvfOptions::auto().nlist(4).codes(Codes::Product { m: 8, codebook_size: 32 })),
     };
     let schema = Schema::new(2, Metric::L2).ids(IdKind::U64).index(index);
     let c = Collection::create_in(Arc::new(disk.clone()), schema, options()).expect("create");
     let mut model = Model::new();
     write(&c, 0..40, 1, &mut model);
     c.flush().expect("flush");
-    if start == Start::Listed {
+    if matches!(start, Start::Listed | Start::Product) {
         c.compact(Compact::Full).expect("begin").wait().expect("compact");
         assert_eq!(c.stats().list_segments, 1);
     }
@@ -408,6 +411,7 @@ fn what_happens_during_a_compaction_is_kept_wherever_it_happens() {
 fn what_happens_while_lists_are_made_and_merged_is_kept() {
     matrix(Start::Unfiled, 4, 40);
     matrix(Start::Listed, 3, 40);
+    matrix(Start::Product, 9, 80);
     unsynced_deletes_and_lists().unwrap();
 }
 

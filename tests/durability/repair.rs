@@ -34,6 +34,7 @@ const fn subject(ids: IdKind) -> Workload {
         flush_rows: u64::MAX,
         flush_bytes: 64 << 20,
         fanout: 0,
+        codes: stratavec::Codes::Auto,
         nlist: 0,
         steps: STEPS,
     }

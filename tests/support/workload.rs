@@ -3,7 +3,7 @@
 //! Small is on purpose: bugs of crash consistency need few operations to show (Mohan et al., "Finding Crash-Consistency
 //! Bugs with Bounded Black-Box Crash Testing", OSDI 2018), and few pending units can be tried in every combination.
 
-use stratavec::{Attributes, Durability, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema, Value};
+use stratavec::{Attributes, Codes, Durability, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema, Value};
 
 use crate::model::{Change, Model, Row};
 use crate::random::Random;
@@ -94,6 +94,8 @@ pub struct Workload {
     pub flush_bytes: u64,
     /// So many small files are merged, and files with many dead rows are rewritten; 0: never.
     pub fanout: u32,
+    /// How lists code rows.
+    pub codes: Codes,
     /// So many lists are made once there are eight rows for each; 0: the collection is flat.
     pub nlist: u32,
     /// What is done.
@@ -110,6 +112,7 @@ const PLAIN: Workload = Workload {
     flush_rows: u64::MAX,
     flush_bytes: 64 << 20,
     fanout: 0,
+    codes: Codes::Auto,
     nlist: 0,
     steps: &[],
 };
@@ -426,6 +429,7 @@ pub const WORKLOADS: &[Workload] = &[
         metric: Metric::Cosine,
         fanout: 4,
         nlist: 1,
+        codes: Codes::None,
         steps: &[
             Step::Commit(Os, Work::Insert(2)),
             Step::Load(10),
@@ -441,6 +445,7 @@ pub const WORKLOADS: &[Workload] = &[
         rows: RowFormat::F16,
         fanout: 2,
         nlist: 2,
+        codes: Codes::Product { m: 4, codebook_size: 16 },
         steps: &[
             Step::Commit(Os, Work::Insert(17)),
             Step::Close,
@@ -510,7 +515,7 @@ impl Workload {
     pub fn schema(&self) -> Schema {
         let index = match self.nlist {
             0 => IndexKind::Flat,
-            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists)),
+            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists).codes(self.codes)),
         };
         Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows).index(index)
     }

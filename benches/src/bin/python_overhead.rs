@@ -32,7 +32,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                     found += follower.snapshot().search(query).k(10).run()?.len();
                 }
             } else {
-                found += follower.snapshot().search_batch(&queries).k(10).run()?.iter().map(|hits| hits.len()).sum::<usize>();
+                found += follower
+                    .snapshot()
+                    .search_batch(&queries)
+                    .k(10)
+                    .run()?
+                    .iter()
+                    .map(|hits| hits.len())
+                    .sum::<usize>();
             }
         }
         let each = started.elapsed().as_nanos() as f64 / (rounds * queries.len()) as f64;

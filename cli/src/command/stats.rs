@@ -95,8 +95,9 @@ fn search(stats: &Stats) -> String {
             rows => format!(", {} still in lists of an older model", words::counted(rows, "row")),
         };
         return format!(
-            "{} index: {} in {}, {:.1} % of the rows in files are in lists{moving}",
+            "{} index, {}: {} in {}, {:.1} % of the rows in files are in lists{moving}",
             stats.schema.index_kind(),
+            stats.schema.list_codes().unwrap_or_default(),
             words::counted(stats.lists, "list"),
             words::counted(stats.list_segments, "segment"),
             percent(stats.rows_in_lists, stats.rows.saturating_sub(stats.delta_rows).max(stats.rows_in_lists))
@@ -155,6 +156,7 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "row_files": stats.row_files,
         "id_tables": stats.id_tables,
         "tombstone_files": stats.tombstone_files,
+        "codes": schema.list_codes().map(|codes| codes.to_string()),
         "lists": stats.lists,
         "list_segments": stats.list_segments,
         "rows_in_lists": stats.rows_in_lists,

@@ -15,14 +15,14 @@ use super::retrain::list_skew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, choose_lists, merge_lists, next_old, next_unfiled,
-    rows_for_lists,
+    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, choose_lists, codebook_memory, merge_lists,
+    next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::{HashedEntry, Training as TrainedOn};
-use crate::options::{IndexKind, IvfOptions};
+use crate::options::{Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
 use crate::snapshot::{Calibrated, FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
@@ -233,8 +233,10 @@ impl Shared {
         }
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
+        let codes = self.schema.list_codes().unwrap_or_default();
+        let book_bytes = codebook_memory(codes, live, padded_dim(dim));
         self.refuse_without_room("model", model_bytes)?;
-        let _working = self.budget.reserve(Share::Compaction, wanted + live * 16 + model_bytes)?;
+        let _working = self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + live * 16 + model_bytes)?;
         let (schema, ids) = (&*self.schema, self.ids(version));
         let job = ModelJob { storage: &*self.storage, schema, ids, parallel: &crew, control };
         let Made { entry, model, energy } = job.make(&version.rows, self.new_file_id(), lists, wanted)?;
@@ -306,16 +308,20 @@ impl Shared {
     fn most_filed_bytes(&self, lists: u64, rows: u64) -> u64 {
         let Some(options) = self.schema.index_kind().lists() else { return 0 };
         let dim = self.schema.dim();
-        let padded = padded_dim(dim) as u64;
         let copies = if options.spills(dim) { 2 } else { 1 };
-        let record = padded / 8 * u64::from(options.bits_for(dim)) + 24;
+        let (record, block) = entry_bytes(options.codes_for(dim), padded_dim(dim) as u64);
         let segments = rows.div_ceil(self.most_filed().max(1));
-        rows.saturating_mul(copies).saturating_mul(record) + segments * (lists * (padded * 4 + 512) + (1 << 20))
+        rows.saturating_mul(copies).saturating_mul(record) + segments * (lists * (block + 512) + (1 << 20))
     }
 
     /// The most bytes that a model of so many lists takes.
     fn most_model_bytes(&self, lists: u64) -> u64 {
-        (lists * 5 / 4 + 1).saturating_mul(padded_dim(self.schema.dim()) as u64 * 2 + 256) + (1 << 20)
+        let padded = padded_dim(self.schema.dim()) as u64;
+        let book = match self.schema.list_codes() {
+            Some(Codes::Product { codebook_size, .. }) => padded * 4 * u64::from(codebook_size),
+            _ => 0,
+        };
+        (lists * 5 / 4 + 1).saturating_mul(padded * 2 + 256) + book + (1 << 20)
     }
 
     /// What the steps would do, added to a report.
@@ -551,6 +557,18 @@ impl Shared {
             self.take_list_step(&version, step, control, report)?;
         }
         Ok(())
+    }
+}
+
+/// The most bytes that an entry takes, and those that a block of 32 takes beside it, with codes of `padded` components.
+fn entry_bytes(codes: Codes, padded: u64) -> (u64, u64) {
+    match codes {
+        Codes::Bits(bits) => (padded / 8 * u64::from(bits) + 24, padded * 4),
+        Codes::Product { m, codebook_size } => {
+            let number = if codebook_size > 256 { 2 } else { 1 };
+            (u64::from(m) * number + 16, u64::from(m) * number * 32 + 512)
+        }
+        _ => (8, 128),
     }
 }
 

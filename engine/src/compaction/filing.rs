@@ -4,7 +4,7 @@ use super::control::{Control, Watched};
 use super::list_build::ListBuild;
 use super::live_points::{FramedPoints, LivePoints, Place};
 use crate::error::{Error, Result};
-use crate::format::list::{ListCode, ListShape};
+use crate::index::ivf::CentroidSet;
 use crate::kernel::cluster::{Assigner, Centroids, NO_LIST, Parallel, Places, Spill, Training, Work};
 use crate::kernel::kernels;
 use crate::manifest::{FileEntry, HashedEntry};
@@ -33,7 +33,6 @@ pub(crate) struct Filing<'a> {
     control: &'a Control,
     model: &'a OpenModel,
     head: ListFileHead,
-    bits: usize,
     spill: bool,
     assigner: Assigner,
 }
@@ -53,15 +52,18 @@ impl<'a> Filing<'a> {
     ) -> Result<Filing<'a>> {
         let options = schema.index_kind().lists();
         let options = options.ok_or_else(|| Error::argument("index", "has no lists"))?;
-        let (bits, spill) = (options.bits_for(schema.dim()).into(), options.spills(schema.dim()));
-        let shape = ListShape::new(model.file.padded(), ListCode::Bits(bits as u32))
-            .ok_or_else(|| Error::argument("codes", format!("have {bits} bits")))?;
+        let (shape, spill) = (model.shape()?, options.spills(schema.dim()));
         let (collection, origin) = ids;
         let head = ListFileHead { collection, origin, shape, model: *model.file.hash(), seqs: (0, 0) };
         let watch = Watched(control);
         let work = Work { kernels: kernels(), parallel, watch: &watch };
-        let assigner = Assigner::new(&work, &centroids_of(model)?, probes(), spill.then(Spill::default))?;
-        Ok(Filing { storage, schema, parallel, control, model, head, bits, spill, assigner })
+        let assigner = Assigner::new(
+            &work,
+            &centroids_of(&model.centroids(), model.file.padded())?,
+            probes(),
+            spill.then(Spill::default),
+        )?;
+        Ok(Filing { storage, schema, parallel, control, model, head, spill, assigner })
     }
 
     /// Memory of filing so many rows at a time by a model.
@@ -94,8 +96,7 @@ impl<'a> Filing<'a> {
         self.control.expect(points.len() as u64);
         let numbers = points.numbers()?;
         let (lists, seconds, energy) = self.assign(&points)?;
-        let (model, bits) = (self.model, self.bits);
-        let mut build = ListBuild::new(model, bits, &points, &numbers, self.parallel, &lists, &seconds);
+        let mut build = ListBuild::new(self.model, &points, &numbers, self.parallel, &lists, &seconds)?;
         let head = ListFileHead { seqs: points.seqs(), ..self.head };
         let mut source = Counted { inner: &mut build, control: self.control };
         let (entry, file) = write_segment(self.storage, &head, &mut source, new_id)?;
@@ -125,12 +126,10 @@ impl<'a> Filing<'a> {
 }
 
 /// The centroids of a model, in its frame: what its bytes stand for.
-fn centroids_of(model: &OpenModel) -> Result<Centroids> {
-    let padded = model.file.padded();
-    let set = model.centroids();
-    let mut values = Vec::with_capacity(model.file.lists() * padded);
+pub(super) fn centroids_of(set: &CentroidSet<'_>, padded: usize) -> Result<Centroids> {
+    let mut values = Vec::with_capacity(set.count * padded);
     let mut centroid = Vec::new();
-    for list in 0..model.file.lists() {
+    for list in 0..set.count {
         set.centroid(list, padded, &mut centroid);
         values.extend_from_slice(&centroid);
     }
@@ -138,7 +137,7 @@ fn centroids_of(model: &OpenModel) -> Result<Centroids> {
 }
 
 /// Super-lists that a row looks at.
-fn probes() -> usize {
+pub(super) fn probes() -> usize {
     Training::new(1).probes
 }
 

@@ -187,13 +187,14 @@ impl Points for UnitPoints<'_> {
 
 /// Rows in the frame of a model, where its centroids are.
 pub(crate) struct FramedPoints<'a> {
-    pub(crate) points: &'a LivePoints<'a>,
+    /// As they are stored.
+    pub(crate) points: &'a dyn Points,
     pub(crate) frame: &'a Frame,
 }
 
 impl Points for FramedPoints<'_> {
     fn count(&self) -> usize {
-        self.points.len()
+        self.points.count()
     }
 
     fn dim(&self) -> usize {
@@ -204,7 +205,7 @@ impl Points for FramedPoints<'_> {
         let mut row = vec![0.0; self.points.dim()];
         let mut inside = Vec::new();
         for (out, i) in out.chunks_exact_mut(self.dim()).zip(start..) {
-            self.points.stored(i, &mut row)?;
+            self.points.read(i, &mut row)?;
             self.frame.enter(kernels(), &row, length(&row), &mut inside);
             out.copy_from_slice(&inside);
         }

@@ -1,5 +1,6 @@
 //! A model from the rows there are: mean, unit, centroids.
 
+use super::codebooks::{codebook_of, train_codebook};
 use super::control::{Control, Watched};
 use super::filing::Filing;
 use super::live_points::{LivePoints, UnitPoints};
@@ -62,6 +63,12 @@ impl ModelJob<'_> {
         let scale = Frame::scale_for(energy);
         let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
+        let codes = schema.list_codes().unwrap_or_default();
+        let set = bytes.records(centroid_stride(padded_dim(dim)));
+        let words = match codebook_of(codes) {
+            Some(book) => train_codebook(&work, &live, &frame, set, book, schema.random_seed())?,
+            None => Vec::new(),
+        };
         let content = ModelContent {
             metric: schema.metric(),
             seed: schema.random_seed(),
@@ -69,6 +76,7 @@ impl ModelJob<'_> {
             mean: &mean,
             centroids: &bytes.centroids,
             codes: &bytes.codes,
+            codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
         self.control.check()?;
         let (collection, origin) = self.ids;
@@ -77,7 +85,7 @@ impl ModelJob<'_> {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));
         })?;
         let (entry, model) =
-            (HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file));
+            (HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file, codes)?);
         let filing = Filing::new(self.storage, schema, self.ids, &model, self.parallel, self.control);
         let energy = filing.and_then(|filing| filing.mean_energy(&held_out)).inspect_err(|_| {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));

@@ -55,7 +55,8 @@ layout! {
         spill: u8,
         zero: u8,
         nlist: U32,
-        reserved: [u8; 40],
+        parts: U32,
+        reserved: [u8; 36],
     }
 }
 

@@ -112,7 +112,8 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         spill: index.spill,
         zero: 0,
         nlist: index.nlist.into(),
-        reserved: [0; 40],
+        parts: index.parts.into(),
+        reserved: [0; 36],
     }
 }
 
@@ -229,12 +230,18 @@ fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<(Manifest, usize
 }
 
 fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
-    if head.reserved != [0; 40] || head.zero != 0 {
+    if head.reserved != [0; 36] || head.zero != 0 {
         return Err("reserved bytes are not zero");
     }
     let unknown = "the schema holds a value this version does not know";
-    let index =
-        IndexCode { kind: head.index, codes: head.codes, bits: head.bits, spill: head.spill, nlist: head.nlist.get() };
+    let index = IndexCode {
+        kind: head.index,
+        codes: head.codes,
+        bits: head.bits,
+        spill: head.spill,
+        nlist: head.nlist.get(),
+        parts: head.parts.get(),
+    };
     let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
         .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)
         .rows(Code::from_code(head.rows.into()).ok_or(unknown)?)

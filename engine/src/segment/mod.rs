@@ -39,7 +39,7 @@ pub(crate) use list_file::ListFile;
 pub(crate) use list_view::ListView;
 pub(crate) use list_writer::{ListFileHead, ListInput, ListSource, write_lists};
 pub(crate) use mapped_file::stated_facts;
-pub(crate) use model_file::ModelFile;
+pub(crate) use model_file::{CodebookFacts, ModelFile};
 pub(crate) use model_writer::{ModelContent, write_model};
 pub(crate) use row_file::RowFile;
 pub(crate) use row_source::{RowInput, RowSource};

@@ -6,7 +6,7 @@ use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot, Source};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Probe, Scratch};
+use crate::index::ivf::{Coder, Probe, Scratch};
 use crate::manifest::Calibration;
 
 /// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows. Of a large collection fewer do, since
@@ -20,6 +20,9 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// The same of product codes, whose estimates have no bounds and are rougher; without codes there is one way.
+const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 100)];
+const EXACT_WAYS: [(f32, usize); 1] = [(1.0, 0)];
 /// Standard errors where nothing short of all lists is good enough.
 const MOST_DEVIATIONS: f32 = 3.5;
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
@@ -123,7 +126,12 @@ impl Asking<'_> {
     fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
-        for (deviations, beyond) in WAYS {
+        let ways = match self.model.coder() {
+            Coder::Bits(_) => &WAYS[..],
+            Coder::Product(_) => &PRODUCT_WAYS[..],
+            Coder::None => &EXACT_WAYS[..],
+        };
+        for (deviations, beyond) in ways.iter().copied() {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
             let mut nprobe = 1;
@@ -164,9 +172,17 @@ impl Asking<'_> {
         let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
         let (entries, records) = (self.scratch.work.0 as f64, self.scratch.work.1 as f64);
         let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
-        let entry = 0.3 + 0.004 * dim;
+        let entry = match self.model.coder() {
+            Coder::Bits(_) => 0.3 + 0.004 * dim,
+            Coder::Product(book) => 0.3 + 0.02 * book.parts() as f64,
+            Coder::None => 5.0,
+        };
         let record = 20.0 + 0.1 * dim;
         let row = 40.0 + 0.06 * bytes;
-        probe.nprobe as f64 * list + entries * entry + records * record + probe.exact as f64 * row
+        let measured = match self.model.coder() {
+            Coder::None => self.scratch.measured(),
+            _ => probe.exact,
+        };
+        probe.nprobe as f64 * list + entries * entry + records * record + measured as f64 * row
     }
 }

@@ -38,7 +38,7 @@ pub(crate) use health::{Measured, measure};
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
 pub(crate) use killed::Killed;
-pub(crate) use lists::{CodedLists, FileRows, OpenModel};
+pub(crate) use lists::{CodedLists, FileRows, OpenModel, layout_of};
 pub(crate) use many::answer_many;
 pub use search::Search;
 pub(crate) use source::Source;

@@ -17,7 +17,7 @@ use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::{Filter, IdSet};
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::Probe;
+use crate::index::ivf::{Coder, Probe};
 use crate::kernel::TopK;
 use crate::planted::{self, Bug};
 
@@ -138,7 +138,9 @@ impl Lists<'_> {
         let (older_lists, older_probes) =
             self.older.map_or((0, 0), |(model, probe)| (model.file.lists(), probe.nprobe.min(model.file.lists())));
         let nprobe = self.probe.nprobe.min(self.model.file.lists()).saturating_add(older_probes);
-        Needs { k, lists: self.model.file.lists().saturating_add(older_lists), nprobe, components, together }
+        let codewords = self.model.codewords().max(self.older.map_or(0, |(model, _)| model.codewords()));
+        let lists = self.model.file.lists().saturating_add(older_lists);
+        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, together }
     }
 }
 
@@ -184,7 +186,12 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<List
     let version = &snapshot.view().version;
     let model = version.current_model().filter(|_| k > 0)?;
     let probe_of = |model: &OpenModel| {
-        terms.effort.probe(k, model.file.lists(), version.manifest.calibration_of(model.file.hash()))
+        let known = version.manifest.calibration_of(model.file.hash());
+        let mut probe = terms.effort.probe(k, model.file.lists(), known)?;
+        if known.is_empty() || matches!(terms.effort, Effort::Probe { .. }) {
+            probe.exact = probe.exact.max(model.fewest_measured(k));
+        }
+        Some(probe)
     };
     let probe = probe_of(model)?;
     let older = match version.older_model().filter(|_| !planted::is(Bug::SearchNewestModelOnly)) {
@@ -206,7 +213,10 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<List
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
     let schema = snapshot.schema();
-    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), placed }
+    let model = snapshot.view().version.current_model().filter(|model| matches!(model.coder(), Coder::None));
+    let copies = if schema.has_second_lists() { 2.0 } else { 1.0 };
+    let uncoded = model.map(|model| copies * snapshot.count() as f64 / model.file.lists() as f64);
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), uncoded, placed }
 }
 
 /// Answers one query; the terms were checked.

@@ -60,9 +60,10 @@ impl<'s> Seek<'s, '_> {
     /// The first half of [`segments`](Seek::segments), without a filter: `exact` is the query, `scratch` is worked in.
     pub(super) fn prepare(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
         let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+        let coder = self.model.coder();
         let rows = FileRows { files: &[], killed: |_: u64| false };
         let segments: &[CodedLists<'_>] = &[];
-        let search = IvfSearch { kernels, frame, centroids, segments, rows: &rows };
+        let search = IvfSearch { kernels, frame, centroids, coder, segments, rows: &rows };
         search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
     }
 
@@ -118,7 +119,8 @@ impl<'s> Seek<'s, '_> {
         };
         let run = |segments: &[CodedLists<'_>]| {
             let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
-            run(&IvfSearch { kernels, frame, centroids, segments, rows })
+            let coder = self.model.coder();
+            run(&IvfSearch { kernels, frame, centroids, coder, segments, rows })
         };
         match files {
             [] => run(&[]),

@@ -132,9 +132,9 @@ impl Candidates {
         self.bound = self.estimate_at(self.room);
     }
 
-    /// How many are kept.
-    pub(super) fn len(&self) -> usize {
-        self.found.len()
+    /// How many are kept at most.
+    pub(super) fn room(&self) -> usize {
+        self.room
     }
 
     /// What was kept, in no order.

@@ -36,6 +36,12 @@ impl CentroidBytes {
         codes.extend_from_slice(&factors);
         CentroidBytes { centroids: bytes, codes }
     }
+
+    /// The centroids alone, for whoever does not scan.
+    pub(crate) fn records(&self, stride: usize) -> CentroidSet<'_> {
+        let count = self.centroids.len() / stride.max(1);
+        CentroidSet { count, bytes: &self.centroids, stride, signs: &[], factors: &[] }
+    }
 }
 
 /// Appends a centroid as bytes and leaves in `inside` what those bytes stand for.

@@ -8,14 +8,17 @@
 
 use super::candidates::Candidates;
 use super::centroids::{CentroidSet, Probed};
+use super::encoder::Coder;
+use super::exact::Entry;
 use super::frame::Frame;
+use super::product::CodewordTables;
 use super::wave::{Room, Wave};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
-use crate::kernel::{Kernels, Selection};
+use crate::kernel::{Kernels, SeenSet, Selection};
 
 /// Lists of the first wave.
 const FIRST_WAVE: usize = 4;
@@ -132,7 +135,7 @@ pub(crate) trait Rows {
 /// A query in the space of codes.
 #[derive(Default)]
 pub(crate) struct QueryState {
-    rotated: Vec<f32>,
+    pub(super) rotated: Vec<f32>,
     pub(super) tables: QueryTables,
     /// Added to estimates of negated inner products.
     pub(super) shift: f32,
@@ -165,7 +168,14 @@ pub(crate) struct Scratch {
     pub(super) sifted: Vec<Sifted>,
     pub(super) candidates: Candidates,
     wave: Room,
-    exact: Vec<(f32, u64)>,
+    /// Tables for codewords, where lists have them.
+    pub(super) words: CodewordTables,
+    pub(super) entries: Vec<Entry>,
+    /// Row words that were met, where lists have no codes.
+    pub(super) met: SeenSet,
+    pub(super) exact: Vec<(f32, u64)>,
+    /// Rows measured by the last search.
+    pub(super) measured: usize,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
 }
@@ -188,7 +198,15 @@ impl Scratch {
 
     /// Rows that the last search measured.
     pub(crate) fn measured(&self) -> usize {
-        self.candidates.len()
+        self.measured
+    }
+
+    /// Orders what was measured and keeps the nearest `k`.
+    pub(super) fn settle(&mut self, k: usize) {
+        self.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // Only damaged segments name a row twice under two names.
+        self.exact.dedup_by_key(|found| found.1);
+        self.exact.truncate(k);
     }
 }
 
@@ -197,6 +215,8 @@ pub(crate) struct IvfSearch<'a, L, R> {
     pub(crate) kernels: &'static Kernels,
     pub(crate) frame: &'a Frame,
     pub(crate) centroids: CentroidSet<'a>,
+    /// What the entries of all lists are.
+    pub(crate) coder: Coder<'a>,
     /// Segments whose lists have the same centroids.
     pub(crate) segments: &'a [L],
     pub(crate) rows: &'a R,
@@ -261,7 +281,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
         scratch.work = (0, 0);
-        self.waves(&ready.state, k, probe, scratch, trace)?;
+        scratch.measured = 0;
+        match self.coder {
+            Coder::Bits(_) => self.waves(&ready.state, k, probe, scratch, trace)?,
+            Coder::Product(book) => self.product_waves(&ready.state, book, probe, scratch, trace)?,
+            Coder::None => return self.measure_lists(exact, k, probe, scratch, trace),
+        }
         self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
         Ok(())
@@ -316,10 +341,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let (vector, length) = self.rows.vector(candidate.place)?;
             scratch.exact.push((exact.score_one(vector, length), candidate.row));
         }
-        scratch.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        // Only damaged segments name a row twice under two names.
-        scratch.exact.dedup_by_key(|found| found.1);
-        scratch.exact.truncate(k);
+        scratch.measured = scratch.exact.len();
+        scratch.settle(k);
         Ok(())
     }
 }

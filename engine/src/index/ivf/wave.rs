@@ -108,7 +108,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     }
 
     /// Turns go through all segments before the next list.
-    fn turn(&self, turn: usize, probes: &[Probed]) -> Option<(usize, &L, Probed)> {
+    pub(super) fn turn(&self, turn: usize, probes: &[Probed]) -> Option<(usize, &L, Probed)> {
         let (at, segment) = match self.segments.len() {
             1 => (turn, 0),
             many => (turn.checked_div(many)?, turn.checked_rem(many)?),
@@ -117,7 +117,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     }
 
     /// What is common to the estimates of one list. The base of an inner product is the rank of the list and what the mean adds.
-    fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
+    pub(super) fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
         let op = self.frame.op();
         let base = match op {
             Op::L2 => probed.reach * probed.reach,

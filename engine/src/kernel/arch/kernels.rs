@@ -242,6 +242,25 @@ impl Kernels {
         unsafe { (self.table.scan)(query, turns, z, threshold, out) };
     }
 
+    /// Adds to `out` the entries of lists of columns whose estimate is below `threshold`; their places are as those of
+    /// [`scan_all`](Kernels::scan_all). The same on every path.
+    ///
+    /// # Panics
+    /// If the slices of a list are too short for its count or of another book than the tables, there are more than [`MAX_TURNS`] lists, or
+    /// one has more than 2^26 entries.
+    pub fn scan_columns(&self, tables: &ProductTables, turns: &[ScanTurn], threshold: f32, out: &mut Survivors) {
+        assert!(turns.len() <= MAX_TURNS, "more lists than places tell apart");
+        let mut entries = 0;
+        for turn in turns {
+            tables.check(&turn.list);
+            assert!(turn.list.count <= 1 << PLACE_BITS, "more entries than places tell apart");
+            entries += turn.list.count;
+        }
+        out.reserve(entries);
+        // SAFETY: `check` proved the blocks of the entries of every list; the path is available.
+        unsafe { (self.table.scan_columns)(tables, turns, threshold, out) };
+    }
+
     /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity,
     /// none if it is not a number. The same on every path.
     pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Vec<Sifted>) {

@@ -59,6 +59,8 @@ struct Table {
     encode_product: EncodeProductFn,
     /// Book, query of the book's length, tables.
     prepare_product: unsafe fn(&Codebook, &[f32], &mut ProductTables),
+    /// Tables, lists of columns checked against them, threshold, and survivors with room for all lists.
+    scan_columns: unsafe fn(&ProductTables, &[ScanTurn], f32, &mut Survivors),
     /// Training, residuals end to end, their length, and which part.
     train_product: unsafe fn(&ProductTraining, &[f32], usize, usize) -> Vec<f32>,
     /// Estimates, how many to choose, and the place for their keys.
@@ -130,6 +132,30 @@ macro_rules! product_loop {
     };
 }
 use product_loop;
+
+/// The loop over lists of columns around `column_sums` of the calling module, compiled with its instructions.
+macro_rules! column_loop {
+    ($($attribute:tt)*) => {
+        $($attribute)*
+        pub(super) unsafe fn scan_columns(
+            tables: &crate::kernel::code::product::ProductTables,
+            turns: &[crate::kernel::code::scan::ScanTurn],
+            threshold: f32,
+            out: &mut crate::kernel::code::scan::Survivors,
+        ) {
+            let mut first_place = 0;
+            for turn in turns {
+                let line = tables.line(turn);
+                #[allow(unused_unsafe, reason = "the plain version needs no proof")]
+                // SAFETY: the caller checked every list against the tables, so blocks have the bytes of their columns.
+                let sums = |block: &[u8], out: &mut [u32; 32]| *out = unsafe { column_sums(tables, block) };
+                crate::kernel::code::product::scan_columns(tables, &turn.list, &line, threshold, first_place, out, sums);
+                first_place = first_place.wrapping_add(1 << crate::kernel::code::scan::PLACE_BITS);
+            }
+        }
+    };
+}
+use column_loop;
 
 /// Estimates from `products` of the calling module, compiled with its instructions.
 macro_rules! estimate_table {

@@ -97,6 +97,12 @@ impl Line {
         }
     }
 
+    /// Of estimates from bytes worth `unit`, with nothing taken off.
+    pub(in crate::kernel) fn of(unit: f32, bias: f32, terms: &ScanTerms) -> Self {
+        let k = gain(terms.op);
+        Line { scale: terms.scale, base: terms.base, slope: k * unit, shift: k * bias }
+    }
+
     /// The bound of one entry.
     #[inline(always)]
     pub(in crate::kernel) fn bound(&self, add: f32, rescale: f32, sum: u32) -> f32 {

@@ -16,7 +16,7 @@ use crate::format::log::{LogHeader, RecordHeader};
 use crate::format::manifest::{
     CalibrationBytes, FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead,
 };
-use crate::format::model::{CentroidTail, FrameHead};
+use crate::format::model::{CentroidTail, CodebookHead, FrameHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
 
@@ -108,6 +108,7 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<ListHeader>(&mut tables);
     take::<FrameHead>(&mut tables);
     take::<CentroidTail>(&mut tables);
+    take::<CodebookHead>(&mut tables);
     assert!(tables.is_empty(), "only in the specification: {:?}", tables.keys());
 }
 

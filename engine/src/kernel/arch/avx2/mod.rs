@@ -19,6 +19,7 @@ pub(super) static TABLE: Table = Table {
     encode_product,
     prepare_product,
     train_product,
+    scan_columns: code::scan_columns,
     select,
     select_near,
     near,

@@ -60,7 +60,7 @@ unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize, ahead: &m
 }
 
 /// [`Line`] in registers.
-struct Wide {
+pub(super) struct Wide {
     scale: __m512,
     base: __m512,
     slope: __m512,
@@ -69,7 +69,7 @@ struct Wide {
 
 impl Wide {
     #[inline(always)]
-    unsafe fn new(line: &Line) -> Self {
+    pub(super) unsafe fn new(line: &Line) -> Self {
         // SAFETY: arithmetic on registers; the callers run with AVX-512.
         unsafe {
             Wide {
@@ -83,7 +83,7 @@ impl Wide {
 
     /// Bounds of sixteen entries: `factors` points to the first one's `F`, 64 bytes before its `fr`.
     #[inline(always)]
-    unsafe fn bounds(&self, factors: *const u8, sums: __m512i) -> __m512 {
+    pub(super) unsafe fn bounds(&self, factors: *const u8, sums: __m512i) -> __m512 {
         // SAFETY: the caller grants 32 bytes at `factors` and 64 bytes on; loads are unaligned.
         unsafe {
             let add = _mm512_cvtph_ps(_mm256_loadu_si256(factors.cast()));

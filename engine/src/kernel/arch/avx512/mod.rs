@@ -5,6 +5,7 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;
+mod product;
 
 use super::{Table, distance_table, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
@@ -19,6 +20,7 @@ pub(super) static TABLE: Table = Table {
     encode_product,
     prepare_product,
     train_product,
+    scan_columns: product::scan_columns,
     select,
     select_near,
     near,
