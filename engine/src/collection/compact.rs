@@ -124,8 +124,7 @@ impl Shared {
         let mut no_room = None;
         loop {
             // For each merge anew: under steady writes there is always one more, and others wait.
-            let _one_at_a_time = self.compacting.lock();
-            control.check()?;
+            let _one_at_a_time = control.turn(&self.compacting)?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
             if no_room.is_none() {

@@ -236,8 +236,8 @@ impl Collection {
         self.shared.flush()
     }
 
-    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction that
-    /// is at work is cancelled and waited for; small merges that are due are still made, unless compaction is manual.
+    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction or a
+    /// scrub that is at work is cancelled and waited for, a bulk load too unless it waits for its iterator; small merges that are due are still made, unless compaction is manual.
     ///
     /// # Errors
     /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
