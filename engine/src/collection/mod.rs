@@ -372,7 +372,8 @@ impl Collection {
     /// Checks a collection without changing anything: see [`Verify`] for how much.
     ///
     /// # Errors
-    /// `NotFound`, `Io`. Damage is no error of this call: it is in the report.
+    /// `NotFound`, `Io`; `Busy` if a writer replaced files faster than they could be checked, twenty times in a row. Damage is no error
+    /// of this call: it is in the report.
     pub fn verify(path: impl AsRef<Path>, mode: Verify) -> Result<VerifyReport> {
         Self::verify_in(&*real_dir(path.as_ref(), false)?, mode)
     }
