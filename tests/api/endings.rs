@@ -40,7 +40,7 @@ fn merges_that_fail_are_tried_again_by_themselves_and_do_not_hold_up_close() {
     let c =
         Collection::create_in(Arc::new(disk.clone()), plain(), OpenOptions::new().compaction(eager)).expect("create");
     // Enough for flushes, not for what a merge must leave.
-    disk.set_free_bytes(Some(10 << 20));
+    disk.set_free_bytes(Some(120_000));
     fill(&c, 2);
     let failures = || c.stats().compaction_error.map_or(0, |(times, _)| times);
     eventually("a merge fails", || failures() == 1);

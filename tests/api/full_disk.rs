@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
-use stratavec::{Background, Collection, Compact, Durability, ErrorKind, OpenOptions, Outcome};
+use stratavec::{Background, Collection, Compact, Compaction, Durability, ErrorKind, OpenOptions, Outcome};
 
 use super::scene::{Scene, ids, inline, nearest, open, plain};
 
@@ -200,6 +200,23 @@ fn a_merge_without_room_is_refused_before_it_writes() {
     disk.set_free_bytes(None);
     c.compact(Compact::Full).expect("start").wait().expect("room again");
     assert_eq!((c.stats().row_files, c.snapshot().count()), (1, 40));
+}
+
+// Small disks are no reason to keep dead rows: what a merge needs is there, and as much again.
+#[test]
+fn a_small_disk_is_merged_on() {
+    let disk = MemDir::new(18);
+    let options = OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual);
+    let c = Collection::create_in(Arc::new(disk.clone()), plain(), options).expect("create");
+    for round in 0..4u64 {
+        c.upsert(0u64, &[round as f32, 0.0]).expect("upsert");
+        c.flush().expect("flush");
+    }
+    disk.set_free_bytes(Some(4 << 20));
+    c.compact(Compact::Full).expect("start").wait().expect("room enough");
+    assert_eq!((c.stats().row_files, c.stats().dead_rows), (1, 0));
+    c.bulk_load([(1u64, V)]).expect("start").wait().expect("room enough");
+    assert_eq!(c.snapshot().count(), 2);
 }
 
 // [C13]: opening needs room when there is something to recover; without it nothing is lost.

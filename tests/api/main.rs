@@ -16,6 +16,7 @@ mod full_disk;
 mod handles;
 mod interleaving;
 mod invariants;
+mod jobs;
 mod lists;
 mod memory_budget;
 mod places;

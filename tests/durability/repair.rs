@@ -300,6 +300,22 @@ fn a_lost_manifest_costs_deletes_at_most() {
     assert!(kept > 100);
 }
 
+/// A manifest of another collection under the newest name does not hide the files that are here.
+#[test]
+fn a_manifest_that_strayed_in_costs_no_more_than_the_one_it_replaced() {
+    let subject = make(&OF_NUMBERS, 5);
+    let other = make(&OF_NUMBERS, 6);
+    let (name, of_other) = (FileName::Manifest(newest(&subject.disk)), FileName::Manifest(newest(&other.disk)));
+    assert_eq!(name, of_other, "the name must fit what is inside");
+    let damaged = subject.disk.fork();
+    damaged.put_raw(name, other.disk.file_bytes(of_other).unwrap());
+    let (report, _, rows) = repaired(&subject, &damaged).unwrap();
+    assert!(report.losses.iter().any(|loss| matches!(loss, Loss::Manifest { .. })), "{report:?}");
+    for (id, row) in subject.history.visible().rows() {
+        assert_eq!(rows.get(id), Some(&**row), "{id:?}; {report:?}");
+    }
+}
+
 /// [C1] [C11] A repair that is stopped at any call leaves no collection, or all of it; its source does not mind.
 #[test]
 fn a_repair_stopped_at_any_call_leaves_nothing_or_all() {

@@ -66,7 +66,8 @@ pub(super) const MOST_BYTES: u64 = 4 << 30;
 pub(super) const MOST_ROWS: u64 = 4 << 20;
 /// Largest merge that `close` waits for.
 pub(super) const MOST_BYTES_AT_CLOSE: u64 = 16 << 20;
-/// Room that a merge leaves on the disk for the writer: two deltas and their logs.
+/// Room that a merge leaves on the disk for the writer: two deltas and their logs, but no more than half of what is free. On a small disk
+/// or a rather full one nothing would ever be merged otherwise, and dead rows would fill what is left.
 const KEEP_FREE_DELTAS: u64 = 4;
 
 /// Between two looks of a merge that rests at whether it was cancelled.
@@ -133,8 +134,7 @@ impl Shared {
         let mut wanted = Wanted::of(what);
         loop {
             // For each merge anew: under steady writes there is always one more, and others wait.
-            let _one_at_a_time = self.compacting.lock();
-            control.check()?;
+            let _one_at_a_time = control.turn(&self.compacting)?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
             if no_room.is_none() {
@@ -246,7 +246,7 @@ impl Shared {
     pub(super) fn refuse_without_room(&self, what: &str, bytes: u64) -> Result<()> {
         let free =
             self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
-        let keep = self.options.delta_bytes().saturating_mul(KEEP_FREE_DELTAS);
+        let keep = self.options.delta_bytes().saturating_mul(KEEP_FREE_DELTAS).min(free / 2);
         if free >= bytes.saturating_add(keep) {
             return Ok(());
         }

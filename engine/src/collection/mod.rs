@@ -239,8 +239,8 @@ impl Collection {
         self.shared.flush()
     }
 
-    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction that
-    /// is at work is cancelled and waited for; small merges that are due are still made, unless compaction is manual.
+    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction or a
+    /// scrub that is at work is cancelled and waited for, a bulk load too unless it waits for its iterator; small merges that are due are still made, unless compaction is manual.
     ///
     /// # Errors
     /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
@@ -383,7 +383,8 @@ impl Collection {
     /// Checks a collection without changing anything: see [`Verify`] for how much.
     ///
     /// # Errors
-    /// `NotFound`, `Io`. Damage is no error of this call: it is in the report.
+    /// `NotFound`, `Io`; `Busy` if a writer replaced files faster than they could be checked, twenty times in a row. Damage is no error
+    /// of this call: it is in the report.
     pub fn verify(path: impl AsRef<Path>, mode: Verify) -> Result<VerifyReport> {
         Self::verify_in(&*real_dir(path.as_ref(), false)?, mode)
     }

@@ -1,9 +1,10 @@
 //! How a long job is watched and stopped.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::Watch;
@@ -68,7 +69,8 @@ impl Control {
         let mut listener = self.listener.lock();
         self.ended.store(true, Ordering::Relaxed);
         if let Some(mut listener) = listener.take() {
-            (listener.tell)(self.progress());
+            // What it panics of is on standard error; the job is over.
+            let _ = catch_unwind(AssertUnwindSafe(|| (listener.tell)(self.progress())));
         }
     }
 
@@ -89,9 +91,25 @@ impl Control {
     /// Tells the listener, if it is time and no other thread is at it.
     fn tell(&self) {
         let Some(mut listener) = self.listener.try_lock() else { return };
+        let mut told = Ok(());
         if let Some(listener) = listener.as_mut().filter(|listener| listener.last.elapsed() >= BEAT) {
             listener.last = Instant::now();
-            (listener.tell)(self.progress());
+            told = catch_unwind(AssertUnwindSafe(|| (listener.tell)(self.progress())));
+        }
+        // Not through the job, which has files to remove.
+        if told.is_err() {
+            *listener = None;
+            self.cancel();
+        }
+    }
+
+    /// Takes a lock that others may hold for long; fails once the job is cancelled.
+    pub(crate) fn turn<'m, T>(&self, lock: &'m Mutex<T>) -> Result<MutexGuard<'m, T>> {
+        loop {
+            self.check()?;
+            if let Some(guard) = lock.try_lock_for(BEAT) {
+                return Ok(guard);
+            }
         }
     }
 

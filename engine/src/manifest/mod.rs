@@ -18,7 +18,7 @@ use crate::storage::{FileId, FileKind, FileName};
 
 pub use training::{Calibration, Training};
 
-pub use publish::{list_generations, load, load_listed, load_newest, newest_listed, publish, verify};
+pub use publish::{Loaded, list_generations, load, load_listed, load_newest, newest_listed, publish, verify};
 
 /// One state of the immutable files, and where the log begins that continues it.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 
 use self::parts::Parts;
 use super::Collection;
+use super::job::Running;
 use super::shared::Shared;
 use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
@@ -84,7 +85,8 @@ impl BulkOptions {
     }
 }
 
-/// A bulk load at work. Dropping it lets the work go on; the collection stays open until it ends.
+/// A bulk load at work. Dropping it lets the work go on; so does dropping the collection, whose lock is held until it ends.
+/// [`crate::Collection::close`] cancels it; a load whose iterator is waited for ends with its next item, and holds the lock until then.
 #[must_use = "errors of the load are returned by `wait`"]
 pub struct BulkLoad {
     control: Arc<Control>,
@@ -98,7 +100,7 @@ impl BulkLoad {
     }
 
     /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
-    /// callback counts. It holds the job up while it runs; one that panics ends the job.
+    /// callback counts. It holds the job up while it runs; one that panics cancels the job.
     pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
         self.control.listen(Box::new(callback));
     }
@@ -116,7 +118,8 @@ impl BulkLoad {
     /// Waits for the end.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the item that was refused; what the iterator gave as an error; `Cancelled`; `NoSpace`;
+    /// `InvalidArgument` naming the item that was refused; what the iterator gave as an error; `Cancelled`, also if the collection was
+    /// closed meanwhile; `NoSpace`;
     /// `Corrupt` if a file of the collection fails a checksum; `Io`; `Poisoned`; `Closed`. Unless [`Error::outcome`] says that it is
     /// unknown, nothing of the load is in the collection.
     pub fn wait(self) -> Result<BulkReport> {
@@ -190,10 +193,15 @@ impl Collection {
         let control = Arc::new(Control::default());
         control.expect(announced);
         let (watched, name) = (control.clone(), shared.storage.describe());
+        // What the iterator waits for may be the caller, who must be able to close.
+        let running = shared.jobs.begin(control.clone(), false);
         #[cfg(any(test, feature = "testing"))]
         let bugs = crate::planted::current();
         let work = move || {
-            let outcome = shared.bulk_load(items, &options, &watched);
+            // Dropped in the reverse order: the collection is let go of before the load counts as ended.
+            let running = running;
+            let shared = shared;
+            let outcome = shared.bulk_load(items, announced, &options, &watched, &running);
             watched.end();
             outcome
         };
@@ -215,12 +223,19 @@ impl Collection {
 }
 
 impl Shared {
-    fn bulk_load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
+    fn bulk_load<I>(
+        &self,
+        items: I,
+        announced: u64,
+        options: &BulkOptions,
+        control: &Control,
+        running: &Running,
+    ) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let mut report = self.load(items, options, control)?;
+        let mut report = self.load(items, announced, options, control, running)?;
         if report.items > 0 && self.options.compaction != Compaction::Manual {
             // The rows are there, whatever becomes of their lists: they are searched one by one until they have some.
             match self.file_all(control) {
@@ -242,13 +257,19 @@ impl Shared {
         Ok(report)
     }
 
-    fn load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
+    fn load<I>(
+        &self,
+        items: I,
+        announced: u64,
+        options: &BulkOptions,
+        control: &Control,
+        running: &Running,
+    ) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let _one_at_a_time = self.loading.lock();
-        control.check()?;
+        let _one_at_a_time = control.turn(&self.loading)?;
         let mut parts = Parts::new(self, control, install::first_row(self))?;
         let mut taken = 0;
         for item in items {
@@ -260,8 +281,12 @@ impl Shared {
                 _ => error,
             })?;
             taken += 1;
+            if taken > announced {
+                control.expect(1);
+            }
             control.step()?;
         }
+        running.hold()?;
         parts.finish()?;
         if parts.done.is_empty() && options.properties.is_empty() {
             return Ok(BulkReport { seq: self.view.load().seq, ..BulkReport::default() });
