@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod figures;
 mod index;
 mod upkeep;
 
@@ -10,6 +11,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
 
+pub use figures::{Bench, QueryFile, Tune};
 pub use index::Index;
 pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Scrub, Upgrade};
 
@@ -123,6 +125,18 @@ pub enum Command {
   stratavec scrub my.db --rate 20
   stratavec scrub my.db --json | jq .findings")]
     Scrub(Scrub),
+    /// Measure what searches of a collection find and how fast, and choose how hard they look
+    #[command(after_help = "Examples:
+  stratavec tune my.db --recall 0.95
+  stratavec tune my.db --queries asked.npy --recall 0.98 --k 20
+  stratavec tune my.db --dry-run --svg curve.svg")]
+    Tune(Tune),
+    /// Build a collection of a file of vectors and measure everything about it
+    #[command(after_help = "Examples:
+  stratavec bench vectors.npy --metric cosine --index ivf
+  stratavec bench base.fvecs --queries query.fvecs --metric l2 --index ivf --json
+  stratavec bench words --index ivf --svg words.svg")]
+    Bench(Box<Bench>),
     /// Bring the files to the format of this release
     #[command(after_help = "Examples:
   stratavec upgrade my.db

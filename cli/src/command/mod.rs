@@ -1,5 +1,6 @@
 //! One module per command: arguments -> engine call -> text or JSON.
 
+mod bench;
 mod checkpoint;
 mod compact;
 mod completions;
@@ -14,6 +15,7 @@ mod repair;
 mod scrub;
 mod search;
 mod stats;
+mod tune;
 mod upgrade;
 mod usage;
 mod verify;
@@ -22,6 +24,7 @@ use std::path::Path;
 
 use stratavec::{Collection, Follower, Id, IdKind, OpenOptions};
 
+pub use bench::bench;
 pub use checkpoint::checkpoint;
 pub use compact::compact;
 pub use completions::completions;
@@ -36,6 +39,7 @@ pub use repair::repair;
 pub use scrub::scrub;
 pub use search::search;
 pub use stats::{show as show_stats, stats};
+pub use tune::tune;
 pub use upgrade::upgrade;
 pub use usage::{greet, usage_failure};
 pub use verify::verify;

@@ -32,6 +32,7 @@ use crate::id::IdRef;
 use crate::options::Schema;
 
 pub(crate) use calibrate::{Calibrated, FEWEST_CALIBRATED, calibrate};
+pub(crate) use effort::EFFORT_PROPERTY;
 pub use effort::Effort;
 pub(crate) use filing::lists_of;
 pub(crate) use health::{Measured, measure};
@@ -80,6 +81,13 @@ impl Snapshot {
     /// What the collection is.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// How hard searches look that do not say it themselves: what [`crate::Collection::set_default_effort`] stored last, else
+    /// [`Effort::default`].
+    pub fn default_effort(&self) -> Effort {
+        let stored = self.view.version.manifest.properties.get(EFFORT_PROPERTY);
+        stored.and_then(|text| Effort::from_text(text)).unwrap_or_default()
     }
 
     /// Starts a search for the rows nearest to `query` (`dim` components). The search runs in [`Search::run`], in the

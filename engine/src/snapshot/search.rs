@@ -37,7 +37,7 @@ pub struct Search<'s> {
 
 impl<'s> Search<'s> {
     pub(super) fn new(snapshot: &'s Snapshot, query: &'s [f32]) -> Self {
-        Search { snapshot, query, terms: Terms::default() }
+        Search { snapshot, query, terms: Terms::of(snapshot) }
     }
 
     /// How many rows at most; 1 or more, 10 if not said. More than there are rows is fine.
@@ -47,7 +47,7 @@ impl<'s> Search<'s> {
         self
     }
 
-    /// How hard to look, where the collection has lists; [`Effort::Recall`] of 0.95 if not said. A flat collection is always searched
+    /// How hard to look, where the collection has lists; [`Snapshot::default_effort`] if not said. A flat collection is always searched
     /// exactly.
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {

@@ -17,8 +17,12 @@ use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::{MAX_PROPERTIES, MAX_PROPERTY_NAME, MAX_PROPERTY_VALUE};
 use crate::options::{Background, Compaction};
+use crate::snapshot::{EFFORT_PROPERTY, Effort};
 
 pub use item::{BulkItem, IntoBulkItem};
+
+/// What names of properties begin with that the engine gives a meaning.
+const OWN_PROPERTIES: &str = "engine.";
 
 /// What a bulk load did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,6 +48,8 @@ pub struct BulkReport {
 #[non_exhaustive]
 pub struct BulkOptions {
     properties: BTreeMap<String, Vec<u8>>,
+    /// The engine sets its own properties.
+    own: bool,
 }
 
 impl BulkOptions {
@@ -54,7 +60,7 @@ impl BulkOptions {
 
     /// Sets a property of the collection in the same step in which the rows become visible: how far a source was read, for example.
     /// It stays until a load sets it anew; an empty value removes it. A name has 1 to 255 bytes, a value at most 4,096, and a
-    /// collection at most 64 of them. See [`Collection::property`].
+    /// collection at most 64 of them; names that begin with `engine.` are the engine's. See [`Collection::property`].
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.properties.insert(name.into(), value.into());
@@ -63,6 +69,12 @@ impl BulkOptions {
 
     fn check(&self) -> Result<()> {
         for (name, value) in &self.properties {
+            if name.starts_with(OWN_PROPERTIES) && !self.own {
+                return Err(Error::argument(
+                    "property",
+                    format!("{name:?} begins with {OWN_PROPERTIES:?}; use another name"),
+                ));
+            }
             if !(1..=MAX_PROPERTY_NAME).contains(&name.len()) || value.len() > MAX_PROPERTY_VALUE {
                 let found = format!("has {} bytes in its name and {} in its value", name.len(), value.len());
                 let what = format!("{found}; use 1..={MAX_PROPERTY_NAME} and 0..={MAX_PROPERTY_VALUE}");
@@ -219,6 +231,29 @@ impl Collection {
     /// A property that a bulk load has set: see [`BulkOptions::property`].
     pub fn property(&self, name: &str) -> Option<Vec<u8>> {
         self.shared.view.load().version.manifest.properties.get(name).cloned()
+    }
+}
+
+impl Collection {
+    /// Stores how hard searches look that do not say it themselves, on every handle and follower that sees this or a later state. Takes a place
+    /// in the commit order, and the cost of a flush. Until then it is [`Effort::default`].
+    ///
+    /// ```
+    /// use stratavec::{Collection, Effort, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("idx");
+    /// let c = Collection::create(&path, Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// c.set_default_effort(Effort::Recall(0.98))?;
+    /// assert_eq!(c.snapshot().default_effort(), Effort::Recall(0.98));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `effort`; as [`Collection::bulk_load`].
+    pub fn set_default_effort(&self, effort: Effort) -> Result<()> {
+        effort.check()?;
+        let options = BulkOptions { own: true, ..BulkOptions::new() }.property(EFFORT_PROPERTY, effort.to_text());
+        self.bulk_load_with(std::iter::empty::<BulkItem>(), options)?.wait().map(|_| ())
     }
 }
 
