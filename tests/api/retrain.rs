@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use stratavec::planted::{self, Bug};
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
@@ -409,4 +410,19 @@ fn health_tells_good_lists_from_bad_ones_and_why_they_are_to_be_made_anew() {
     settle(&coarse);
     let coarse = coarse.health().unwrap();
     assert!(coarse.quantization_error > 3.0 * good.quantization_error, "{coarse:?}");
+}
+
+/// A search that looks at the lists of the newest model only would be noticed.
+#[test]
+fn searches_that_forget_the_older_model_are_found_out() {
+    let (_, _, c) = changing(Spill::Auto);
+    let unfound = || {
+        let nearest = |id: u64| {
+            let hits = c.snapshot().search(&near(id)).k(1).effort(Effort::Recall(0.9)).run().unwrap();
+            hits.first().is_some_and(|hit| hit.distance == 0.0)
+        };
+        (0..24_000).step_by(101).filter(|id| is_there(*id) && !nearest(*id)).count()
+    };
+    assert_eq!(unfound(), 0);
+    assert!(planted::with(Bug::SearchNewestModelOnly, unfound) > 20);
 }
