@@ -138,6 +138,13 @@ fn a_collection_can_be_asked_for_lists() {
     let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
     assert_eq!((&stats["rows_in_lists"], &stats["list_segments"]), (&json!(40), &json!(1)));
     place.run(&["verify", "c"]).expect_code(0);
+    let health = place.run(&["health", "c", "--json"]).expect_code(0).document();
+    assert!(health["score"].as_f64().is_some_and(|score| score > 50.0), "{health}");
+    assert_eq!((&health["recall"], &health["retrain"]), (&json!(1.0), &json!(null)));
+    let ran = place.run(&["health", "c"]).expect_code(0);
+    assert!(ran.out.starts_with("c   ") && ran.out.contains("of 100 · 40 rows looked at"), "{}", ran.out);
+    let document = place.run(&["compact", "c", "--retrain", "--json"]).expect_code(0).document();
+    assert_eq!((&document["retrains"], &document["refiled"]), (&json!(0), &json!(0)), "the same rows, the same lists");
     let dump = place.run(&["dump", "c"]).expect_code(0).out;
     assert!(dump.starts_with(r#"{"stratavec_dump":1,"dim":2,"metric":"l2","ids":"u64","rows":"f32","index":"ivf","bits":3,"nlist":2,"spill":false,"#), "{dump}");
     place.feed(&["load", "copy", "-"], dump.as_bytes()).expect_code(0);

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use stratavec::planted::{self, Bug};
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
-    Background, BulkItem, Collection, Compact, CompactReport, Compaction, Effort, Filter, Hits, IdKind, IndexKind,
-    IvfOptions, Metric, OpenOptions, Schema, Snapshot, Spill, Verify,
+    Background, BulkItem, Codes, Collection, Compact, CompactReport, Compaction, Effort, Filter, Hits, IdKind,
+    IndexKind, IvfOptions, Metric, OpenOptions, RetrainReason, Schema, Snapshot, Spill, Verify,
 };
 
 const DIM: usize = 16;
@@ -374,4 +375,54 @@ fn a_cancelled_retrain_leaves_a_state_that_answers_and_goes_on_later() {
     assert!(compact(&c, Compact::Auto).retrains <= 1);
     assert_eq!((c.stats().models, c.stats().rows_in_lists), (1, 6_000));
     sound(&disk);
+}
+
+#[test]
+fn health_tells_good_lists_from_bad_ones_and_why_they_are_to_be_made_anew() {
+    let disk = MemDir::new(11);
+    let c = create(&disk, IvfOptions::auto());
+    let flat = c.health().unwrap();
+    assert_eq!((flat.score, flat.lists, flat.recall, flat.sampled), (100.0, 0, 1.0, 0));
+    put(&c, 0..5_000, near);
+    settle(&c);
+    let good = c.health().unwrap();
+    assert!(good.score > 80.0 && good.recall > 0.9 && good.sampled >= 900, "{good:?}");
+    assert!(good.coverage > 0.7 && good.balance > 0.3 && good.connectivity > 0.9, "{good:?}");
+    assert!(good.quantization_error > 0.0 && good.quantization_error < 0.02, "{good:?}");
+    assert!(good.delta_ratio == 0.0 && good.latency_ratio > 0.8 && good.latency_ratio < 1.2, "{good:?}");
+    assert_eq!((good.growth, good.retrain), (Some(1.0), None));
+    // Rows of another kind, half of them still in memory.
+    put(&c, 5_000..6_500, |id| vector(id, 0.8));
+    c.flush().unwrap();
+    put(&c, 6_500..8_000, |id| vector(id, 0.8));
+    let aged = c.health().unwrap();
+    assert!(aged.score < good.score - 5.0 && aged.coverage < good.coverage, "{aged:?}");
+    assert!(aged.delta_ratio > 0.2 && aged.drift.is_some_and(|drift| drift > 1.3), "{aged:?}");
+    assert_eq!(aged.retrain, Some(RetrainReason::Drift));
+    let follower = Collection::open_read_only_in(Arc::new(disk.clone())).unwrap();
+    assert_eq!(follower.health().unwrap(), aged, "whoever measures the same state finds the same");
+    settle(&c);
+    let again = c.health().unwrap();
+    assert!(again.score > 80.0 && again.retrain.is_none(), "{again:?}");
+    // One bit instead of four: the same lists, coarser codes.
+    let coarse = create(&MemDir::new(12), IvfOptions::auto().codes(Codes::Bits(1)));
+    put(&coarse, 0..5_000, near);
+    settle(&coarse);
+    let coarse = coarse.health().unwrap();
+    assert!(coarse.quantization_error > 3.0 * good.quantization_error, "{coarse:?}");
+}
+
+/// A search that looks at the lists of the newest model only would be noticed.
+#[test]
+fn searches_that_forget_the_older_model_are_found_out() {
+    let (_, _, c) = changing(Spill::Auto);
+    let unfound = || {
+        let nearest = |id: u64| {
+            let hits = c.snapshot().search(&near(id)).k(1).effort(Effort::Recall(0.9)).run().unwrap();
+            hits.first().is_some_and(|hit| hit.distance == 0.0)
+        };
+        (0..24_000).step_by(101).filter(|id| is_there(*id) && !nearest(*id)).count()
+    };
+    assert_eq!(unfound(), 0);
+    assert!(planted::with(Bug::SearchNewestModelOnly, unfound) > 20);
 }

@@ -482,6 +482,9 @@ mod tests {
             deviations: 1.5,
         };
         manifest.calibration = vec![entry(10, 0.9), entry(10, 0.95), entry(100, 0.9)];
+        let (rows, next_row, energy, fresh_energy) = (6, 60, 1.5, 0.25);
+        let more = Training { fresh: 3, changed: 9, skew: 2.5, scanned: 7.0, ..Training::default() };
+        manifest.training = vec![Training { model: [7; 32], rows, next_row, energy, fresh_energy, ..more }];
         manifest
     }
 
@@ -506,6 +509,29 @@ mod tests {
             change(&mut forged);
             assert_eq!(decode(&encode(&forged), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
         }
+        let mut two = manifest.clone();
+        two.models.push(HashedEntry {
+            file: FileEntry::new(FileId { number: 9, epoch: 3 }, two.models[0].file.facts),
+            hash: [8; 32],
+        });
+        two.calibration.push(Calibration { model: [8; 32], ..two.calibration[0] });
+        two.training.push(Training { model: [8; 32], rows: 12, ..Training::default() });
+        assert_eq!(decode(&encode(&two), 5).unwrap().0, two, "while one model follows another");
+        let wrong: [(&str, Change); 4] = [
+            ("three models", |m| m.models.push(HashedEntry { hash: [9; 32], ..m.models[1] })),
+            ("two files of one name", |m| m.models[1].file.id = m.models[0].file.id),
+            ("training out of order", |m| m.training.reverse()),
+            ("training twice", |m| m.training[1] = m.training[0]),
+        ];
+        for (what, change) in wrong {
+            let mut forged = two.clone();
+            change(&mut forged);
+            assert_eq!(decode(&encode(&forged), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
+        }
+        two.lists[0].hash = [8; 32];
+        let gone = two.drop_unnamed_models();
+        assert_eq!((gone.len(), two.models.len(), two.calibration.len(), two.training.len()), (1, 1, 1, 1));
+        assert_eq!(decode(&encode(&two), 5).unwrap().0, two, "what was known of it is gone with it");
         let mut stale = manifest.clone();
         stale.calibration[0].model = [9; 32];
         assert_eq!(decode(&encode(&stale), 5).unwrap().0.calibration, manifest.calibration[1..]);
