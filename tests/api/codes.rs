@@ -285,6 +285,8 @@ fn what_is_measured_finds_the_part_that_is_asked_for_with_all_codes() {
         let disk = MemDir::new(1);
         let c = create(&disk, Schema::new(384, Metric::Cosine).ids(IdKind::U64).index(IndexKind::Ivf(options)));
         load(&c, &base);
+        compact(&c, Compact::Full);
+        assert_eq!(c.stats().rows_in_lists, base.len() as u64);
         let snapshot = c.snapshot();
         for (part, least) in [(0.95, 0.94), (0.99, 0.98)] {
             let (mut hit, mut wanted, mut scored) = (0, 0, 0);

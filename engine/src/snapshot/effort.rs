@@ -14,7 +14,7 @@ pub enum Effort {
     /// their rows have halved or grown by half, or half of them have come since.
     Recall(f32),
     /// The nearest lists, this many of them (1 or more; more than there are is fine). All of them is not [`Effort::Exact`]: of what is
-    /// in lists a few more rows than are wanted are measured, those with the nearest codes.
+    /// in lists a few more rows than are wanted are measured, those with the nearest codes (all of them if there are no codes).
     Probe {
         /// Lists to look at.
         nprobe: usize,
