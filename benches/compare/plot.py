@@ -6,7 +6,7 @@ import sys
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 460, 70, 44, 210, 50
+WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 880, 470, 70, 44, 230, 66
 COLOURS = ["#d62728", "#1f77b4", "#17becf", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e", "#7f7f7f", "#bcbd22", "#393b79"]
 FROM, TO = 0.80, 1.0
 
@@ -53,10 +53,12 @@ def draw(result):
         out.append(f'<line x1="{WIDTH - RIGHT + 14}" y1="{at - 4}" x2="{WIDTH - RIGHT + 36}" y2="{at - 4}" stroke="{colour}" stroke-width="{width}"/>')
         size = result["engines"][name]["bytes_per_row"]
         out.append(f'<text x="{WIDTH - RIGHT + 42}" y="{at}">{escape(name)} ({size:,.0f} B/row)</text>')
-    out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 14}" text-anchor="middle">recall@{setting["k"]}</text>')
+    out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - BOTTOM + 34}" text-anchor="middle">recall@{setting["k"]}</text>')
     out.append(f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">queries per second</text>')
-    facts = f"{source['date'][:10]}, {source['cpu']}, commit {source['commit']}, load {source['load'][0]}"
-    out.append(f'<text x="{WIDTH - 8}" y="{HEIGHT - 4}" text-anchor="end" font-size="9" fill="#666">{escape(facts)}</text></svg>')
+    versions = ", ".join(f"{name} {version}" for name, version in source["peers"].items())
+    for at, text in [(16, f"{source['date'][:10]}, {source['cpu']}, commit {source['commit']}"), (5, versions)]:
+        out.append(f'<text x="{WIDTH - 8}" y="{HEIGHT - at}" text-anchor="end" font-size="9" fill="#666">{escape(text)}</text>')
+    out.append("</svg>")
     return "\n".join(out) + "\n"
 
 

@@ -166,7 +166,7 @@ def main():
     if given.worker:
         return worker(given.worker, given.data, given.folder)
     names = given.engines.split(",")
-    enter("numpy", "maturin", *sorted({ENGINES[name].package for name in names} - {"stratavec"}))
+    enter("numpy", *sorted({ENGINES[name].package for name in names} - {"stratavec"}))
     if "stratavec" in names:
         subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--force-reinstall", str(ROOT / "python")], check=True)
     DATA.mkdir(parents=True, exist_ok=True)
