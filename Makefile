@@ -6,7 +6,7 @@ SECONDS ?= 60
 # Where `make demo` puts its collection.
 DEMO    ?= demo-collection
 
-.PHONY: help demo test lint fmt bench fuzz sanitize soak doc clean
+.PHONY: help demo test lint fmt bench bench-compare fuzz sanitize soak doc clean
 
 help:
 	@echo "make demo    the main job on real input: durable import, search, kill -9, verify (under 3 minutes with the build)"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint    formatting, clippy and rustdoc, warnings are errors"
 	@echo "make fmt     formats the sources"
 	@echo "make bench   benchmarks; results as JSON in benches/results/"
+	@echo "make bench-compare  recall, queries per second and bytes beside nine other libraries, which it installs (half an hour)"
 	@echo "make fuzz    every fuzz target for SECONDS seconds each (default 60; needs a nightly toolchain)"
 	@echo "make sanitize  kernels, formats, indexes and files under AddressSanitizer (needs a nightly toolchain)"
 	@echo "make soak    the long durability runs: 10,000 kills and the rest"
@@ -38,6 +39,9 @@ fmt:
 
 bench:
 	@benches/run
+
+bench-compare:
+	python3 benches/compare/static_peers.py
 
 fuzz:
 	@fuzz/run $(SECONDS)
