@@ -23,6 +23,7 @@ mod pages;
 mod payload_reader;
 mod payload_writer;
 mod row_file;
+mod row_salvage;
 mod row_source;
 mod row_verify;
 mod row_writer;

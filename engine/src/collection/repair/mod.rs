@@ -5,6 +5,7 @@
 
 mod adopt;
 mod logs;
+mod numbers;
 mod report;
 mod rows;
 mod settle;
@@ -41,7 +42,7 @@ pub enum Repair {
 /// Repairs into an empty directory:
 ///
 /// 1. Lock both. Choose the newest manifest of which a copy is whole; if there was a newer one, take up what it named.
-/// 2. Open its row files; prove each row by itself. Read the logs as far as they chain.
+/// 2. Open its row files, those that are damaged with the help of the manifest and of id tables; prove each row by itself. Read the logs as far as they chain.
 /// 3. Bury: what tombstones and logs kill. Settle: of the rows of an id the newest stays, if it is alive and proven.
 /// 4. Write a row file and an id table for each old row file, and one for the logs. Each is synced and read back.
 /// 5. Create an empty log, publish a manifest. A crash before: a directory that holds no collection.
