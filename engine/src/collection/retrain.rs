@@ -66,7 +66,8 @@ impl Shared {
 /// Why the model is to be trained anew, if it is.
 pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
-    aged(training, live, list_skew(version))
+    let came = version.rows.iter().map(|rows| rows.live_between(training.next_row, u64::MAX).unwrap_or(0)).sum();
+    aged(training, live, came, list_skew(version))
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].

@@ -20,8 +20,11 @@ pub(crate) enum Aged {
 const SMALL: u64 = 20_000;
 const GROWTH: u64 = 2;
 const GROWTH_OF_SMALL: u64 = 4;
-/// How much further new rows may be from their centroids, as squares.
+/// How much further new rows may be from their centroids, as squares; and how much once a quarter of the rows are new: then a little costs as
+/// much as a lot does of a few.
 const MOST_DRIFT: f64 = 1.3;
+const MOST_DRIFT_OF_MANY: f64 = 1.1;
+const MANY: u64 = 4;
 /// How many times the mean the lists may be that one in a hundred surpasses, and how many times what it was.
 const MOST_SKEW: f32 = 8.0;
 const MOST_MORE_SKEW: f32 = 1.5;
@@ -29,8 +32,9 @@ const MOST_MORE_SKEW: f32 = 1.5;
 const LEAST_CHANGE: u64 = 8;
 const LEAST_CHANGED_ROWS: u64 = 1_000;
 
-/// Whether a model is to be trained anew where there are so many live rows, and one list in a hundred is longer than `skew` times the mean.
-pub(crate) fn aged(training: &Training, live: u64, skew: f32) -> Option<Aged> {
+/// Whether a model is to be trained anew where there are so many live rows, so many of which came after it was trained, and one list in a
+/// hundred is longer than `skew` times the mean.
+pub(crate) fn aged(training: &Training, live: u64, came: u64, skew: f32) -> Option<Aged> {
     let growth = if training.rows < SMALL { GROWTH_OF_SMALL } else { GROWTH };
     if training.rows > 0 && live >= training.rows.saturating_mul(growth) {
         return Some(Aged::Grown);
@@ -39,7 +43,8 @@ pub(crate) fn aged(training: &Training, live: u64, skew: f32) -> Option<Aged> {
     if training.fresh < (training.rows / LEAST_CHANGE).max(LEAST_CHANGED_ROWS) {
         return None;
     }
-    if training.energy > 0.0 && training.fresh_energy > MOST_DRIFT * training.energy {
+    let most_drift = if came >= live / MANY { MOST_DRIFT_OF_MANY } else { MOST_DRIFT };
+    if training.energy > 0.0 && training.fresh_energy > most_drift * training.energy {
         return Some(Aged::Drifted);
     }
     let uneven = training.skew > 0.0 && skew > MOST_SKEW && skew > MOST_MORE_SKEW * training.skew;
@@ -67,29 +72,35 @@ mod tests {
 
     #[test]
     fn twice_the_rows_or_four_times_a_few() {
-        assert_eq!(aged(&training(50_000), 99_999, 3.0), None);
-        assert_eq!(aged(&training(50_000), 100_000, 3.0), Some(Aged::Grown));
-        assert_eq!(aged(&training(1_000), 3_999, 3.0), None);
-        assert_eq!(aged(&training(1_000), 4_000, 3.0), Some(Aged::Grown));
-        assert_eq!(aged(&Training::default(), 1 << 40, 3.0), None, "nothing is known of the training");
-        assert_eq!(aged(&training(50_000), 10, 3.0), None, "fewer rows are no reason");
+        let aged = |training: &Training, live: u64| aged(training, live, 0, 3.0);
+        assert_eq!(aged(&training(50_000), 99_999), None);
+        assert_eq!(aged(&training(50_000), 100_000), Some(Aged::Grown));
+        assert_eq!(aged(&training(1_000), 3_999), None);
+        assert_eq!(aged(&training(1_000), 4_000), Some(Aged::Grown));
+        assert_eq!(aged(&Training::default(), 1 << 40), None, "nothing is known of the training");
+        assert_eq!(aged(&training(50_000), 10), None, "fewer rows are no reason");
     }
 
     #[test]
     fn new_rows_that_are_further_away_once_they_are_an_eighth() {
         let drifted = Training { fresh: 6_250, fresh_energy: 1.31, ..training(50_000) };
-        assert_eq!(aged(&drifted, 50_000, 3.0), Some(Aged::Drifted));
-        assert_eq!(aged(&Training { fresh: 6_249, ..drifted }, 50_000, 3.0), None);
-        assert_eq!(aged(&Training { fresh_energy: 1.29, ..drifted }, 50_000, 3.0), None);
-        assert_eq!(aged(&Training { energy: 0.0, ..drifted }, 50_000, 3.0), None, "not known what is far");
+        let aged = |training: &Training, came: u64| aged(training, 50_000, came, 3.0);
+        assert_eq!(aged(&drifted, 6_250), Some(Aged::Drifted));
+        assert_eq!(aged(&Training { fresh: 6_249, ..drifted }, 6_250), None);
+        let little = Training { fresh_energy: 1.11, ..drifted };
+        assert_eq!(aged(&little, 12_499), None);
+        assert_eq!(aged(&little, 12_500), Some(Aged::Drifted), "a little, of many");
+        assert_eq!(aged(&Training { fresh_energy: 1.09, ..drifted }, 50_000), None);
+        assert_eq!(aged(&Training { energy: 0.0, ..drifted }, 50_000), None, "not known what is far");
     }
 
     #[test]
     fn lists_that_have_become_uneven_and_not_those_that_always_were() {
-        assert_eq!(aged(&training(50_000), 50_000, 8.5), Some(Aged::Unbalanced));
-        assert_eq!(aged(&training(50_000), 50_000, 7.9), None);
-        assert_eq!(aged(&Training { skew: 6.0, ..training(50_000) }, 50_000, 8.9), None);
-        assert_eq!(aged(&Training { skew: 0.0, ..training(50_000) }, 50_000, 100.0), None);
+        let aged = |training: &Training, skew: f32| aged(training, 50_000, 50_000, skew);
+        assert_eq!(aged(&training(50_000), 8.5), Some(Aged::Unbalanced));
+        assert_eq!(aged(&training(50_000), 7.9), None);
+        assert_eq!(aged(&Training { skew: 6.0, ..training(50_000) }, 8.9), None);
+        assert_eq!(aged(&Training { skew: 0.0, ..training(50_000) }, 100.0), None);
     }
 
     #[test]
