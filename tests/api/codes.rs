@@ -273,12 +273,9 @@ fn what_is_measured_finds_the_part_that_is_asked_for_with_all_codes() {
         queries.iter().map(|query| found(&flat.snapshot().search(query).run().unwrap())).collect();
     let cases = [
         (Codes::Auto, Spill::On),
-        (Codes::Bits(1), Spill::Off),
-        (Codes::None, Spill::On),
         (Codes::None, Spill::Off),
         (product(96, 16), Spill::On),
-        (product(48, 256), Spill::On),
-        (product(48, 64), Spill::Off),
+        (product(48, 64), Spill::On),
     ];
     for (codes, spill) in cases {
         let options = IvfOptions::auto().nlist(150).codes(codes).spill(spill);
