@@ -74,7 +74,9 @@ fn make(kind: Kind) -> Subject {
     if kind.gaps {
         let delete = |dead: &dyn Fn(u64) -> bool| {
             let mut batch = collection.batch();
-            (0..BATCHES * PER_BATCH).filter(|n| dead(*n)).for_each(|n| drop(batch.delete(&id(kind, n))));
+            for n in (0..BATCHES * PER_BATCH).filter(|n| dead(*n)) {
+                batch.delete(&id(kind, n));
+            }
             batch.commit().unwrap();
             collection.flush().unwrap();
         };
@@ -226,10 +228,10 @@ fn a_cut_row_file_costs_what_was_cut_off() {
         for left in [len - 1, len - 160, len - 161, len - 4096, len * 9 / 10, len / 2, len / 4, 63, 0] {
             subject.check(&format!("cut to {left} of {len}"), left..len, |bytes| bytes.truncate(left));
         }
-        // Without columns behind the records half a file is half the rows.
+        // Without columns behind the records a tenth of the file is little more than a tenth of the rows.
         if subject.kind.one_batch && subject.kind.ids == IdKind::U64 {
-            let half = subject.whole(&(len / 2..len));
-            assert!(half * 3 > subject.rows.len(), "{:?}: {half}", subject.kind);
+            let most = subject.whole(&(len * 9 / 10..len));
+            assert!(most * 5 > subject.rows.len() * 4, "{:?}: {most}", subject.kind);
         }
     }
 }

@@ -79,6 +79,11 @@ impl RowFile {
         let payloads = PayloadColumn::salvage(&file, facts.rows)?;
         RowFile::assembled(file, layout, pages, payloads)
     }
+
+    /// Of a file that opens: finds payloads whose table is damaged.
+    pub(crate) fn find_payloads(&mut self) {
+        self.payloads.iter_mut().for_each(PayloadColumn::find_blocks);
+    }
 }
 
 /// Looks for the sections of a file whose directory is lost.

@@ -216,7 +216,10 @@ fn open_or_salvage(
     let (collection, origin) = (manifest.collection, manifest.own_origin());
     let opened = RowFile::open(from, entry.id, collection, origin, &layout, facts);
     let error = match opened {
-        Ok(file) => return Ok(prove(numbered(file, tables, manifest))),
+        Ok(mut file) => {
+            file.find_payloads();
+            return Ok(prove(numbered(file, tables, manifest)));
+        }
         Err(error) if error.kind() == ErrorKind::Corrupt => error,
         Err(error) => return Err(error),
     };
