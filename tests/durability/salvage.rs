@@ -131,7 +131,7 @@ impl Subject {
     fn covered(&self, column: &Section, entry: usize) -> (Range<usize>, Range<usize>) {
         let unit = column.offset + entry / 1020 * 4096;
         let (base, end) = (self.number(unit, 8), self.number(unit + 8 + entry % 1020 * 4, 4));
-        let start = if entry % 1020 == 0 { 0 } else { self.number(unit + 4 + entry % 1020 * 4, 4) };
+        let start = if entry.is_multiple_of(1020) { 0 } else { self.number(unit + 4 + entry % 1020 * 4, 4) };
         (unit..(unit + 4096).min(column.offset + column.len), base + start..base + end)
     }
 
@@ -143,7 +143,8 @@ impl Subject {
         };
         let vectors = self.section(0x0103).unwrap();
         let start = vectors.offset + ordinal * vectors.width;
-        let mut needs = vec![start..start + vectors.width];
+        let mut needs = Vec::new();
+        needs.push(start..start + vectors.width);
         needs.extend(self.section(0x0104).map(|seqs| units(&seqs, ordinal / 511 * 4088..ordinal / 511 * 4088 + 8)));
         for (offsets, bytes) in [(0x0106, 0x0107), (0x0108, 0x0109)] {
             if let Some(column) = self.section(offsets) {
