@@ -300,6 +300,22 @@ fn a_lost_manifest_costs_deletes_at_most() {
     assert!(kept > 100);
 }
 
+/// Row files whose names were exchanged are known by what is inside.
+#[test]
+fn row_files_under_each_others_names_cost_nothing() {
+    for subject in SUBJECTS.iter() {
+        let rows = |name: &FileName| name.kind() == Some(FileKind::Row);
+        let names: Vec<FileName> = subject.disk.names().into_iter().filter(rows).collect();
+        let damaged = subject.disk.fork();
+        for (name, other) in [(names[0], names[1]), (names[1], names[0])] {
+            let bytes = subject.disk.file_bytes(other).unwrap();
+            assert!(damaged.corrupt(name, |content| *content = bytes));
+        }
+        let report = judge(subject, &damaged).unwrap_or_else(|what| panic!("{}: {what}", subject.workload.name));
+        assert!(report.is_complete(), "{report:?}");
+    }
+}
+
 /// A manifest of another collection under the newest name does not hide the files that are here.
 #[test]
 fn a_manifest_that_strayed_in_costs_no_more_than_the_one_it_replaced() {

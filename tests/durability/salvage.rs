@@ -74,7 +74,9 @@ fn make(kind: Kind) -> Subject {
     if kind.gaps {
         let delete = |dead: &dyn Fn(u64) -> bool| {
             let mut batch = collection.batch();
-            (0..BATCHES * PER_BATCH).filter(|n| dead(*n)).for_each(|n| drop(batch.delete(&id(kind, n))));
+            for n in (0..BATCHES * PER_BATCH).filter(|n| dead(*n)) {
+                batch.delete(&id(kind, n));
+            }
             batch.commit().unwrap();
             collection.flush().unwrap();
         };
@@ -129,7 +131,7 @@ impl Subject {
     fn covered(&self, column: &Section, entry: usize) -> (Range<usize>, Range<usize>) {
         let unit = column.offset + entry / 1020 * 4096;
         let (base, end) = (self.number(unit, 8), self.number(unit + 8 + entry % 1020 * 4, 4));
-        let start = if entry % 1020 == 0 { 0 } else { self.number(unit + 4 + entry % 1020 * 4, 4) };
+        let start = if entry.is_multiple_of(1020) { 0 } else { self.number(unit + 4 + entry % 1020 * 4, 4) };
         (unit..(unit + 4096).min(column.offset + column.len), base + start..base + end)
     }
 
@@ -141,7 +143,8 @@ impl Subject {
         };
         let vectors = self.section(0x0103).unwrap();
         let start = vectors.offset + ordinal * vectors.width;
-        let mut needs = vec![start..start + vectors.width];
+        let mut needs = Vec::new();
+        needs.push(start..start + vectors.width);
         needs.extend(self.section(0x0104).map(|seqs| units(&seqs, ordinal / 511 * 4088..ordinal / 511 * 4088 + 8)));
         for (offsets, bytes) in [(0x0106, 0x0107), (0x0108, 0x0109)] {
             if let Some(column) = self.section(offsets) {
@@ -226,10 +229,10 @@ fn a_cut_row_file_costs_what_was_cut_off() {
         for left in [len - 1, len - 160, len - 161, len - 4096, len * 9 / 10, len / 2, len / 4, 63, 0] {
             subject.check(&format!("cut to {left} of {len}"), left..len, |bytes| bytes.truncate(left));
         }
-        // Without columns behind the records half a file is half the rows.
+        // Without columns behind the records a tenth of the file is little more than a tenth of the rows.
         if subject.kind.one_batch && subject.kind.ids == IdKind::U64 {
-            let half = subject.whole(&(len / 2..len));
-            assert!(half * 3 > subject.rows.len(), "{:?}: {half}", subject.kind);
+            let most = subject.whole(&(len * 9 / 10..len));
+            assert!(most * 5 > subject.rows.len() * 4, "{:?}: {most}", subject.kind);
         }
     }
 }

@@ -59,14 +59,20 @@ impl PayloadColumn {
         let Some(offsets) = file.section(kinds.0, Scheme::Offsets, 4)? else { return PayloadColumn::open(file, rows) };
         file.check_entries(&offsets, rows)?;
         let blocks = file.section(kinds.1, Scheme::Blocks, 1)?.ok_or_else(|| file.container().missing(kinds.1))?;
-        if let Ok(Some(column)) = PayloadColumn::open(file, rows)
-            && (0..column.entries()).all(|block| column.entry(block).is_ok())
-        {
+        if let Ok(Some(mut column)) = PayloadColumn::open(file, rows) {
+            column.find_blocks();
             return Ok(Some(column));
         }
         let table = Table::Walked(walk(file, &blocks, u64::MAX).0);
         let offsets = UnitSection::new(file, offsets)?;
         Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
+    }
+
+    /// Goes by the blocks themselves if the table is damaged.
+    pub(super) fn find_blocks(&mut self) {
+        if (0..self.entries()).any(|block| self.entry(block).is_err()) {
+            self.table = Table::Walked(walk(&self.file, &self.blocks, u64::MAX).0);
+        }
     }
 
     fn entries(&self) -> u64 {

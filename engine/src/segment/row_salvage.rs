@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{MAX_ROWS, RowLayout};
 use super::mapped_file::{MappedFile, UnitSection};
@@ -18,7 +18,7 @@ use super::payload_writer::{BlockEntry, MAX_RATIO, most_block_bytes};
 use super::row_file::{KNOWN, RowFile};
 use crate::error::{Error, Result};
 use crate::format::checksum::{file_seed, unit_crc};
-use crate::format::container::{Container, HEADER_BYTES, Identity};
+use crate::format::container::{Container, HEADER_BYTES, Header, Identity, MAGIC};
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::section::{FLAG_REQUIRED, LARGE_ALIGN, MIDDLE_ALIGN, SMALL_ALIGN, Scheme, Section, alignment};
@@ -31,19 +31,27 @@ use crate::storage::{FileId, FileKind, FileName, Mapping, Storage};
 const LEAST_PART: u64 = 64;
 
 impl RowFile {
-    /// Opens what is left of the file that `facts` states. No row is proven; rows whose numbers are not known have none.
+    /// Which file the one under this name says it is.
+    pub(crate) fn inner_id(storage: &dyn Storage, name: FileId) -> Option<FileId> {
+        let file = storage.open(FileName::File(FileKind::Row, name)).ok()?;
+        let mapping = file.map().ok()?;
+        let (header, _) = Header::read_from_prefix(mapping.bytes()).ok()?;
+        (header.magic == MAGIC).then(|| FileId::from_u128(header.file_id.get()))
+    }
+
+    /// Opens what is left of the file that `facts` states, under the name of `at`. No row is proven; rows whose numbers are not known have none.
     ///
     /// # Errors
     /// `Corrupt` if it cannot be told where rows are; `UnsupportedVersion`; `Io`.
     pub(crate) fn salvage(
         storage: &dyn Storage,
+        at: FileId,
         id: FileId,
-        collection: u128,
-        origin: u128,
+        (collection, origin): (u128, u128),
         layout: &RowLayout,
         facts: &FileFacts,
     ) -> Result<RowFile> {
-        let name = FileName::File(FileKind::Row, id);
+        let name = FileName::File(FileKind::Row, at);
         let file = storage.open(name).map_err(|source| Error::io("open", name, source))?;
         let mapping = file.map().map_err(|source| Error::io("map", name, source))?;
         let len = mapping.bytes().len() as u64;
@@ -78,6 +86,11 @@ impl RowFile {
         };
         let payloads = PayloadColumn::salvage(&file, facts.rows)?;
         RowFile::assembled(file, layout, pages, payloads)
+    }
+
+    /// Of a file that opens: finds payloads whose table is damaged.
+    pub(crate) fn find_payloads(&mut self) {
+        self.payloads.iter_mut().for_each(PayloadColumn::find_blocks);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::id::{Id, IdKind};
 use crate::manifest::{FileEntry, Manifest};
 use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::LiveRows;
-use crate::storage::Storage;
+use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage};
 
 /// A row file that opens, or of which enough is left.
 pub(super) struct Salvage {
@@ -216,17 +216,34 @@ fn open_or_salvage(
     let (collection, origin) = (manifest.collection, manifest.own_origin());
     let opened = RowFile::open(from, entry.id, collection, origin, &layout, facts);
     let error = match opened {
-        Ok(file) => return Ok(prove(numbered(file, tables, manifest))),
+        Ok(mut file) => {
+            file.find_payloads();
+            return Ok(prove(numbered(file, tables, manifest)));
+        }
         Err(error) if error.kind() == ErrorKind::Corrupt => error,
         Err(error) => return Err(error),
     };
-    let Ok(file) = RowFile::salvage(from, entry.id, collection, origin, &layout, facts) else { return Err(error) };
-    let salvage = prove(numbered(file, tables, manifest));
-    if (0..salvage.live.file.len()).all(|ordinal| salvage.is_unproven(ordinal)) {
-        return Err(error);
+    // The file under its name, then those under other names that say they are this one.
+    for at in std::iter::once(entry.id).chain(elsewhere(from, entry.id)?) {
+        let ids = (collection, origin);
+        let Ok(file) = RowFile::salvage(from, at, entry.id, ids, &layout, facts) else { continue };
+        let salvage = prove(numbered(file, tables, manifest));
+        if (0..salvage.live.file.len()).any(|ordinal| !salvage.is_unproven(ordinal)) {
+            report.notes.push(format!("a row file was read row by row: {error}"));
+            return Ok(salvage);
+        }
     }
-    report.notes.push(format!("a row file was read row by row: {error}"));
-    Ok(salvage)
+    Err(error)
+}
+
+/// The row files whose headers have an id that is not that of their names.
+fn elsewhere(from: &dyn Storage, id: FileId) -> Result<Vec<FileId>> {
+    let entries = from.list().map_err(|error| Error::io("list", from.describe(), error))?;
+    let names = entries.iter().filter_map(|entry| match entry.name {
+        Some(FileName::File(FileKind::Row, name)) if entry.entry == EntryKind::File && name != id => Some(name),
+        _ => None,
+    });
+    Ok(names.filter(|name| RowFile::inner_id(from, *name) == Some(id)).collect())
 }
 
 /// The file with its row numbers, from the id tables if its pages do not tell all of them.
