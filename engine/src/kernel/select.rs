@@ -106,8 +106,77 @@ fn threshold<L: Lanes>(lanes: L, estimates: &[f32], m: usize, minima: &mut Vec<f
     }
     match minima.len() {
         few if few < m => f32::INFINITY,
-        _ => *minima.select_nth_unstable_by(m - 1, f32::total_cmp).1,
+        _ => up_to_about(lanes, minima, m),
     }
+}
+
+/// Halvings of a range of numbers before a sort decides.
+const HALVINGS: usize = 24;
+
+/// A number that at least `m` of `values` do not exceed, and not many more: by halving the range, counting a few registers each
+/// time, which takes a fifth of the time of a selection by swaps. `values` are whole vectors without NaN, `m` numbers at least.
+#[inline(always)]
+fn up_to_about<L: Lanes>(lanes: L, values: &mut [f32], m: usize) -> f32 {
+    let (least, most) = range(lanes, values);
+    // Neither infinities nor a range that is none can be halved.
+    if most - least < f32::INFINITY {
+        let enough = m + m / 16;
+        let (mut low, mut high) = (least, most);
+        for _ in 0..HALVINGS {
+            let middle = 0.5 * low + 0.5 * high;
+            if !(middle > low && middle < high) {
+                break;
+            }
+            match count_up_to(lanes, values, middle) {
+                few if few < m => low = middle,
+                fine if fine <= enough => return middle,
+                _ => high = middle,
+            }
+        }
+    }
+    *values.select_nth_unstable_by(m - 1, f32::total_cmp).1
+}
+
+/// The smallest and the largest of whole vectors without NaN.
+#[inline(always)]
+fn range<L: Lanes>(lanes: L, values: &[f32]) -> (f32, f32) {
+    let (mut least, mut most) = (lanes.splat(f32::INFINITY), lanes.splat(f32::NEG_INFINITY));
+    for x in values.as_chunks::<LANES>().0 {
+        least = lanes.min(lanes.load(x), least);
+        most = lanes.max(lanes.load(x), most);
+    }
+    let (mut low, mut high) = ([0.0; LANES], [0.0; LANES]);
+    lanes.store(least, &mut low);
+    lanes.store(most, &mut high);
+    let low = low.into_iter().fold(f32::INFINITY, |a, b| if b < a { b } else { a });
+    let high = high.into_iter().fold(f32::NEG_INFINITY, |a, b| if b > a { b } else { a });
+    (low, high)
+}
+
+/// How many of whole vectors are at most `limit`.
+#[inline(always)]
+fn count_up_to<L: Lanes>(lanes: L, values: &[f32], limit: f32) -> usize {
+    let limit = lanes.splat(limit);
+    let count = |x: &[f32; LANES]| lanes.bits(lanes.at_most(lanes.load(x), limit)).count_ones();
+    values.as_chunks::<LANES>().0.iter().map(count).sum::<u32>() as usize
+}
+
+/// See [`Kernels::front`](super::Kernels::front).
+#[inline(always)]
+pub(super) fn front<L: Lanes>(lanes: L, values: &[f32], m: usize) -> Option<f32> {
+    let (mut low, mut high) = range(lanes, values);
+    if m == 0 || high - low >= f32::INFINITY {
+        return None;
+    }
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * low + 0.5 * high;
+        match count_up_to(lanes, values, middle) {
+            few if few < m => low = middle,
+            all if all == m => return Some(middle),
+            _ => high = middle,
+        }
+    }
+    None
 }
 
 /// Every estimate up to `threshold`.

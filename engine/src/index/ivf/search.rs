@@ -14,13 +14,13 @@ use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
-use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
+use crate::kernel::code::scan::{MAX_TURNS, Survivors};
 use crate::kernel::{Kernels, Selection};
 
 /// Lists of the first wave.
-const FIRST_WAVE: usize = 4;
+pub(super) const FIRST_WAVE: usize = 4;
 /// Lists of each further wave.
-const WAVE: usize = 32;
+pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
 
@@ -148,7 +148,8 @@ pub(crate) struct Ready {
 impl Ready {
     /// The nearest list: queries that have the same look at many of the same lists.
     pub(crate) fn nearest_list(&self) -> u32 {
-        self.probes.first().map_or(u32::MAX, |probed| probed.list)
+        let nearest = self.probes.iter().take(FIRST_WAVE).min_by(|a, b| a.rank.total_cmp(&b.rank));
+        nearest.map_or(u32::MAX, |probed| probed.list)
     }
 }
 
@@ -160,9 +161,10 @@ pub(crate) struct Scratch {
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
     pub(super) refined: Vec<f32>,
+    pub(super) slots: Vec<u32>,
     pub(super) probes: Vec<Probed>,
     pub(super) survivors: Survivors,
-    pub(super) sifted: Vec<Sifted>,
+    pub(super) sifted: Survivors,
     pub(super) candidates: Candidates,
     wave: Room,
     exact: Vec<(f32, u64)>,
@@ -176,7 +178,7 @@ impl Scratch {
         &self.exact
     }
 
-    /// The lists that the last search chose, nearest first.
+    /// The lists that the last search chose, wave by wave.
     pub(crate) fn probed(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.probes.iter().map(|probed| probed.list)
     }
@@ -236,7 +238,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.kernels.prepare_query(&state.rotated, &mut state.tables);
         trace.ended(Stage::Query);
         let nprobe = probe.nprobe.clamp(1, self.centroids.count.max(1));
-        self.centroids.rank(self.kernels, self.frame, state, nprobe, scratch, trace);
+        // Patience counts lists from the nearest on.
+        let sorted = probe.patience < nprobe;
+        self.centroids.rank(self.kernels, self.frame, state, nprobe, sorted, scratch, trace);
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
     }
 

@@ -8,10 +8,11 @@ use crate::kernel::code::product::{
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::{Coded, Coding, MAX_BITS, gain};
 use crate::kernel::code::row::RowCoding;
-use crate::kernel::code::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, Sifted, SignList, Survivors};
+use crate::kernel::code::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, SignList, Survivors};
 use crate::kernel::dispatch::CpuPath;
 use crate::kernel::distance::Op;
 use crate::kernel::element;
+use crate::kernel::lanes::LANES;
 use crate::kernel::rotation::{PADDING, Rotation};
 use crate::kernel::select::{Chosen, Selection};
 use crate::metric::RowFormat;
@@ -244,9 +245,15 @@ impl Kernels {
 
     /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity,
     /// none if it is not a number. The same on every path.
-    pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Vec<Sifted>) {
-        // SAFETY: only the path's instructions are asked for, and it is available.
-        unsafe { (self.table.sift)(survivors, above, up_to, out) }
+    pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Survivors) {
+        out.clear();
+        if above.is_nan() {
+            return;
+        }
+        out.reserve(survivors.len());
+        // SAFETY: `out` has room for all survivors and the slack; the path is available.
+        let len = unsafe { (self.table.sift)(survivors, above, up_to, out) };
+        out.set_len(len);
     }
 
     /// Chooses at least the `m` smallest of `estimates` (fewer if so many are not numbers) and all up to some number near the
@@ -266,6 +273,17 @@ impl Kernels {
     pub fn near(&self, estimates: &[f32], m: usize, selection: &mut Selection) -> f32 {
         // SAFETY: only the path's instructions are asked for, and it is available.
         unsafe { (self.table.near)(estimates, m, selection) }
+    }
+
+    /// A number that exactly `m` of `values` do not exceed (NaN is passed over), found by halving their range; `None` if that finds
+    /// none because some are equal, nearly equal or infinite. The same on every path.
+    ///
+    /// # Panics
+    /// If the number of values is no multiple of 16.
+    pub fn front(&self, values: &[f32], m: usize) -> Option<f32> {
+        assert!(values.len().is_multiple_of(LANES), "whole vectors, filled up with NaN");
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.front)(values, m) }
     }
 
     /// Writes the estimate of every entry of `list` to `out`. The same on every path.

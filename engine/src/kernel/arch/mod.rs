@@ -20,7 +20,7 @@ use super::code::product::{Codebook, ProductFactors, ProductScratch, ProductTabl
 use super::code::query::QueryTables;
 use super::code::residual::{Coded, Coding};
 use super::code::row::RowCoding;
-use super::code::scan::{Line, ScanTurn, Sifted, SignList, Survivors};
+use super::code::scan::{Line, ScanTurn, SignList, Survivors};
 use super::distance::Op;
 use super::rotation::Rotation;
 use super::select::Selection;
@@ -67,8 +67,10 @@ struct Table {
     select_near: unsafe fn(&[f32], usize, &mut Selection),
     /// Estimates, and how many of them the result may not be below; room for minima.
     near: unsafe fn(&[f32], usize, &mut Selection) -> f32,
-    /// Survivors, the bound they are above, the one they do not pass, and the place for those.
-    sift: unsafe fn(&Survivors, f32, f32, &mut Vec<Sifted>),
+    /// Whole vectors of numbers and NaN, and how many of them are wanted.
+    front: unsafe fn(&[f32], usize) -> Option<f32>,
+    /// Survivors, the bound they are above, the one they do not pass, and room for all of them and the slack: how many there are.
+    sift: unsafe fn(&Survivors, f32, f32, &mut Survivors) -> usize,
     /// Tables, lists checked against them, standard errors, threshold, and survivors with room for all lists.
     scan: ScanFn,
     /// Tables, a list checked against them, the line of estimates, and a place for each entry.
@@ -286,20 +288,34 @@ macro_rules! portable_functions {
         }
 
         $($attribute)*
-        unsafe fn sift(
-            survivors: &crate::kernel::code::scan::Survivors,
-            above: f32,
-            up_to: f32,
-            out: &mut Vec<crate::kernel::code::scan::Sifted>,
-        ) {
+        unsafe fn front(values: &[f32], m: usize) -> Option<f32> {
             #[allow(unused_unsafe, reason = "plain lanes need no proof")]
             // SAFETY: the caller has the instructions of this path.
             let lanes = unsafe { $lanes };
-            crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out);
+            crate::kernel::select::front(lanes, values, m)
         }
     };
 }
 use portable_functions;
+
+/// [`Table::sift`] written once against `Lanes`, for paths that cannot compress a vector.
+macro_rules! portable_sift {
+    ($lanes:expr; $($attribute:tt)*) => {
+        $($attribute)*
+        unsafe fn sift(
+            survivors: &crate::kernel::code::scan::Survivors,
+            above: f32,
+            up_to: f32,
+            out: &mut crate::kernel::code::scan::Survivors,
+        ) -> usize {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out)
+        }
+    };
+}
+use portable_sift;
 
 /// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `gather` of the calling module and its types
 /// `L2`, `Dot`, `F32`, `F16`, `Bf16`.

@@ -6,7 +6,7 @@ mod code;
 mod distance;
 mod lanes;
 
-use super::{Table, distance_table, portable_functions};
+use super::{Table, distance_table, portable_functions, portable_sift};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
@@ -22,6 +22,7 @@ pub(super) static TABLE: Table = Table {
     select,
     select_near,
     near,
+    front,
     sift,
     scan: code::scan,
     estimate: code::estimate,
@@ -29,3 +30,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
+portable_sift!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);

@@ -5,7 +5,7 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 
-use super::{Table, distance_table, portable_functions};
+use super::{Table, distance_table, portable_functions, portable_sift};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
@@ -21,6 +21,7 @@ pub(super) static TABLE: Table = Table {
     select,
     select_near,
     near,
+    front,
     sift,
     scan: code::scan,
     estimate: code::estimate,
@@ -28,3 +29,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);
+portable_sift!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

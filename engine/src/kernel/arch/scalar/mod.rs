@@ -5,7 +5,7 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 
-use super::{Table, distance_table, portable_functions};
+use super::{Table, distance_table, portable_functions, portable_sift};
 #[cfg(target_arch = "aarch64")]
 pub(super) use code::extra;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
@@ -23,6 +23,7 @@ pub(super) static TABLE: Table = Table {
     select,
     select_near,
     near,
+    front,
     sift,
     scan: code::scan,
     estimate: code::estimate,
@@ -30,3 +31,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(crate::kernel::lanes::Plain;);
+portable_sift!(crate::kernel::lanes::Plain;);
