@@ -37,6 +37,7 @@ impl Chosen {
 pub struct Selection {
     minima: Vec<f32>,
     chosen: Vec<Chosen>,
+    pub(super) places: Vec<u32>,
 }
 
 impl Selection {
@@ -50,6 +51,9 @@ impl Selection {
         &mut self.chosen
     }
 }
+
+/// Vector code writes whole vectors: up to this many places behind the last.
+pub(super) const SLACK: usize = LANES;
 
 /// Minima kept for each estimate wanted: more make the threshold tighter and cost more to select among.
 const MINIMA_PER_CHOICE: usize = 3;
@@ -68,15 +72,26 @@ pub(super) fn select<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection:
     }
 }
 
-/// All estimates up to a number that at least `m` do not exceed: `m` and some more.
+/// The places of all estimates up to `limit`, in order, at the front of `places`, which has room for all and [`SLACK`] more; how many
+/// they are.
 #[inline(always)]
-pub(super) fn select_near<L: Lanes>(lanes: L, estimates: &[f32], m: usize, selection: &mut Selection) {
-    selection.chosen.clear();
-    if m == 0 {
-        return;
+pub(super) fn places_up_to<L: Lanes>(lanes: L, estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
+    let high = lanes.splat(limit);
+    let (vectors, rest) = estimates.as_chunks::<LANES>();
+    let mut count = 0;
+    for (i, x) in vectors.iter().enumerate() {
+        let mut passed = lanes.bits(lanes.at_most(lanes.load(x), high));
+        while passed != 0 {
+            places[count] = (i * LANES) as u32 + passed.trailing_zeros();
+            count += 1;
+            passed &= passed - 1;
+        }
     }
-    let threshold = threshold(lanes, estimates, m, &mut selection.minima);
-    collect(lanes, estimates, threshold, &mut selection.chosen);
+    for (lane, _) in rest.iter().enumerate().filter(|(_, x)| **x <= limit) {
+        places[count] = (vectors.len() * LANES + lane) as u32;
+        count += 1;
+    }
+    count
 }
 
 /// See [`Kernels::near`](super::Kernels::near).
@@ -228,8 +243,7 @@ mod tests {
         assert!(!limit.is_nan());
         let reached = estimates.iter().filter(|x| **x <= limit).count();
         assert!(reached >= m.min(numbers), "{reached} of {m} up to {limit}");
-        let up_to: Vec<Chosen> =
-            (0..).zip(estimates).filter(|(_, x)| m > 0 && **x <= limit).map(|(i, x)| Chosen::new(*x, i)).collect();
+        let up_to: Vec<u32> = (0..).zip(estimates).filter(|(_, x)| m > 0 && **x <= limit).map(|(i, _)| i).collect();
         for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
             let near = kernels.near(estimates, m, &mut selection);
             assert_eq!(near.to_bits(), limit.to_bits(), "{:?}: {near} and {limit}", kernels.path());

@@ -138,6 +138,11 @@ impl Candidates {
         self.found.len()
     }
 
+    /// Rows that are kept so far, if they are few: most of them will be kept to the end.
+    pub(super) fn some(&self) -> &[Candidate] {
+        if self.room > FEW { &[] } else { &self.found }
+    }
+
     /// The best rows; in no order if they are few.
     pub(super) fn finish(&mut self) -> &[Candidate] {
         if self.room > FEW {

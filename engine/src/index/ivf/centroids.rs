@@ -123,7 +123,7 @@ impl CentroidSet<'_> {
         let wanted = (nprobe + nprobe / 2 + REFINED_BEYOND).min(self.count);
         let chosen = kernels.select_near(&scratch.estimates, wanted, &mut scratch.selection);
         scratch.offsets.clear();
-        scratch.offsets.extend(chosen.iter().map(|chosen| chosen.index() * self.stride));
+        scratch.offsets.extend(chosen.iter().map(|list| *list as usize * self.stride));
         let count = scratch.offsets.len();
         scratch.refined.clear();
         scratch.refined.resize(count.next_multiple_of(LANES), f32::NAN);

@@ -70,6 +70,11 @@ pub(crate) trait Lists {
     /// `Corrupt`.
     fn list(&self, list: u32) -> Result<ListPieces<'_>>;
 
+    /// What [`list`](Lists::list) will look at, to be asked for.
+    fn header(&self, _list: u32) -> &[u8] {
+        &[]
+    }
+
     /// What a scan of this list will read, to be asked for. Not proven.
     fn ahead(&self, list: u32) -> &[u8];
 
@@ -164,9 +169,8 @@ pub(crate) struct Scratch {
     pub(super) slots: Vec<u32>,
     pub(super) probes: Vec<Probed>,
     pub(super) survivors: Survivors,
-    pub(super) sifted: Survivors,
     pub(super) candidates: Candidates,
-    wave: Room,
+    waves: [Room; 2],
     exact: Vec<(f32, u64)>,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
@@ -197,6 +201,17 @@ pub(crate) struct IvfSearch<'a, L, R> {
     /// Segments whose lists have the same centroids.
     pub(crate) segments: &'a [L],
     pub(crate) rows: &'a R,
+}
+
+pub(super) fn knob(bit: u32) -> bool {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+    static KNOBS: AtomicU32 = AtomicU32::new(u32::MAX);
+    let mut x = KNOBS.load(Relaxed);
+    if x == u32::MAX {
+        x = std::env::var("KNOBS").ok().and_then(|v| v.parse().ok()).unwrap_or(0);
+        KNOBS.store(x, Relaxed);
+    }
+    x >> bit & 1 == 1
 }
 
 impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
@@ -278,7 +293,11 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let segments = self.segments.len();
         let turns = scratch.probes.len() * segments;
         let patience = probe.patience.saturating_mul(segments);
-        let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
+        for probed in &scratch.probes {
+            self.segments.iter().for_each(|lists| self.kernels.prefetch(lists.header(probed.list)));
+        }
+        let [now, last] = std::mem::take(&mut scratch.waves).map(Wave::new);
+        let (mut wave, mut asked) = (now, last);
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
             let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
@@ -286,21 +305,38 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let before = scratch.candidates.kth();
             self.scan(query, start..end, probe, &mut wave, scratch)?;
             trace.ended(Stage::Scan);
-            if before == f32::INFINITY {
+            // What was asked for before the scan has come meanwhile.
+            self.score(query, &asked, scratch)?;
+            asked.clear();
+            if scratch.candidates.kth() == f32::INFINITY {
                 let first = k.max(FIRST_SCORED);
                 let near = self.kernels.near(scratch.survivors.bounds(), first, &mut scratch.selection);
-                self.score(query, f32::NEG_INFINITY, near, &mut wave, scratch)?;
+                self.ask(f32::NEG_INFINITY, near, &mut wave, scratch)?;
+                self.score(query, &wave, scratch)?;
                 if near < f32::INFINITY {
-                    self.score(query, near, scratch.candidates.kth(), &mut wave, scratch)?;
+                    self.ask(near, scratch.candidates.kth(), &mut wave, scratch)?;
+                } else {
+                    wave.clear();
                 }
             } else {
-                self.score(query, f32::NEG_INFINITY, before, &mut wave, scratch)?;
+                self.ask(f32::NEG_INFINITY, scratch.candidates.kth(), &mut wave, scratch)?;
+            }
+            std::mem::swap(&mut wave, &mut asked);
+            // Who counts lists without improvement wants to know at once.
+            if patience < turns || knob(0) {
+                self.score(query, &asked, scratch)?;
+                asked.clear();
             }
             trace.ended(Stage::Records);
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
-        scratch.wave = wave.into_room();
+        for candidate in scratch.candidates.some().iter().filter(|_| !knob(1)) {
+            self.kernels.prefetch(self.rows.ahead(candidate.place));
+        }
+        self.score(query, &asked, scratch)?;
+        trace.ended(Stage::Records);
+        scratch.waves = [wave, asked].map(Wave::into_room);
         Ok(())
     }
 

@@ -23,7 +23,8 @@ const AHEAD: usize = 2;
 pub(super) struct Wave<'a> {
     scans: Vec<ScanTurn<'a>>,
     turns: Vec<Turn<'a>>,
-    /// The records of the survivors being scored.
+    /// The survivors being scored, and their records.
+    sifted: Survivors,
     records: Vec<&'a [u8]>,
     /// A bit for each turn whose records are all proven.
     proven: u64,
@@ -31,7 +32,7 @@ pub(super) struct Wave<'a> {
 
 /// The room of a wave, without what it borrowed.
 #[derive(Default)]
-pub(super) struct Room(Vec<ScanTurn<'static>>, Vec<Turn<'static>>, Vec<&'static [u8]>);
+pub(super) struct Room(Vec<ScanTurn<'static>>, Vec<Turn<'static>>, Survivors, Vec<&'static [u8]>);
 
 /// One list of one segment.
 #[derive(Clone, Copy, Default)]
@@ -58,11 +59,19 @@ fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
 
 impl Wave<'_> {
     pub(super) fn new(room: Room) -> Self {
-        Wave { scans: emptied(room.0), turns: emptied(room.1), records: emptied(room.2), proven: 0 }
+        let Room(scans, turns, mut sifted, records) = room;
+        sifted.clear();
+        Wave { scans: emptied(scans), turns: emptied(turns), sifted, records: emptied(records), proven: 0 }
+    }
+
+    /// Has nothing more to score.
+    pub(super) fn clear(&mut self) {
+        self.sifted.clear();
+        self.records.clear();
     }
 
     pub(super) fn into_room(self) -> Room {
-        Room(emptied(self.scans), emptied(self.turns), emptied(self.records))
+        Room(emptied(self.scans), emptied(self.turns), self.sifted, emptied(self.records))
     }
 }
 
@@ -132,32 +141,15 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         ScanTerms { op, base, reach: probed.reach, scale: self.frame.scale() }
     }
 
-    /// Scores the survivors with bounds in `(above, up_to]`.
-    pub(super) fn score(
-        &self,
-        query: &QueryState,
-        above: f32,
-        up_to: f32,
-        wave: &mut Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let mut sifted = std::mem::take(&mut scratch.sifted);
-        self.kernels.sift(&scratch.survivors, above, up_to, &mut sifted);
-        let mut outcome = self.ask(&sifted, wave);
-        if outcome.is_ok() {
-            outcome = self.score_sifted(query, &sifted, wave, scratch);
-        }
-        scratch.sifted = sifted;
-        outcome
-    }
-
-    /// Asks for the records and row words of some survivors, all before the first is read, and proves the records.
-    fn ask(&self, sifted: &Survivors, wave: &mut Wave<'_>) -> Result<()> {
-        let Wave { turns, records, proven, .. } = wave;
+    /// Takes the survivors with bounds in `(above, up_to]`, asks for their records and row words, all before the first is read, and
+    /// proves the records.
+    pub(super) fn ask(&self, above: f32, up_to: f32, wave: &mut Wave<'_>, scratch: &Scratch) -> Result<()> {
+        let Wave { turns, sifted, records, proven, .. } = wave;
+        self.kernels.sift(&scratch.survivors, above, up_to, sifted);
         records.clear();
         for place in sifted.positions() {
             let (at, position) = place_parts(*place);
-            let Some(turn) = turns.get(at) else { continue };
+            let Some(turn) = turns.get(at) else { break };
             let record = turn.record(position).unwrap_or_default();
             self.kernels.prefetch(record);
             self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 1).unwrap_or_default());
@@ -169,13 +161,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
-    fn score_sifted(
-        &self,
-        query: &QueryState,
-        sifted: &Survivors,
-        wave: &Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
+    /// Scores what was asked for.
+    pub(super) fn score(&self, query: &QueryState, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+        let sifted = &wave.sifted;
         let mut batch = Batch { bits: 0, count: 0, records: Default::default(), places: [0; RECORDS] };
         let columns = sifted.positions().iter().zip(sifted.bounds()).zip(sifted.sums()).zip(&wave.records);
         for (((place, bound), sum), bytes) in columns {

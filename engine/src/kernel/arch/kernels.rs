@@ -14,7 +14,7 @@ use crate::kernel::distance::Op;
 use crate::kernel::element;
 use crate::kernel::lanes::LANES;
 use crate::kernel::rotation::{PADDING, Rotation};
-use crate::kernel::select::{Chosen, Selection};
+use crate::kernel::select::{Chosen, SLACK, Selection};
 use crate::metric::RowFormat;
 
 use super::{DistanceFns, Table, prefetch, scalar};
@@ -156,6 +156,12 @@ impl Kernels {
         element::norm_squared(format, row)
     }
 
+    /// The sum of the squares of any components, added in f64 in one fixed order: the same bits on every path.
+    pub fn squared_length(&self, vector: &[f32]) -> f64 {
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.squared_length)(vector) }
+    }
+
     /// Asks for the cache lines of `bytes`, to be read soon.
     #[inline]
     pub fn prefetch(&self, bytes: &[u8]) {
@@ -256,16 +262,21 @@ impl Kernels {
         out.set_len(len);
     }
 
-    /// Chooses at least the `m` smallest of `estimates` (fewer if so many are not numbers) and all up to some number near the
-    /// `m`-th smallest, in order of index: cheaper than exactly `m`. The same choice on every path.
+    /// The places of at least the `m` smallest of `estimates` (fewer if so many are not numbers) and of all up to some number near the
+    /// `m`-th smallest, in order: cheaper than exactly `m`. The same choice on every path.
     ///
     /// # Panics
     /// If there are more than `u32::MAX` estimates.
-    pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a mut [Chosen] {
+    pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a [u32] {
         assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
-        // SAFETY: only the path's instructions are asked for, and it is available.
-        unsafe { (self.table.select_near)(estimates, m, selection) };
-        selection.chosen_mut()
+        if m == 0 {
+            return &[];
+        }
+        let limit = self.near(estimates, m, selection);
+        selection.places.resize((estimates.len() + SLACK).max(selection.places.len()), 0);
+        // SAFETY: `places` has room for all estimates and the slack; the path is available.
+        let count = unsafe { (self.table.places_up_to)(estimates, limit, &mut selection.places) };
+        &selection.places[..count]
     }
 
     /// A number near the `m`-th smallest of `estimates`, which at least `m` of them do not exceed; infinity if they are few. The

@@ -47,6 +47,8 @@ struct Table {
     distances: [[DistanceFns; 3]; 2],
     /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
     bytes: [ByteFn; 5],
+    /// The sum of the squares of any components.
+    squared_length: unsafe fn(&[f32]) -> f64,
     /// Rotates a vector of the rotation's length in place.
     rotate: unsafe fn(&Rotation, &mut [f32]),
     /// Coding, vector, centroid, offset, scratch, result: slices of equal length, a multiple of 64.
@@ -63,8 +65,8 @@ struct Table {
     train_product: unsafe fn(&ProductTraining, &[f32], usize, usize) -> Vec<f32>,
     /// Estimates, how many to choose, and the place for their keys.
     select: unsafe fn(&[f32], usize, &mut Selection),
-    /// Estimates, how many to choose at least, and the place for their keys.
-    select_near: unsafe fn(&[f32], usize, &mut Selection),
+    /// Estimates, the limit, and room for the places of all that are up to it and `select::SLACK` more.
+    places_up_to: unsafe fn(&[f32], f32, &mut [u32]) -> usize,
     /// Estimates, and how many of them the result may not be below; room for minima.
     near: unsafe fn(&[f32], usize, &mut Selection) -> f32,
     /// Whole vectors of numbers and NaN, and how many of them are wanted.
@@ -187,6 +189,11 @@ macro_rules! portable_functions {
         }
 
         $($attribute)*
+        unsafe fn squared_length(vector: &[f32]) -> f64 {
+            crate::kernel::element::squared_length(vector)
+        }
+
+        $($attribute)*
         unsafe fn encode(
             coding: &crate::kernel::code::residual::Coding,
             vector: &[f32],
@@ -272,14 +279,6 @@ macro_rules! portable_functions {
         }
 
         $($attribute)*
-        unsafe fn select_near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) {
-            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
-            // SAFETY: the caller has the instructions of this path.
-            let lanes = unsafe { $lanes };
-            crate::kernel::select::select_near(lanes, estimates, m, selection);
-        }
-
-        $($attribute)*
         unsafe fn near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) -> f32 {
             #[allow(unused_unsafe, reason = "plain lanes need no proof")]
             // SAFETY: the caller has the instructions of this path.
@@ -298,8 +297,8 @@ macro_rules! portable_functions {
 }
 use portable_functions;
 
-/// [`Table::sift`] written once against `Lanes`, for paths that cannot compress a vector.
-macro_rules! portable_sift {
+/// [`Table::sift`] and [`Table::places_up_to`] written once against `Lanes`, for paths that cannot compress a vector.
+macro_rules! portable_compression {
     ($lanes:expr; $($attribute:tt)*) => {
         $($attribute)*
         unsafe fn sift(
@@ -313,9 +312,17 @@ macro_rules! portable_sift {
             let lanes = unsafe { $lanes };
             crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out)
         }
+
+        $($attribute)*
+        unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::select::places_up_to(lanes, estimates, limit, places)
+        }
     };
 }
-use portable_sift;
+use portable_compression;
 
 /// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `gather` of the calling module and its types
 /// `L2`, `Dot`, `F32`, `F16`, `Bf16`.

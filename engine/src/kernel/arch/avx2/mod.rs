@@ -6,12 +6,13 @@ mod code;
 mod distance;
 mod lanes;
 
-use super::{Table, distance_table, portable_functions, portable_sift};
+use super::{Table, distance_table, portable_functions, portable_compression};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -20,7 +21,7 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
-    select_near,
+    places_up_to,
     near,
     front,
     sift,
@@ -30,4 +31,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
-portable_sift!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
+portable_compression!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);

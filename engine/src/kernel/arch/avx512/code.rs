@@ -187,6 +187,27 @@ pub(super) unsafe fn sift(survivors: &Survivors, above: f32, up_to: f32, out: &m
     len
 }
 
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
+    let mut count = 0;
+    // SAFETY: loads are masked to the estimates; the caller made room for as many places and sixteen of slack: each store is sixteen
+    // places long and starts below their number.
+    unsafe {
+        let limit = _mm512_set1_ps(limit);
+        let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for start in (0..estimates.len()).step_by(16) {
+            let left = estimates.len() - start;
+            let used = if left < 16 { (1_u16 << left) - 1 } else { u16::MAX };
+            let x = _mm512_maskz_loadu_ps(used, estimates.as_ptr().add(start));
+            let passed = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(used, x, limit);
+            let here = _mm512_maskz_compress_epi32(passed, _mm512_add_epi32(lane, _mm512_set1_epi32(start as i32)));
+            _mm512_storeu_si512(places.as_mut_ptr().add(count).cast(), here);
+            count += passed.count_ones() as usize;
+        }
+    }
+    count
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
 pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line, out: &mut [f32]) {
     let lines = query.lines.len();

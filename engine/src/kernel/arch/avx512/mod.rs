@@ -12,6 +12,7 @@ use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -20,7 +21,7 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
-    select_near,
+    places_up_to: code::places_up_to,
     near,
     front,
     sift: code::sift,

@@ -5,12 +5,13 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 
-use super::{Table, distance_table, portable_functions, portable_sift};
+use super::{Table, distance_table, portable_functions, portable_compression};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -19,7 +20,7 @@ pub(super) static TABLE: Table = Table {
     prepare_product,
     train_product,
     select,
-    select_near,
+    places_up_to,
     near,
     front,
     sift,
@@ -29,4 +30,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);
-portable_sift!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);
+portable_compression!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);
