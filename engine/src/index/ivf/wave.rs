@@ -59,15 +59,8 @@ fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
 
 impl Wave<'_> {
     pub(super) fn new(room: Room) -> Self {
-        let Room(scans, turns, mut sifted, records) = room;
-        sifted.clear();
+        let Room(scans, turns, sifted, records) = room;
         Wave { scans: emptied(scans), turns: emptied(turns), sifted, records: emptied(records), proven: 0 }
-    }
-
-    /// Has nothing more to score.
-    pub(super) fn clear(&mut self) {
-        self.sifted.clear();
-        self.records.clear();
     }
 
     pub(super) fn into_room(self) -> Room {

@@ -7,9 +7,7 @@ use proptest::prelude::*;
 
 use super::extra::{ExtraList, Record, record_bytes};
 use super::query::QueryTables;
-use super::scan::{
-    Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, SignList, Survivors, block_sums, place_parts,
-};
+use super::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, SignList, Survivors, block_sums, place_parts};
 use super::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, take_factors};
 use super::tests::{every_path, vectors};
 use crate::kernel::{Kernels, Op, RECORDS, SplitMix64};

@@ -5,7 +5,7 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 
-use super::{Table, distance_table, portable_functions, portable_compression};
+use super::{Table, distance_table, portable_compression, portable_functions};
 #[cfg(target_arch = "aarch64")]
 pub(super) use code::extra;
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
