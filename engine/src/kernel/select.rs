@@ -268,6 +268,33 @@ mod tests {
         }
     }
 
+    fn check_front(values: &[f32], m: usize) {
+        let mut whole = values.to_vec();
+        whole.resize(values.len().next_multiple_of(LANES), f32::NAN);
+        let limit = Kernels::scalar().front(&whole, m);
+        if let Some(limit) = limit {
+            assert_eq!(values.iter().filter(|x| **x <= limit).count(), m, "{limit}");
+        }
+        for kernels in CpuPath::ALL.into_iter().filter_map(Kernels::for_path) {
+            assert_eq!(kernels.front(&whole, m).map(f32::to_bits), limit.map(f32::to_bits), "{:?}", kernels.path());
+        }
+    }
+
+    #[test]
+    fn a_front_is_found_among_distinct_numbers_and_is_exact() {
+        let mut draw = crate::kernel::SplitMix64::new(5);
+        let values: Vec<f32> = (0..157).map(|_| (draw.next_u64() >> 44) as f32).collect();
+        for m in 1..157 {
+            check_front(&values, m);
+            assert!(Kernels::scalar().front(&[&values[..144], &[f32::NAN; 16]].concat(), m.min(143)).is_some());
+        }
+        check_front(&values, 0);
+        check_front(&values, 158);
+        check_front(&[], 3);
+        check_front(&[2.5; 40], 7);
+        check_front(&[1.0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN, f32::MAX, f32::MIN], 2);
+    }
+
     /// What makes them worth having: not all is chosen.
     #[test]
     fn a_choice_near_a_number_takes_few_more() {

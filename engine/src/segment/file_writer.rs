@@ -266,3 +266,41 @@ pub(super) fn settle<T>(
     }
     settled
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::MemDir;
+    use crate::storage::{FileId, FileKind};
+
+    /// Sections that are written a page at a time, in pieces that never end with a page, beside one that is not: every byte is where it
+    /// belongs, whatever stood in front of the section.
+    #[test]
+    fn a_large_section_is_the_bytes_appended_to_it() {
+        let bytes: Vec<u8> = (0..5_000_003_u64).map(|i| (i.wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
+        for first in [1, 3000, 4_194_304, 4_300_001] {
+            let dir = MemDir::new(1);
+            let name = FileName::File(FileKind::List, FileId { number: 1, epoch: 1 });
+            let mut file = FileWriter::create(&dir, name, ContainerKind::Lists, 1).unwrap();
+            let front = &bytes[..first];
+            let mut sections = [
+                (file.pieces(SectionKind::LIST_SCAN, 1, front.len() as u64).unwrap(), front),
+                (file.pieces(SectionKind::LIST_RECORDS, 1, bytes.len() as u64).unwrap(), &bytes[..]),
+            ];
+            file.extend().unwrap();
+            for (section, bytes) in &mut sections {
+                for piece in bytes.chunks(99_991) {
+                    section.buffer().extend_from_slice(piece);
+                    section.spill().unwrap();
+                    assert!(section.buffer().len() < PAGE_BYTES + piece.len());
+                }
+            }
+            let places: Vec<usize> = sections.iter().map(|(s, bytes)| s.offset() as usize - bytes.len()).collect();
+            for (section, _) in sections {
+                section.finish().unwrap();
+            }
+            let written = dir.file_bytes(name).unwrap();
+            assert!(written[places[0]..][..front.len()] == *front && written[places[1]..][..bytes.len()] == *bytes);
+        }
+    }
+}
