@@ -2,7 +2,7 @@
 
 use super::Snapshot;
 use super::hit::Hits;
-use super::room::{Needs, Room};
+use super::room::Room;
 use super::scan::{CHUNK, Scan};
 use super::search::{Lists, Plan, answer, collect, is_few, new_scan, plan, wanted};
 use super::seek::Seek;
@@ -10,14 +10,10 @@ use super::terms::Terms;
 use crate::budget::Share;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Ready, Slot};
+use crate::index::ivf::Ready;
 
 /// Queries that share one pass over the rows: what they have found so far fits the fast caches beside the rows.
 const SHARING: usize = 32;
-/// Queries under way at a time in a search of lists: with as many the memory one asks for has come when its turn comes.
-const BY_TURNS: usize = 4;
-/// With more rows wanted than this each query has its turn to the end: what it works in leaves the fast caches to no other.
-const MOST_BY_TURNS: usize = 256;
 
 /// Answers queries as if each was asked alone. The terms were checked.
 pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms) -> Result<Vec<Hits>> {
@@ -40,9 +36,8 @@ pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms
     Ok(answers)
 }
 
-/// Ranks the centroids for all queries, then goes through their lists, a few queries by turns, in the order of the queries' nearest
-/// lists: what one query waits for comes while others are worked on, and what it has read is still in the fast caches when the next
-/// one reads it.
+/// Ranks the centroids for all queries, then goes through their lists in the order of the queries' nearest lists: what one query has
+/// read is still in the fast caches when the next one reads it.
 fn share_lists(
     snapshot: &Snapshot,
     queries: &[&[f32]],
@@ -52,18 +47,10 @@ fn share_lists(
     answers: &mut Vec<Hits>,
 ) -> Result<()> {
     let (model, probe, k) = (lists.model, &lists.probe, wanted(snapshot, terms));
-    let needs = lists.needs(k, queries.len());
-    let by_turns = if k <= MOST_BY_TURNS { BY_TURNS.min(queries.len()) } else { 1 };
-    // Where memory is scarce each query has its turn to the end.
-    let by_turns = match room.reserve(snapshot.budget.as_ref(), &Needs { by_turns, ..needs }) {
-        Ok(()) => by_turns,
-        Err(_) => room.reserve(snapshot.budget.as_ref(), &needs).map(|()| 1)?,
-    };
+    room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
     let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k };
     let mut ready = std::mem::take(&mut room.ready);
-    let mut slots = std::mem::take(&mut room.slots);
     ready.resize_with(queries.len().max(ready.len()), Ready::default);
-    slots.resize_with(by_turns.max(slots.len()), Slot::new);
     for (query, ready) in queries.iter().zip(&mut ready) {
         room.query.set(query, snapshot.schema())?;
         seek(query).prepare(&room.query, probe, ready, &mut room.lists);
@@ -71,30 +58,19 @@ fn share_lists(
     let mut order: Vec<(u32, usize)> = ready.iter().take(queries.len()).map(Ready::nearest_list).zip(0..).collect();
     order.sort_unstable();
     let mut found: Vec<Hits> = queries.iter().map(|_| Hits::default()).collect();
-    let query = |at: usize| queries.get(at).copied().unwrap_or_default();
-    seek(&[]).finish_many(
-        probe,
-        order.into_iter().map(|(_, at)| at),
-        &mut ready,
-        slots.get_mut(..by_turns).unwrap_or_default(),
-        |at, exact| exact.set(query(at), snapshot.schema()),
-        |at, slot| {
-            let seek = seek(query(at));
-            std::mem::swap(&mut slot.scratch, &mut room.lists);
-            std::mem::swap(&mut slot.exact, &mut room.query);
-            let mut hits = collect(&seek, terms, room)?;
-            if is_few(&seek, terms, &hits, room) {
-                hits = answer(snapshot, query(at), terms, room)?;
-            }
-            if let Some(place) = found.get_mut(at) {
-                *place = hits;
-            }
-            std::mem::swap(&mut slot.scratch, &mut room.lists);
-            std::mem::swap(&mut slot.exact, &mut room.query);
-            Ok(())
-        },
-    )?;
-    (room.ready, room.slots) = (ready, slots);
+    for (_, at) in order {
+        let (Some(query), Some(ready), Some(place)) = (queries.get(at), ready.get_mut(at), found.get_mut(at)) else {
+            continue;
+        };
+        let seek = seek(query);
+        room.query.set(query, snapshot.schema())?;
+        seek.finish(&room.query, probe, ready, &mut room.lists)?;
+        *place = collect(&seek, terms, room)?;
+        if is_few(&seek, terms, place, room) {
+            *place = answer(snapshot, query, terms, room)?;
+        }
+    }
+    room.ready = ready;
     answers.append(&mut found);
     Ok(())
 }

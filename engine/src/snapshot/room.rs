@@ -8,7 +8,7 @@ use crate::budget::{Budget, Charge, Share};
 use crate::delta::Marked;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Ready, Scratch, Slot};
+use crate::index::ivf::{Ready, Scratch};
 
 /// A room that has grown beyond this is given back after the search.
 const MOST_KEPT_BYTES: u64 = 8 << 20;
@@ -32,8 +32,6 @@ pub(super) struct Needs {
     pub(super) components: usize,
     /// Queries whose centroids are ranked before the first is answered.
     pub(super) together: usize,
-    /// Queries under way at a time.
-    pub(super) by_turns: usize,
 }
 
 /// What one search by lists works in.
@@ -45,7 +43,6 @@ pub(super) struct Room {
     pub(super) fresh: Vec<u64>,
     /// Queries of a batch.
     pub(super) ready: Vec<Ready>,
-    pub(super) slots: Vec<Slot>,
     /// In the account of the collection that was searched last.
     charge: Charge,
 }
@@ -62,7 +59,6 @@ impl Room {
             marked: Marked::default(),
             fresh: Vec::new(),
             ready: Vec::new(),
-            slots: Vec::new(),
             charge: Charge::none(),
         })
     }
@@ -88,7 +84,6 @@ impl Room {
             times(needs.components, READY_BYTES_PER_COMPONENT).saturating_add(times(needs.nprobe, BYTES_PER_PROBE));
         let bytes = FIXED_BYTES
             .saturating_add(times(needs.k, BYTES_PER_HIT))
-            .saturating_mul(needs.by_turns as u64)
             .saturating_add(times(needs.lists, BYTES_PER_LIST))
             .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
             .saturating_add(each.saturating_mul(needs.together as u64));

@@ -126,7 +126,7 @@ impl Lists<'_> {
     /// What memory depends on, for so many rows and queries.
     pub(super) fn needs(&self, k: usize, together: usize) -> Needs {
         let (lists, components) = (self.model.file.lists(), self.model.file.padded());
-        Needs { k, lists, nprobe: self.probe.nprobe.min(lists), components, together, by_turns: 1 }
+        Needs { k, lists, nprobe: self.probe.nprobe.min(lists), components, together }
     }
 }
 

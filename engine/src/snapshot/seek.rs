@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::id::IdKind;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{IvfSearch, Probe, Ready, Rows, Scratch, Slot};
+use crate::index::ivf::{IvfSearch, Probe, Ready, Rows, Scratch};
 use crate::kernel::kernels;
 
 /// With more segments than this a search allocates.
@@ -64,19 +64,17 @@ impl<'s> Seek<'s, '_> {
         search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
     }
 
-    /// The second half of several queries, without a filter; see [`IvfSearch::finish_many`].
-    pub(super) fn finish_many(
+    /// The second half, without a filter.
+    pub(super) fn finish(
         &self,
+        exact: &FlatQuery,
         probe: &Probe,
-        order: impl IntoIterator<Item = usize>,
-        ready: &mut [Ready],
-        slots: &mut [Slot],
-        begin: impl FnMut(usize, &mut FlatQuery) -> Result<()>,
-        done: impl FnMut(usize, &mut Slot) -> Result<()>,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
     ) -> Result<()> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
-        self.with(&rows, |search| search.finish_many(self.k, probe, order, ready, slots, begin, done))
+        self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
     }
 
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.

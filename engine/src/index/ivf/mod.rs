@@ -5,8 +5,7 @@
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists.
 //! * `filing`: the nearest list of a row that has just come.
-//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances; `together`: of
-//!   several queries by turns.
+//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
 //! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
@@ -18,7 +17,6 @@ mod encoder;
 mod filing;
 mod frame;
 mod search;
-mod together;
 mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
@@ -26,7 +24,6 @@ pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch};
-pub(crate) use together::Slot;
 
 /// Parts of a search, in order; what a [`Trace`] is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -193,36 +193,6 @@ impl Scratch {
     }
 }
 
-/// A search under way: what it does next, and in the middle of which wave it is.
-pub(super) struct Running<'w> {
-    wave: Wave<'w>,
-    next: Next,
-    /// The turns of the wave.
-    start: usize,
-    end: usize,
-    /// Turns without a better `k`-th candidate, and its estimate before the wave.
-    idle: usize,
-    before: f32,
-}
-
-enum Next {
-    /// Scan the first wave.
-    Scan,
-    /// Score the entries of the first wave up to this bound.
-    First(f32),
-    /// Score what was asked for, then scan on.
-    Score,
-    /// Measure the candidates.
-    Measure,
-}
-
-impl Running<'_> {
-    /// Gives the room back.
-    pub(super) fn end(self, scratch: &mut Scratch) {
-        scratch.wave = self.wave.into_room();
-    }
-}
-
 /// What a search needs to know of the collection.
 pub(crate) struct IvfSearch<'a, L, R> {
     pub(crate) kernels: &'static Kernels,
@@ -291,98 +261,58 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
-        let mut run = self.begin(k, probe, ready, scratch);
-        while !self.step(ready, exact, k, probe, &mut run, scratch, trace)? {}
-        run.end(scratch);
+        std::mem::swap(&mut ready.probes, &mut scratch.probes);
+        scratch.candidates.reset(k, probe.exact);
+        scratch.work = (0, 0);
+        self.waves(&ready.state, k, probe, scratch, trace)?;
+        self.measure(exact, k, scratch)?;
+        trace.ended(Stage::Exact);
         Ok(())
     }
 
-    /// Begins the second half; [`step`](IvfSearch::step) does it, [`Running::end`] ends it.
-    pub(super) fn begin(&self, k: usize, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) -> Running<'_> {
-        std::mem::swap(&mut ready.probes, &mut scratch.probes);
-        scratch.candidates.reset(k, probe.exact);
-        scratch.exact.clear();
-        scratch.work = (0, 0);
+    /// Looks at the probed lists, a turn for each of every segment.
+    fn waves<T: Trace>(
+        &self,
+        query: &QueryState,
+        k: usize,
+        probe: &Probe,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let segments = self.segments.len();
+        let turns = scratch.probes.len() * segments;
+        let patience = probe.patience.saturating_mul(segments);
         for probed in &scratch.probes {
             self.segments.iter().for_each(|lists| self.kernels.prefetch(lists.header(probed.list)));
         }
-        let wave = Wave::new(std::mem::take(&mut scratch.wave));
-        Running { wave, next: Next::Scan, start: 0, end: 0, idle: 0, before: f32::INFINITY }
-    }
-
-    /// Looks at the probed lists, a turn for each of every segment, up to the next point where memory was asked for; true if that was
-    /// the last step and all is found.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(super) fn step<'w, T: Trace>(
-        &'w self,
-        ready: &Ready,
-        exact: &FlatQuery,
-        k: usize,
-        probe: &Probe,
-        run: &mut Running<'w>,
-        scratch: &mut Scratch,
-        trace: &mut T,
-    ) -> Result<bool> {
-        let query = &ready.state;
-        let segments = self.segments.len();
-        let turns = scratch.probes.len() * segments;
-        match run.next {
-            Next::Scan => {}
-            Next::First(near) => {
-                self.score(query, &run.wave, scratch)?;
-                if near < f32::INFINITY {
-                    return self.ask_for(near, run, turns, scratch).map(|()| false);
+        let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
+        let (mut start, mut idle) = (0, 0);
+        while start < turns && idle < patience {
+            let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
+            let end = turns.min(start + most);
+            let before = scratch.candidates.kth();
+            self.scan(query, start..end, probe, &mut wave, scratch)?;
+            trace.ended(Stage::Scan);
+            let mut above = f32::NEG_INFINITY;
+            if before == f32::INFINITY {
+                above = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
+                self.ask(f32::NEG_INFINITY, above, &mut wave, scratch)?;
+                self.score(query, &wave, scratch)?;
+            }
+            if above < f32::INFINITY {
+                self.ask(above, scratch.candidates.kth(), &mut wave, scratch)?;
+                if end == turns {
+                    // Most candidates stay: the wait for their rows and for the last records is one.
+                    self.ask_for_rows(scratch.candidates.some());
                 }
-                self.ended(run, scratch, trace);
+                self.score(query, &wave, scratch)?;
             }
-            Next::Score => {
-                self.score(query, &run.wave, scratch)?;
-                self.ended(run, scratch, trace);
-            }
-            Next::Measure => {
-                self.measure(exact, k, scratch)?;
-                trace.ended(Stage::Exact);
-                return Ok(true);
-            }
+            trace.ended(Stage::Records);
+            idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
+            start = end;
         }
-        if run.start >= turns || run.idle >= probe.patience.saturating_mul(segments) {
-            self.ask_for_rows(scratch.candidates.finish());
-            run.next = Next::Measure;
-            return Ok(false);
-        }
-        let most = if run.start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
-        run.end = turns.min(run.start + most);
-        run.before = scratch.candidates.kth();
-        self.scan(query, run.start..run.end, probe, &mut run.wave, scratch)?;
-        trace.ended(Stage::Scan);
-        if run.before == f32::INFINITY {
-            let near = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
-            self.ask(f32::NEG_INFINITY, near, &mut run.wave, scratch)?;
-            run.next = Next::First(near);
-            return Ok(false);
-        }
-        self.ask_for(f32::NEG_INFINITY, run, turns, scratch).map(|()| false)
-    }
-
-    /// Asks for the records of the survivors above a bound, and after the last lists for the rows of the candidates there are: most
-    /// stay, and the wait for both is one.
-    fn ask_for(&self, above: f32, run: &mut Running<'_>, turns: usize, scratch: &Scratch) -> Result<()> {
-        self.ask(above, scratch.candidates.kth(), &mut run.wave, scratch)?;
-        if run.end == turns {
-            self.ask_for_rows(scratch.candidates.some());
-        }
-        run.next = Next::Score;
+        scratch.wave = wave.into_room();
         Ok(())
-    }
-
-    /// A wave is over.
-    fn ended<T: Trace>(&self, run: &mut Running<'_>, scratch: &Scratch, trace: &mut T) {
-        let better = scratch.candidates.kth() < run.before;
-        run.idle = if better { 0 } else { run.idle + (run.end - run.start) };
-        run.start = run.end;
-        trace.ended(Stage::Records);
     }
 
     fn ask_for_rows(&self, candidates: &[Candidate]) {
@@ -394,7 +324,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     /// Exact distances of the candidates.
     fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch) -> Result<()> {
         scratch.exact.clear();
-        for candidate in scratch.candidates.finish() {
+        let found = scratch.candidates.finish();
+        self.ask_for_rows(found);
+        for candidate in found {
             let (vector, length) = self.rows.vector(candidate.place)?;
             scratch.exact.push((exact.score_one(vector, length), candidate.row));
         }
