@@ -437,7 +437,7 @@ impl Shared {
 
 /// Memory of a merge: the buffers of a row file's sections, what is known of the rows of its output, fence keys and pages.
 pub(super) fn merge_memory(live: u64) -> u64 {
-    const BUFFERS: u64 = 3 << 20;
+    const BUFFERS: u64 = 5 << 20;
     BUFFERS + live / 2
 }
 

@@ -68,7 +68,7 @@ impl<'a> Filing<'a> {
 
     /// Memory of filing so many rows at a time by a model.
     pub(crate) fn memory(model: &OpenModel, rows: u64) -> u64 {
-        const BUFFERS: u64 = 4 << 20;
+        const BUFFERS: u64 = 8 << 20;
         let lists = model.file.lists() as u64;
         BUFFERS + lists * (14 * model.file.padded() as u64 + 256) + rows * ROW_BYTES
     }

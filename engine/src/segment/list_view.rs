@@ -1,5 +1,7 @@
 //! Look-ups in an open list segment, as a search makes them: hundreds per query.
 
+use zerocopy::IntoBytes;
+
 use super::id_table::PageName;
 use super::layout::{PAGE_ROWS, PAGE_SHIFT};
 use super::list_file::ListFile;
@@ -45,6 +47,12 @@ impl<'a> ListView<'a> {
         let bytes = self.shape.parts(header.n_total.get()).scan_bytes();
         let start = header.scan_offset.get() as usize;
         self.scan.get(start..start + bytes).unwrap_or_default()
+    }
+
+    /// Where the pieces of a list are told, to be asked for before [`list`](ListView::list).
+    #[inline]
+    pub(crate) fn header(&self, list: usize) -> &'a [u8] {
+        self.headers.get(list).map_or(&[], IntoBytes::as_bytes)
     }
 
     /// The part of it that every scan reads: signs and factors.

@@ -155,6 +155,11 @@ impl Lists for CodedLists<'_> {
     }
 
     #[inline]
+    fn header(&self, list: u32) -> &[u8] {
+        self.view.header(list as usize)
+    }
+
+    #[inline]
     fn ahead(&self, list: u32) -> &[u8] {
         self.view.codes(list as usize)
     }

@@ -77,7 +77,8 @@ impl Candidates {
     #[inline]
     pub(super) fn has(&self, name: (u32, u32)) -> bool {
         match self.room <= FEW {
-            true => self.names.contains(&key(name)),
+            // Without a way out in the middle: several are compared at once.
+            true => self.names.iter().fold(false, |any, other| any | (*other == key(name))),
             false => self.seen.has(key(name)),
         }
     }
@@ -140,6 +141,11 @@ impl Candidates {
     /// What was kept, in no order.
     pub(super) fn kept(&self) -> &[Candidate] {
         &self.found
+    }
+
+    /// Rows that are kept so far, if they are few: most of them will be kept to the end.
+    pub(super) fn some(&self) -> &[Candidate] {
+        if self.room > FEW { &[] } else { &self.found }
     }
 
     /// The best rows; in no order if they are few.

@@ -6,7 +6,7 @@
 //! one is scanned, the records of all survivors of a wave before the first is read, and the vectors of all candidates before
 //! the first is measured.
 
-use super::candidates::Candidates;
+use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
 use super::encoder::Coder;
 use super::exact::Entry;
@@ -17,13 +17,13 @@ use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
-use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
+use crate::kernel::code::scan::{MAX_TURNS, Survivors};
 use crate::kernel::{Kernels, SeenSet, Selection};
 
 /// Lists of the first wave.
-const FIRST_WAVE: usize = 4;
+pub(super) const FIRST_WAVE: usize = 4;
 /// Lists of each further wave.
-const WAVE: usize = 32;
+pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
 
@@ -72,6 +72,11 @@ pub(crate) trait Lists {
     /// # Errors
     /// `Corrupt`.
     fn list(&self, list: u32) -> Result<ListPieces<'_>>;
+
+    /// What [`list`](Lists::list) will look at, to be asked for.
+    fn header(&self, _list: u32) -> &[u8] {
+        &[]
+    }
 
     /// What a scan of this list will read, to be asked for. Not proven.
     fn ahead(&self, list: u32) -> &[u8];
@@ -151,7 +156,8 @@ pub(crate) struct Ready {
 impl Ready {
     /// The nearest list: queries that have the same look at many of the same lists.
     pub(crate) fn nearest_list(&self) -> u32 {
-        self.probes.first().map_or(u32::MAX, |probed| probed.list)
+        let nearest = self.probes.iter().take(FIRST_WAVE).min_by(|a, b| a.rank.total_cmp(&b.rank));
+        nearest.map_or(u32::MAX, |probed| probed.list)
     }
 }
 
@@ -163,9 +169,9 @@ pub(crate) struct Scratch {
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
     pub(super) refined: Vec<f32>,
+    pub(super) slots: Vec<u32>,
     pub(super) probes: Vec<Probed>,
     pub(super) survivors: Survivors,
-    pub(super) sifted: Vec<Sifted>,
     pub(super) candidates: Candidates,
     wave: Room,
     /// Tables for codewords, where lists have them.
@@ -186,7 +192,7 @@ impl Scratch {
         &self.exact
     }
 
-    /// The lists that the last search chose, nearest first.
+    /// The lists that the last search chose, wave by wave.
     pub(crate) fn probed(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.probes.iter().map(|probed| probed.list)
     }
@@ -261,7 +267,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.kernels.prepare_query(&state.rotated, &mut state.tables);
         trace.ended(Stage::Query);
         let nprobe = probe.nprobe.clamp(1, self.centroids.count.max(1));
-        self.centroids.rank(self.kernels, self.frame, state, nprobe, scratch, trace);
+        // Patience counts lists from the nearest on.
+        let sorted = probe.patience < nprobe;
+        self.centroids.rank(self.kernels, self.frame, state, nprobe, sorted, scratch, trace);
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
     }
 
@@ -304,6 +312,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let segments = self.segments.len();
         let turns = scratch.probes.len() * segments;
         let patience = probe.patience.saturating_mul(segments);
+        for probed in &scratch.probes {
+            self.segments.iter().for_each(|lists| self.kernels.prefetch(lists.header(probed.list)));
+        }
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
@@ -312,15 +323,19 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let before = scratch.candidates.kth();
             self.scan(query, start..end, probe, &mut wave, scratch)?;
             trace.ended(Stage::Scan);
+            let mut above = f32::NEG_INFINITY;
             if before == f32::INFINITY {
-                let first = k.max(FIRST_SCORED);
-                let near = self.kernels.near(scratch.survivors.bounds(), first, &mut scratch.selection);
-                self.score(query, f32::NEG_INFINITY, near, &mut wave, scratch)?;
-                if near < f32::INFINITY {
-                    self.score(query, near, scratch.candidates.kth(), &mut wave, scratch)?;
+                above = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
+                self.ask(f32::NEG_INFINITY, above, &mut wave, scratch)?;
+                self.score(query, &wave, scratch)?;
+            }
+            if above < f32::INFINITY {
+                self.ask(above, scratch.candidates.kth(), &mut wave, scratch)?;
+                if end == turns {
+                    // Most candidates stay: the wait for their rows and for the last records is one.
+                    self.ask_for_rows(scratch.candidates.some());
                 }
-            } else {
-                self.score(query, f32::NEG_INFINITY, before, &mut wave, scratch)?;
+                self.score(query, &wave, scratch)?;
             }
             trace.ended(Stage::Records);
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
@@ -330,13 +345,17 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
+    fn ask_for_rows(&self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            self.kernels.prefetch(self.rows.ahead(candidate.place));
+        }
+    }
+
     /// Exact distances of the candidates.
     fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch) -> Result<()> {
         scratch.exact.clear();
         let found = scratch.candidates.finish();
-        for candidate in found {
-            self.kernels.prefetch(self.rows.ahead(candidate.place));
-        }
+        self.ask_for_rows(found);
         for candidate in found {
             let (vector, length) = self.rows.vector(candidate.place)?;
             scratch.exact.push((exact.score_one(vector, length), candidate.row));
