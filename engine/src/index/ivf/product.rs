@@ -140,20 +140,20 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     fn take_estimates(&self, above: f32, up_to: f32, of: &[Turn<'_>], scratch: &mut Scratch) -> Result<()> {
         let mut sifted = std::mem::take(&mut scratch.sifted);
         self.kernels.sift(&scratch.survivors, above, up_to, &mut sifted);
-        for entry in &sifted {
-            let (at, position) = place_parts(entry.place);
+        for place in sifted.positions() {
+            let (at, position) = place_parts(*place);
             let rows = of.get(at).map_or(&[][..], |turn| turn.rows);
             self.kernels.prefetch(rows.get(position * 4..position * 4 + 1).unwrap_or_default());
         }
-        let outcome = sifted.iter().try_for_each(|entry| {
+        let outcome = sifted.positions().iter().zip(sifted.bounds()).try_for_each(|(place, estimate)| {
             // The bound has tightened since they were sifted.
-            if entry.bound >= scratch.candidates.bound() {
+            if *estimate >= scratch.candidates.bound() {
                 return Ok(());
             }
-            let (at, position) = place_parts(entry.place);
+            let (at, position) = place_parts(*place);
             let Some(turn) = of.get(at) else { return Ok(()) };
             let word = turn.rows.as_chunks::<4>().0.get(position).map_or(u32::MAX, |word| u32::from_le_bytes(*word));
-            self.offer_word(entry.bound, turn.segment, word, scratch)
+            self.offer_word(*estimate, turn.segment, word, scratch)
         });
         scratch.sifted = sifted;
         outcome

@@ -176,6 +176,8 @@ pub(crate) struct Scratch {
     wave: Room,
     /// Tables for codewords, where lists have them.
     pub(super) words: CodewordTables,
+    /// Entries of one wave that are near enough, where lists have codewords.
+    pub(super) sifted: Survivors,
     pub(super) entries: Vec<Entry>,
     /// Row words that were met, where lists have no codes.
     pub(super) met: SeenSet,
