@@ -89,7 +89,7 @@ fn soak_failing_calls() {
 }
 
 /// Workloads with more calls than this (few have) fail so many of them in each way, other ones in each, so that every call fails in some.
-const MOST_CALLS: u64 = 150;
+pub const MOST_CALLS: u64 = 150;
 
 fn fail_all(most: u64) {
     let started = Instant::now();
