@@ -12,16 +12,17 @@ use stratavec::{Collection, Compact, Schema};
 
 use crate::batch::PyBatch;
 use crate::bulk;
-use crate::error::OrRaise;
+use crate::error::{OrRaise, refuse};
 use crate::ids::ids_from;
 use crate::interrupt::apart;
 use crate::options::{durability, named};
 use crate::progress::{Teller, finish};
 use crate::reader::{Reader, Source};
-use crate::reports::{BulkReport, CheckpointReport, CompactReport, Receipt, RecoveryReport, ScrubReport};
+use crate::reports::{BulkReport, CheckpointReport, CompactReport, Health, Receipt, RecoveryReport, ScrubReport};
 use crate::rows::{Given, Step};
 use crate::snapshot::PySnapshot;
 use crate::stats::stats_object;
+use crate::terms::Said;
 
 /// A collection opened for writing.
 #[pyclass(frozen, extends = Reader, name = "Collection", module = "stratavec")]
@@ -188,7 +189,7 @@ impl PyCollection {
         dry_run: bool,
     ) -> PyResult<CompactReport> {
         let py = slf.py();
-        let what = named(py, "what", what, &[("auto", Compact::Auto), ("full", Compact::Full)])?;
+        let what = named(py, "what", what, &[("auto", Compact::Auto), ("full", Compact::Full), ("retrain", Compact::Retrain)])?;
         let collection = base(slf).writer(py)?;
         if dry_run {
             return Ok(CompactReport::from(&py.detach(|| collection.compact_dry_run(what))));
@@ -216,6 +217,32 @@ impl PyCollection {
         let job = collection.scrub().or_raise(py)?;
         drop(collection);
         Ok(ScrubReport::new(py, &finish(py, job, &teller)?))
+    }
+
+    /// Measures how good the lists are.
+    fn health(slf: &Bound<'_, Self>) -> PyResult<Health> {
+        let py = slf.py();
+        let collection = base(slf).writer(py)?;
+        Ok(Health::from(&apart(py, move || collection.health())?))
+    }
+
+    /// Stores how hard searches look that do not say it.
+    #[pyo3(signature = (*, recall=None, nprobe=None, patience=None, confidence=None, exact=false))]
+    fn set_default_effort(
+        slf: &Bound<'_, Self>,
+        recall: Option<f32>,
+        nprobe: Option<usize>,
+        patience: Option<usize>,
+        confidence: Option<f32>,
+        exact: bool,
+    ) -> PyResult<()> {
+        let py = slf.py();
+        let said = Said { recall, nprobe, patience, confidence, exact };
+        let Some(effort) = said.effort(py)? else {
+            return Err(refuse(py, "effort", "is not said; use one of recall, nprobe, confidence and exact"));
+        };
+        let collection = base(slf).writer(py)?;
+        apart(py, move || collection.set_default_effort(effort))
     }
 
     /// Figures of the collection and of this handle.

@@ -9,6 +9,7 @@ use stratavec::Follower;
 
 use crate::interrupt::apart;
 use crate::reader::{Reader, Source};
+use crate::reports::Health;
 use crate::snapshot::{PySnapshot, describe};
 use crate::stats::stats_object;
 
@@ -42,6 +43,12 @@ impl PyFollower {
     /// The state last refreshed to, pinned.
     fn snapshot<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PySnapshot>> {
         PySnapshot::of(slf.py(), slf.as_super().get())
+    }
+
+    /// Measures how good the lists of the state shown are.
+    fn health(slf: &Bound<'_, Self>) -> PyResult<Health> {
+        let follower = slf.as_super().get().follower(slf.py())?;
+        Ok(Health::from(&apart(slf.py(), move || follower.health())?))
     }
 
     /// Figures of the state shown.

@@ -117,6 +117,7 @@ fn _stratavec(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<reports::BulkReport>()?;
     module.add_class::<reports::CompactReport>()?;
     module.add_class::<reports::CheckpointReport>()?;
+    module.add_class::<reports::Health>()?;
     module.add_class::<reports::UpgradeReport>()?;
     module.add_class::<reports::RecoveryReport>()?;
     module.add_class::<reports::Explain>()?;

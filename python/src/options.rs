@@ -36,6 +36,7 @@ pub struct Wanted {
     index: Option<String>,
     nlist: Option<u32>,
     bits: Option<u8>,
+    codes: Option<String>,
     spill: Option<bool>,
     seed: Option<u64>,
 }
@@ -56,10 +57,19 @@ impl Wanted {
         self.rows.as_deref().map(|name| named(py, "rows", name, &known)).transpose()
     }
 
+    /// How lists are to code rows, if it was said.
+    fn codes(&self, py: Python<'_>) -> PyResult<Option<Codes>> {
+        match (self.bits, self.codes.as_deref()) {
+            (Some(_), Some(_)) => Err(refuse(py, "codes", "is said twice; use one of bits and codes")),
+            (Some(bits), None) => Ok(Some(Codes::Bits(bits))),
+            (None, said) => said.map(|text| text.parse::<Codes>().or_raise(py)).transpose(),
+        }
+    }
+
     /// The options of lists, changed by what was said.
-    fn lists(&self, mut options: IvfOptions) -> IvfOptions {
-        if let Some(bits) = self.bits {
-            options = options.codes(Codes::Bits(bits));
+    fn lists(&self, py: Python<'_>, mut options: IvfOptions) -> PyResult<IvfOptions> {
+        if let Some(codes) = self.codes(py)? {
+            options = options.codes(codes);
         }
         if let Some(nlist) = self.nlist {
             options = options.nlist(nlist);
@@ -67,26 +77,31 @@ impl Wanted {
         if let Some(spill) = self.spill {
             options = options.spill(if spill { Spill::On } else { Spill::Off });
         }
-        options
+        Ok(options)
+    }
+
+    /// Whether something was said that only lists have.
+    fn says_lists(&self) -> bool {
+        self.nlist.is_some() || self.bits.is_some() || self.codes.is_some() || self.spill.is_some()
     }
 
     /// The kind of index, `other` being what counts where nothing was said.
     fn index(&self, py: Python<'_>, other: IndexKind) -> PyResult<IndexKind> {
-        let lists = self.nlist.is_some() || self.bits.is_some() || self.spill.is_some();
+        let lists = self.says_lists();
         let known = ["flat", "ivf", "auto"].map(|name| (name, name));
         let name = self.index.as_deref().map(|name| named(py, "index", name, &known)).transpose()?;
         let kind = match (name, other) {
             (Some("flat"), _) => IndexKind::Flat,
             (Some("auto"), _) => IndexKind::Auto,
             // Of lists that there are already, what is not said is not asked.
-            (Some(_), IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(options)),
-            (Some(_), _) => IndexKind::Ivf(self.lists(IvfOptions::auto())),
-            (None, IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(options)),
+            (Some(_), IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(py, options)?),
+            (Some(_), _) => IndexKind::Ivf(self.lists(py, IvfOptions::auto())?),
+            (None, IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(py, options)?),
             (None, other) => other,
         };
         match kind {
             IndexKind::Flat | IndexKind::Auto if lists => {
-                Err(refuse(py, "index", format!("is {:?}; nlist, bits and spill go with \"ivf\"", kind.name())))
+                Err(refuse(py, "index", format!("is {:?}; nlist, bits, codes and spill go with \"ivf\"", kind.name())))
             }
             kind => Ok(kind),
         }
@@ -109,9 +124,9 @@ impl Wanted {
         self.metric(py)?;
         self.ids(py)?;
         self.rows(py)?;
-        let lists = self.nlist.is_some() || self.bits.is_some() || self.spill.is_some();
+        let lists = self.says_lists();
         match self.index.as_deref() {
-            None if lists => Ok(()),
+            None if lists => self.codes(py).map(drop),
             _ => self.index(py, IndexKind::default()).map(drop),
         }
     }

@@ -71,6 +71,30 @@ report! {
         bytes_written: u64 = |r: &stratavec::CompactReport| r.bytes_written;
         filed: u64 = |r: &stratavec::CompactReport| r.filed;
         list_merges: u64 = |r: &stratavec::CompactReport| r.list_merges;
+        retrains: u64 = |r: &stratavec::CompactReport| r.retrains;
+        refiled: u64 = |r: &stratavec::CompactReport| r.refiled;
+    }
+}
+
+report! {
+    /// How good the lists are.
+    Health("Health") from stratavec::Health {
+        score: f64 = |h: &stratavec::Health| h.score;
+        coverage: f64 = |h: &stratavec::Health| h.coverage;
+        quantization_error: f64 = |h: &stratavec::Health| h.quantization_error;
+        bias: f64 = |h: &stratavec::Health| h.bias;
+        balance: f64 = |h: &stratavec::Health| h.balance;
+        connectivity: f64 = |h: &stratavec::Health| h.connectivity;
+        delta_ratio: f64 = |h: &stratavec::Health| h.delta_ratio;
+        latency_ratio: f64 = |h: &stratavec::Health| h.latency_ratio;
+        entries_scanned: f64 = |h: &stratavec::Health| h.entries_scanned;
+        recall: f64 = |h: &stratavec::Health| h.recall;
+        sampled: u64 = |h: &stratavec::Health| h.sampled;
+        lists: u64 = |h: &stratavec::Health| h.lists;
+        skew: f64 = |h: &stratavec::Health| h.skew;
+        growth: Option<f64> = |h: &stratavec::Health| h.growth;
+        drift: Option<f64> = |h: &stratavec::Health| h.drift;
+        retrain: Option<&'static str> = |h: &stratavec::Health| h.retrain.map(|why| why.name());
     }
 }
 

@@ -26,7 +26,13 @@ pub fn schema_dict<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py,
             Spill::Off => Some(false),
             _ => None,
         };
+        let codes = match lists.wanted_codes() {
+            Codes::Product { m, codebook_size } => Some(format!("product:{m}x{codebook_size}")),
+            Codes::None => Some("none".to_owned()),
+            _ => None,
+        };
         names.set_item("bits", bits)?;
+        names.set_item("codes", codes)?;
         names.set_item("nlist", lists.wanted_nlist())?;
         names.set_item("spill", spill)?;
     }
@@ -58,6 +64,10 @@ pub fn stats_object(py: Python<'_>, stats: &Stats, path: &str) -> PyResult<Py<Py
         id_tables,
         tombstone_files,
         list_segments,
+        models,
+        rows_to_convert,
+        retrains,
+        conversions,
         lists,
         rows_in_lists,
         generation,

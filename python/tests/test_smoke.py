@@ -153,9 +153,34 @@ def test_lists(place, rng):
         assert c.search(vectors[0], nprobe=3).explain.lists_probed == 3
     with stratavec.open(place, index="ivf", nlist=40) as c:
         assert c.schema["nlist"] == 40 and c.schema["bits"] == 4 and c.schema["spill"] is False
-    for wrong in ({"nlist": 41}, {"bits": 2}, {"spill": True}, {"index": "flat"}):
+        healthy = c.health()
+        assert 0 < healthy.score <= 100 and healthy.lists == 40 and healthy.sampled > 0 and healthy.retrain is None
+        assert healthy.recall > 0.9 and healthy.growth == 1.0
+        c.upsert(np.arange(4000, 6000), vectors[:2000] + 100)
+        c.flush()
+        done = c.compact("retrain")
+        assert done.retrains == 1 and done.refiled == 4000 + 2000 and c.stats().models == 1
+        c.set_default_effort(nprobe=5)
+        assert c.search(vectors[0]).explain.lists_probed == 5
+        with pytest.raises(stratavec.InvalidArgumentError):
+            c.set_default_effort()
+    with stratavec.open(place, read_only=True) as c:
+        assert c.search(vectors[0]).explain.lists_probed == 5 and c.health().growth == 1.0
+    for wrong in ({"nlist": 41}, {"bits": 2}, {"codes": "none"}, {"spill": True}, {"index": "flat"}):
         with pytest.raises(stratavec.SchemaMismatchError):
             stratavec.open(place, **wrong)
+
+
+@pytest.mark.parametrize("codes", ["none", "product:4x16", "product:8x256", "bits:2"])
+def test_codes_of_lists(place, rng, codes):
+    vectors = rng.standard_normal((2000, 16), np.float32)
+    with stratavec.open(place, 16, "l2", ids="u64", index="ivf", codes=codes, durability="os") as c:
+        c.bulk_load(np.arange(2000), vectors, progress=False)
+        assert c.schema["codes"] == (None if codes == "bits:2" else codes) and c.stats().lists > 0
+        assert [c.search(v, k=1, recall=0.95)[0].id for v in vectors[:20]] == list(range(20))
+    for wrong in ({"codes": "pq"}, {"codes": "none", "bits": 4}, {"codes": "product:7x16", "dim": 16, "metric": "l2", "index": "ivf"}):
+        with pytest.raises(stratavec.StratavecError):
+            stratavec.open(str(place) + "2", **wrong)
 
 
 def test_attributes_of_every_kind(place):

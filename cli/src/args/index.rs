@@ -81,18 +81,7 @@ impl Index {
 
 /// Codes as the command line says them.
 fn codes(text: &str) -> Result<Codes, String> {
-    let (kind, value) = text.split_once(':').unwrap_or((text, ""));
-    let number = |text: &str| text.parse::<u32>().ok();
-    match (kind, value.split_once('x')) {
-        ("auto", None) if value.is_empty() => Some(Codes::Auto),
-        ("none", None) if value.is_empty() => Some(Codes::None),
-        ("bits", None) => value.parse().ok().map(Codes::Bits),
-        ("product", Some((m, size))) => {
-            number(m).zip(number(size)).map(|(m, codebook_size)| Codes::Product { m, codebook_size })
-        }
-        _ => None,
-    }
-    .ok_or_else(|| "use bits:4, product:48x256 (48 parts, 256 codewords each), none or auto".into())
+    text.parse().map_err(|error: stratavec::Error| error.message().to_owned())
 }
 
 #[cfg(test)]

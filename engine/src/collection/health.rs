@@ -69,7 +69,7 @@ pub struct Health {
     pub recall: f64,
     /// Rows that were looked at; 0 if there are no lists.
     pub sampled: u64,
-    /// Lists, and the length that one in a hundred surpasses, as a multiple of the mean.
+    /// Lists of the newest model.
     pub lists: u64,
     /// The length of a list that one in a hundred surpasses, as a multiple of the mean.
     pub skew: f64,
@@ -120,7 +120,7 @@ pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>)
         drift: training
             .filter(|training| training.energy > 0.0 && training.fresh > 0)
             .map(|training| training.fresh_energy / training.energy),
-        retrain: why_retrain(version, live).map(RetrainReason::from),
+        retrain: why_retrain(version, live)?.map(RetrainReason::from),
     })
 }
 

@@ -1,6 +1,7 @@
 //! How vectors are searched, and how inverted lists are made.
 
 use std::fmt;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
@@ -94,6 +95,29 @@ impl fmt::Display for Codes {
             Codes::Product { m, codebook_size } => write!(f, "product {m}x{codebook_size}"),
             Codes::None => f.write_str("codes none"),
         }
+    }
+}
+
+/// From a word: `auto`, `none`, `bits:4`, `product:48x256` (48 parts of 256 codewords each). Ranges are checked with the schema.
+impl FromStr for Codes {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Codes> {
+        let (kind, value) = text.split_once(':').unwrap_or((text, ""));
+        let number = |text: &str| text.parse::<u32>().ok();
+        match (kind, value.split_once('x')) {
+            ("auto", None) if text == "auto" => Some(Codes::Auto),
+            ("none", None) if text == "none" => Some(Codes::None),
+            ("bits", None) => value.parse().ok().map(Codes::Bits),
+            ("product", Some((m, size))) => {
+                number(m).zip(number(size)).map(|(m, codebook_size)| Codes::Product { m, codebook_size })
+            }
+            _ => None,
+        }
+        .ok_or_else(|| {
+            let use_one = "use bits:4, product:48x256 (48 parts, 256 codewords each), none or auto";
+            Error::argument("codes", format!("is {text:?}; {use_one}"))
+        })
     }
 }
 

@@ -31,6 +31,7 @@ from ._stratavec import (
     Explain,
     Filter,
     Follower,
+    Health,
     Hit,
     Hits,
     Item,
@@ -91,6 +92,7 @@ __all__ = [
     "Explain",
     "Filter",
     "Follower",
+    "Health",
     "ForkedError",
     "Hit",
     "Hits",
@@ -123,7 +125,7 @@ __all__ = [
     "verify",
 ]
 
-_SCHEMA = ("dim", "metric", "ids", "rows", "index", "nlist", "bits", "spill", "seed")
+_SCHEMA = ("dim", "metric", "ids", "rows", "index", "nlist", "bits", "codes", "spill", "seed")
 _TREATMENT = (
     "durability",
     "memory_budget",
@@ -149,6 +151,7 @@ def open(  # noqa: A001
     index: IndexKind | None = None,
     nlist: int | None = None,
     bits: int | None = None,
+    codes: str | None = None,
     spill: bool | None = None,
     seed: int | None = None,
     read_only: Literal[False] = False,
@@ -174,6 +177,7 @@ def open(  # noqa: A001
     index: IndexKind | None = None,
     nlist: int | None = None,
     bits: int | None = None,
+    codes: str | None = None,
     spill: bool | None = None,
     seed: int | None = None,
     read_only: Literal[True],
@@ -189,6 +193,7 @@ def open(  # noqa: A001
     index: IndexKind | None = None,
     nlist: int | None = None,
     bits: int | None = None,
+    codes: str | None = None,
     spill: bool | None = None,
     seed: int | None = None,
     read_only: bool,
@@ -213,6 +218,7 @@ def open(  # noqa: A001
     index: IndexKind | None = None,
     nlist: int | None = None,
     bits: int | None = None,
+    codes: str | None = None,
     spill: bool | None = None,
     seed: int | None = None,
     read_only: bool = False,
@@ -235,8 +241,8 @@ def open(  # noqa: A001
     * ``ids``: ``"bytes"`` (text and bytes; the default) or ``"u64"`` (numbers).
     * ``rows``: how vectors are stored, ``"f32"`` (the default), ``"f16"`` or ``"bf16"``.
     * ``index``: ``"flat"`` (every row is measured; the default), ``"ivf"`` (lists of neighbours) or ``"auto"`` (flat up to twenty
-      thousand rows, then lists). With ``"ivf"``: ``nlist`` lists, ``bits`` of code per component (1 to 8), ``spill``, whether rows
-      stand in second lists.
+      thousand rows, then lists). With ``"ivf"``: ``nlist`` lists, ``bits`` of code per component (1 to 8) or other ``codes``
+      (``"product:48x256"``, 48 parts of 256 codewords; ``"none"``), ``spill``, whether rows stand in second lists.
     * ``seed`` of everything drawn at random.
 
     How the handle treats it (nothing of it is stored):
@@ -249,7 +255,7 @@ def open(  # noqa: A001
       the call that makes them due.
     * ``scrub_bytes_per_second``: files are read again and again at this rate. ``delete_reserve``: bytes of disk kept for deletes.
     """
-    wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, spill, seed), strict=True))
+    wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, codes, spill, seed), strict=True))
     told = (
         durability,
         memory_budget,

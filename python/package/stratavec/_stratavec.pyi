@@ -161,12 +161,24 @@ class Collection(Reader):
         """Returns when the batch with this sequence number is durable."""
     def flush(self) -> None:
         """Moves everything in memory to files."""
-    def compact(self, what: Literal["auto", "full"] = "auto", *, progress: Progress = None, dry_run: bool = False) -> CompactReport:
-        """Merges files and drops dead rows: what the rules ask for, or everything. With ``dry_run`` only tells what would be done."""
+    def compact(self, what: Literal["auto", "full", "retrain"] = "auto", *, progress: Progress = None, dry_run: bool = False) -> CompactReport:
+        """Merges files and drops dead rows: what the rules ask for, or everything, or lists made anew. With ``dry_run`` only tells what would be done."""
     def checkpoint(self, path: Path) -> CheckpointReport:
         """Makes a copy in a directory that does not exist or is empty, by hard links where they are possible."""
     def scrub(self, *, progress: Progress = None) -> ScrubReport:
         """Reads every byte of every file again and compares it with its checksum."""
+    def health(self) -> Health:
+        """Measures how good the lists are: one pass over all vectors."""
+    def set_default_effort(
+        self,
+        *,
+        recall: float | None = None,
+        nprobe: int | None = None,
+        patience: int | None = None,
+        confidence: float | None = None,
+        exact: bool = False,
+    ) -> None:
+        """Stores how hard searches look that do not say it, for every handle that opens the collection from now on."""
     def stats(self) -> Stats:
         """Figures of the collection and of this handle."""
     @property
@@ -198,6 +210,8 @@ class Follower(Reader):
         """Shows what was committed meanwhile; the sequence number of the last batch shown."""
     def snapshot(self) -> Snapshot:
         """The state last refreshed to, pinned."""
+    def health(self) -> Health:
+        """Measures how good the lists are: one pass over all vectors."""
     def stats(self) -> Stats:
         """Figures of the state shown."""
     @property
@@ -397,6 +411,47 @@ class CompactReport:
     def filed(self) -> int: ...
     @property
     def list_merges(self) -> int: ...
+    @property
+    def retrains(self) -> int: ...
+    @property
+    def refiled(self) -> int: ...
+
+@final
+class Health:
+    """How good the lists of a collection are, measured on a sample of its rows."""
+
+    @property
+    def score(self) -> float: ...
+    @property
+    def coverage(self) -> float: ...
+    @property
+    def quantization_error(self) -> float: ...
+    @property
+    def bias(self) -> float: ...
+    @property
+    def balance(self) -> float: ...
+    @property
+    def connectivity(self) -> float: ...
+    @property
+    def delta_ratio(self) -> float: ...
+    @property
+    def latency_ratio(self) -> float: ...
+    @property
+    def entries_scanned(self) -> float: ...
+    @property
+    def recall(self) -> float: ...
+    @property
+    def sampled(self) -> int: ...
+    @property
+    def lists(self) -> int: ...
+    @property
+    def skew(self) -> float: ...
+    @property
+    def growth(self) -> float | None: ...
+    @property
+    def drift(self) -> float | None: ...
+    @property
+    def retrain(self) -> Literal["growth", "drift", "balance"] | None: ...
 
 @final
 class CheckpointReport:
