@@ -19,7 +19,8 @@ struct Counts {
 }
 
 /// [C14] [C15] Every flipped bit is named by `verify`, but for those of the last group of the last log, which are reported as dropped
-/// bytes; and no search or look-up gives another answer than before: the same, or `Corrupt`.
+/// bytes; and no search or look-up gives another answer than before: the same, or `Corrupt`. Of the second and further kinds of lists
+/// one bit of each byte is flipped here.
 #[test]
 fn every_flipped_bit_is_named_and_never_answers_wrongly() {
     let start = Instant::now();
@@ -31,7 +32,11 @@ fn every_flipped_bit_is_named_and_never_answers_wrongly() {
             if of_lists.contains(&subject.fixture.name) && !says_of_lists(name) {
                 continue;
             }
-            cases.extend((0..bytes.len() as u64 * 8).map(|bit| (i, name, bit)));
+            let bits = 0..bytes.len() as u64 * 8;
+            let flipped = |bit: &u64| {
+                !of_lists.iter().skip(1).any(|other| *other == subject.fixture.name) || bit / 8 % 8 == bit % 8
+            };
+            cases.extend(bits.filter(flipped).map(|bit| (i, name, bit)));
         }
     }
     // Neighbouring bits cost alike: spread them over the threads.

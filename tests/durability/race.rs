@@ -421,11 +421,16 @@ fn what_happens_during_a_compaction_is_kept_wherever_it_happens() {
 /// [C8] [C9] The same while a model is trained, rows get their lists, and list segments merge.
 #[test]
 fn what_happens_while_lists_are_made_and_merged_is_kept() {
-    matrix(Start::Unfiled, 4, 40);
-    matrix(Start::Listed, 3, 40);
-    matrix(Start::Product, 9, 80);
-    matrix(Start::Aged, 5, 40);
+    matrix(Start::Unfiled, 7, 40);
+    matrix(Start::Listed, 5, 40);
+    matrix(Start::Product, 17, 80);
     unsynced_deletes_and_lists().unwrap();
+}
+
+/// [C8] [C9] The same while a new model is trained and all lists are made again by it.
+#[test]
+fn what_happens_while_a_model_is_replaced_is_kept() {
+    matrix(Start::Aged, 9, 40);
 }
 
 /// The same with a power loss after every event at every call.
