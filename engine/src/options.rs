@@ -198,7 +198,8 @@ pub enum Compaction {
     /// In the background, after flushes.
     Auto {
         /// A file of which this part of the rows is dead (0.01..=1.0) is rewritten without them. Less: less space lost to
-        /// dead rows, more rewriting.
+        /// dead rows, more rewriting. It counts for files of a flat collection and for lists; files whose rows are in lists wait for twice
+        /// as much, since nothing scans their dead rows.
         dead_ratio: f64,
         /// This many small files (2..=64) become one. More: less rewriting, more files.
         fanout: u32,

@@ -174,6 +174,31 @@ fn drift_is_answered_by_one_retrain() {
     sound(&disk);
 }
 
+/// A delta that is far from full moves to files once its rows will have a model trained, and only then.
+#[test]
+fn drift_does_not_wait_for_a_full_delta() {
+    let disk = MemDir::new(21);
+    let options = OpenOptions::new().background(Background::Inline);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema(IvfOptions::auto()), options).unwrap();
+    put(&c, 0..5_000, near);
+    assert_eq!(settle(&c), 0);
+    let flushes = c.stats().flushes;
+    (50..70).for_each(|i| put(&c, i * 100..i * 100 + 100, near));
+    assert_eq!((c.stats().flushes - flushes, c.stats().delta_rows), (0, 2_000), "rows like those that are there");
+    let far = |i: u64| put(&c, i * 100..i * 100 + 100, |id| vector(id, 0.8));
+    let needed = (70..110).find(|i| {
+        far(*i);
+        c.stats().flushes > flushes
+    });
+    assert!(needed.is_some_and(|i| i >= 72), "{needed:?}");
+    assert_eq!((c.stats().retrains, c.stats().rows_to_convert), (1, 0));
+    let flushes = c.stats().flushes;
+    (110..130).for_each(far);
+    assert_eq!((c.stats().flushes, c.stats().retrains), (flushes, 1), "they are known now");
+    c.close().unwrap();
+    sound(&disk);
+}
+
 /// Most rows come into two lists.
 #[test]
 fn lists_that_have_become_uneven_are_made_anew_once() {

@@ -22,8 +22,8 @@ const K: usize = 10;
 const QUERIES: usize = 500;
 /// Lists of the fixed effort.
 const NPROBE: usize = 32;
-/// So that the delta moves to files every round or two.
-const FLUSH_BYTES: u64 = 4 << 20;
+/// So that the delta moves to files every few rounds.
+const FLUSH_BYTES: u64 = 8 << 20;
 
 struct Data {
     rows: Vec<f32>,
@@ -154,16 +154,13 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     for round in 1..=ROUNDS {
         let coming: Vec<u64> = (new..new + step as u64).collect();
         new += step as u64;
-        for _ in 0..step {
-            live.swap_remove((random.bits() % live.len() as u64) as usize);
-        }
-        let kept: std::collections::HashSet<u64> = live.iter().copied().collect();
-        let going: Vec<u64> = (0..new - step as u64).filter(|id| !kept.contains(id)).collect();
+        let going: Vec<u64> =
+            (0..step).map(|_| live.swap_remove((random.bits() % live.len() as u64) as usize)).collect();
         let mut missing = 0;
         let started = Instant::now();
         let mut writing = Duration::ZERO;
         let ((), rate, p99) = beside(&c, data, || {
-            for (coming, going) in coming.chunks(BATCH).zip(going.chunks(going.len().div_ceil(step / BATCH))) {
+            for (coming, going) in coming.chunks(BATCH).zip(going.chunks(BATCH)) {
                 let begun = Instant::now();
                 let mut batch = c.batch();
                 for id in coming {
@@ -205,7 +202,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
             "searches_per_second": rate, "p99_microseconds": p99,
             "rows_per_second": coming.len() as f64 / writing.as_secs_f64(),
             "lists": stats.lists, "segments": stats.list_segments, "models": stats.models,
-            "retrains": stats.retrains, "delta_rows": stats.delta_rows,
+            "retrains": stats.retrains, "delta_rows": stats.delta_rows, "drift": c.health().expect("health").drift,
         });
         println!("{figures}");
         rounds.push(figures);

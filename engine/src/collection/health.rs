@@ -120,7 +120,7 @@ pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>)
         drift: training
             .filter(|training| training.energy > 0.0 && training.fresh > 0)
             .map(|training| training.fresh_energy / training.energy),
-        retrain: why_retrain(version, live)?.map(RetrainReason::from),
+        retrain: why_retrain(version, live).map(RetrainReason::from),
     })
 }
 

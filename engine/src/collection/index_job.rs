@@ -112,7 +112,7 @@ impl Shared {
         if version.current_model().is_none() {
             return Ok(self.next_training(version, &options));
         }
-        if let Some(step) = self.next_retraining(version, wanted, &options)? {
+        if let Some(step) = self.next_retraining(version, wanted, &options) {
             return Ok(Some(step));
         }
         let files: Vec<(bool, u64)> = version.rows.iter().map(|rows| (rows.in_lists(), rows.live())).collect();
@@ -327,10 +327,8 @@ impl Shared {
     /// What the steps would do, added to a report.
     pub(super) fn plan_lists(&self, version: &Version, what: Compact, report: &mut CompactReport) -> Result<()> {
         let Some(options) = self.schema.index_kind().lists() else { return Ok(()) };
-        let retraining = match version.current_model() {
-            Some(_) => self.next_retraining(version, &Wanted::of(what), &options)?,
-            None => None,
-        };
+        let retraining =
+            version.current_model().and_then(|_| self.next_retraining(version, &Wanted::of(what), &options));
         let lists =
             match (version.current_model(), retraining.as_ref().or(self.next_training(version, &options).as_ref())) {
                 (Some(_), Some(ListStep::Retrain(nlist, _))) => {

@@ -3,7 +3,7 @@
 use super::batch::{already_exists, too_large};
 use super::shared::Shared;
 use crate::budget::Charge;
-use crate::delta::{BlockBuilder, ListPair, UnnumberedBlock};
+use crate::delta::{BlockBuilder, RowLists, UnnumberedBlock};
 use crate::error::Result;
 use crate::format::batch::{BatchEncoder, FRAME_ROOM};
 use crate::format::id_key;
@@ -38,7 +38,7 @@ pub(super) struct Prepared {
     /// The version the look-ups were made against; if another one is current, they are made again.
     pub(super) install: u64,
     /// The lists of each row by the model of the generation that the rows go to, and that model. By another model: made again.
-    pub(super) lists: Vec<ListPair>,
+    pub(super) lists: RowLists,
     pub(super) model: Option<FileId>,
     /// Its memory, until it is committed or refused.
     _charge: Charge,
@@ -75,7 +75,7 @@ impl Prepared {
             deletes,
             replaced: Vec::new(),
             install: 0,
-            lists: Vec::new(),
+            lists: RowLists::default(),
             model: None,
             _charge: charge,
         };
@@ -104,7 +104,7 @@ impl Prepared {
         self.model = view.active.model();
         self.lists = match (model, &self.block) {
             (Some(model), Some(block)) => lists_of(model, schema, schema.has_second_lists(), block),
-            _ => Vec::new(),
+            _ => RowLists::default(),
         };
     }
 

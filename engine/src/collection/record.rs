@@ -1,6 +1,6 @@
 //! Log records to rows in memory: what recovery and readers in other processes share.
 
-use crate::delta::{BlockBuilder, Generation};
+use crate::delta::{BlockBuilder, Generation, RowLists};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::attributes::check_attributes;
 use crate::format::batch::{BatchView, Op};
@@ -47,7 +47,7 @@ pub(super) fn apply_record(
     }
     let lists = match model.filter(|model| generation.model() == Some(model.id)) {
         Some(model) => lists_of(model, &manifest.schema, manifest.schema.has_second_lists(), &rows),
-        None => Vec::new(),
+        None => RowLists::default(),
     };
     if let Some(block) = rows.finish() {
         generation.push(block.number(next_row, seq), &lists);

@@ -22,27 +22,16 @@ use crate::snapshot::{LiveRows, Version};
 
 impl Shared {
     /// The training of a model that is to follow, if that is due or asked for, and none is being followed yet.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(super) fn next_retraining(
-        &self,
-        version: &Version,
-        wanted: &Wanted,
-        options: &IvfOptions,
-    ) -> Result<Option<ListStep>> {
+    pub(super) fn next_retraining(&self, version: &Version, wanted: &Wanted, options: &IvfOptions) -> Option<ListStep> {
         let live: u64 = version.rows.iter().map(LiveRows::live).sum();
         if version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
-            return Ok(None);
+            return None;
         }
-        let why = match wanted.what {
-            Compact::Retrain => None,
-            _ => match why_retrain(version, live)? {
-                None => return Ok(None),
-                why => why,
-            },
-        };
-        Ok(Some(ListStep::Retrain(options.lists_for(live), why)))
+        let lists = options.lists_for(live);
+        match wanted.what {
+            Compact::Retrain => Some(ListStep::Retrain(lists, None)),
+            _ => why_retrain(version, live).map(|why| ListStep::Retrain(lists, Some(why))),
+        }
     }
 
     /// Files the rows of neighbouring list segments again, by the newest model.
@@ -75,17 +64,9 @@ impl Shared {
 }
 
 /// Why the model is to be trained anew, if it is.
-///
-/// # Errors
-/// `Corrupt`.
-pub(super) fn why_retrain(version: &Version, live: u64) -> Result<Option<Aged>> {
-    let Some(model) = version.current_model() else { return Ok(None) };
-    let Some(training) = version.manifest.training_of(model.file.hash()) else { return Ok(None) };
-    let mut came = 0;
-    for rows in &version.rows {
-        came += rows.live_between(training.next_row, u64::MAX)?;
-    }
-    Ok(aged(training, live, came, list_skew(version)))
+pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
+    let training = version.manifest.training_of(version.current_model()?.file.hash())?;
+    aged(training, live, list_skew(version))
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
 use crate::budget::Share;
+use crate::compaction::drifts_with;
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
-use crate::options::Background;
+use crate::options::{Background, Compaction};
 use crate::snapshot::View;
 use crate::storage::{FileKind, FileName};
 
@@ -35,6 +36,7 @@ impl Shared {
         let limited = self.options.memory_budget.is_some();
         let full = length >= most
             || active.rows() >= self.options.flush_rows
+            || self.has_drifted(active)
             || (limited && active.memory_bytes() as u64 + writer.known_charge.bytes() >= most);
         if !full
             || length < writer.roll_not_before
@@ -52,6 +54,18 @@ impl Shared {
                 false
             }
         }
+    }
+
+    /// Whether the rows of a generation, once they are in files, will have the model of their lists trained anew because they lie so far
+    /// from its centroids. A model is not to wait for that until a delta is full: new rows would be hard to find all that time.
+    fn has_drifted(&self, active: &Generation) -> bool {
+        let (Some(members), Compaction::Auto { .. }) = (active.members(), self.options.compaction) else {
+            return false;
+        };
+        let version = &self.view.load().version;
+        let model = version.model_of(active).filter(|_| version.older_model().is_none());
+        let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
+        training.is_some_and(|training| drifts_with(training, active.rows(), members.energy()))
     }
 
     /// Ends the active generation. Under the commit lock:

@@ -33,7 +33,8 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> 
             rows: list.rows,
             dead: list.dead.min(list.rows),
             bytes: list.bytes,
-            in_lists: true,
+            // They are the lists: their dead are scanned.
+            in_lists: false,
         };
         let states: Vec<FileState> = run.iter().map(state).collect();
         let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };

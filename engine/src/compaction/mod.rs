@@ -26,5 +26,5 @@ pub(crate) use list_policy::{ListState, choose_lists, next_old, next_unfiled, ro
 pub(crate) use live_points::Place;
 pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};
-pub(crate) use retrain_policy::{Aged, aged, skew};
+pub(crate) use retrain_policy::{Aged, aged, drifts_with, skew};
 pub(crate) use train_model::{Made, ModelJob};

@@ -4,7 +4,8 @@
 //! Two rules, the first that applies wins:
 //!
 //! * **Dead rows**: a file of which `dead_ratio` is dead is rewritten without them. So no more than about that part of the
-//!   space is dead for long.
+//!   space is dead for long. Files whose rows are in lists wait for twice as much: nothing scans their dead rows, which cost space
+//!   alone, and they are several times as large as the lists, in which the dead are scanned.
 //! * **Tiers**: once there are `fanout` files of one size class (a power of `fanout`) with no larger one after them, they and
 //!   the smaller ones between them become one. So a row is
 //!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows.
@@ -21,6 +22,14 @@ pub(crate) struct FileState {
     pub(crate) in_lists: bool,
 }
 
+impl FileState {
+    /// Dead rows with which it is to be rewritten.
+    fn ripe_at(&self, policy: &Policy) -> f64 {
+        let patience = if self.in_lists { PATIENCE_IN_LISTS } else { 1.0 };
+        (policy.dead_ratio * patience).min(1.0) * self.rows as f64
+    }
+}
+
 /// The numbers of the two rules.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Policy {
@@ -32,6 +41,8 @@ pub(crate) struct Policy {
     pub(crate) most_rows: u64,
 }
 
+/// How many times as large a part of a file may be dead if its rows are in lists.
+const PATIENCE_IN_LISTS: f64 = 2.0;
 /// Sizes below this count as the same.
 const SMALLEST_TIER_BYTES: u64 = 64 << 10;
 
@@ -52,7 +63,7 @@ fn in_runs(files: &[FileState], rule: &dyn Fn(&[FileState]) -> Option<Range<usiz
 /// The file with the most dead bytes among those that are dead enough.
 fn too_dead(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
     let dead_bytes = |file: &FileState| file.bytes / file.rows.max(1) * file.dead;
-    let ripe = files.iter().enumerate().filter(|(_, file)| file.dead as f64 >= policy.dead_ratio * file.rows as f64);
+    let ripe = files.iter().enumerate().filter(|(_, file)| file.dead as f64 >= file.ripe_at(policy));
     let worst = ripe.filter(|(_, file)| file.dead > 0).max_by_key(|(_, file)| dead_bytes(file))?.0;
     Some(worst..worst + 1)
 }
@@ -68,8 +79,7 @@ pub(crate) struct Until {
 
 /// What would trigger the next merge, if none is due.
 pub(crate) fn until(files: &[FileState], policy: &Policy) -> Until {
-    let missing =
-        |file: &FileState| ((policy.dead_ratio * file.rows as f64).ceil() as u64).max(1).saturating_sub(file.dead);
+    let missing = |file: &FileState| (file.ripe_at(policy).ceil() as u64).max(1).saturating_sub(file.dead);
     let small = files.iter().rev().take_while(|file| size_class(file, policy) == 0).count() as u64;
     Until { dead_rows: files.iter().map(missing).min(), files: u64::from(policy.fanout.max(2)).saturating_sub(small) }
 }
@@ -172,6 +182,16 @@ mod tests {
         assert_eq!(choose_full(&[listed(10, 0), file(10, 0), listed(10, 50)], &POLICY), Some(2..3));
         let young = [vec![file(10, 0); 4], vec![listed(10, 0); 3]].concat();
         assert_eq!(choose(&young, &POLICY), Some(0..4));
+    }
+
+    #[test]
+    fn files_in_lists_wait_for_twice_as_many_dead() {
+        let listed = |dead| FileState { in_lists: true, ..file(1000, dead) };
+        assert_eq!(choose(&[listed(39)], &POLICY), None);
+        assert_eq!(choose(&[listed(40)], &POLICY), Some(0..1));
+        assert_eq!(until(&[listed(30)], &POLICY).dead_rows, Some(1_000));
+        let eager = Policy { dead_ratio: 1.0, ..POLICY };
+        assert_eq!((choose(&[listed(99)], &eager), choose(&[listed(100)], &eager)), (None, Some(0..1)));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::blocks::Blocks;
 use super::keys::Keys;
 use super::kills::Kills;
 use super::known::{Known, KnownIds};
-use super::members::{ListPair, Members};
+use super::members::{Members, RowLists};
 use crate::id::{IdKind, IdRef};
 use crate::storage::FileId;
 
@@ -46,10 +46,10 @@ impl Generation {
 
     /// Adds the rows of one batch; they follow the generation's last row. `lists` are those of the rows, by the generation's
     /// model. If they are not as many, the generation goes on without lists, and searches go through all of it.
-    pub(crate) fn push(&mut self, mut block: Block, lists: &[ListPair]) {
+    pub(crate) fn push(&mut self, mut block: Block, lists: &RowLists) {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
         match &mut self.filed {
-            Some((_, members)) if lists.len() == block.len() => members.push(block.first_row(), lists),
+            Some((_, members)) if lists.pairs.len() == block.len() => members.push(block.first_row(), lists),
             filed => *filed = None,
         }
         self.keys.push(block.first_row(), block.take_keys());
@@ -165,7 +165,7 @@ mod tests {
         let mut next = 100;
         for i in 0..6_000u64 {
             let ids: Vec<u64> = (0..1 + i % 3).map(|j| i * 3 + j).collect();
-            generation.push(block(next, &ids), &[]);
+            generation.push(block(next, &ids), &RowLists::default());
             next += ids.len() as u64;
         }
         assert_eq!(generation.end_row(), next);
@@ -187,7 +187,7 @@ mod tests {
         for (sizes, most) in [(&[1u64, 300][..], 90), (&[1, 1, 20, 1, 300, 20], 90), (&[1, 20, 600], 700)] {
             let mut generation = Generation::new(0);
             for size in sizes.iter().cycle().take(600) {
-                generation.push(block(generation.end_row(), &(0..*size).collect::<Vec<_>>()), &[]);
+                generation.push(block(generation.end_row(), &(0..*size).collect::<Vec<_>>()), &RowLists::default());
             }
             let blocks = generation.blocks().count();
             assert!(blocks < most, "{blocks} blocks of {} rows in batches of {sizes:?}", generation.rows());
@@ -204,7 +204,7 @@ mod tests {
         let ids: Vec<u64> = (0..512).collect();
         for i in 0..1_000u64 {
             let first = 7 + i * 512;
-            generation.push(block(first, &ids.iter().map(|id| id + i * 512).collect::<Vec<_>>()), &[]);
+            generation.push(block(first, &ids.iter().map(|id| id + i * 512).collect::<Vec<_>>()), &RowLists::default());
         }
         assert_eq!((generation.blocks().count(), generation.rows()), (1_000, 512_000));
         assert!(generation.blocks.pointers() <= 7 + 127, "{} pointers", generation.blocks.pointers());
@@ -221,11 +221,11 @@ mod tests {
     #[test]
     fn the_newest_row_of_an_id_is_found_and_marks_survive_a_merge() {
         let mut generation = Generation::new(0);
-        generation.push(block(0, &[5]), &[]);
+        generation.push(block(0, &[5]), &RowLists::default());
         generation.locate(0).unwrap().0.mark_maybe_dead(0);
         let older = generation.clone();
         for row in 1..40 {
-            generation.push(block(row, &[5]), &[]);
+            generation.push(block(row, &[5]), &RowLists::default());
         }
         assert_eq!(generation.find(id_key(IdRef::U64(5), 1), IdRef::U64(5)), Some(39));
         assert_eq!(older.find(id_key(IdRef::U64(5), 1), IdRef::U64(5)), Some(0));

@@ -15,6 +15,15 @@ const LISTS_PER_ROW: usize = 4;
 /// The lists of a row: the nearest, and the second or [`NO_LIST`].
 pub(crate) type ListPair = [u32; 2];
 
+/// The lists of the rows of a batch, by one model.
+#[derive(Debug, Default)]
+pub(crate) struct RowLists {
+    /// In the order of the rows.
+    pub(crate) pairs: Vec<ListPair>,
+    /// The sum of the squared distances of the rows from the centroids of their first lists.
+    pub(crate) energy: f64,
+}
+
 /// A row in a list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
@@ -44,6 +53,7 @@ pub(crate) struct Members {
     lists: usize,
     runs: Vec<Arc<Run>>,
     memory: usize,
+    energy: f64,
 }
 
 /// The lists that a search looks at, as bits. The room is kept between searches.
@@ -72,7 +82,7 @@ impl Marked {
 impl Members {
     /// No rows, in so many lists.
     pub(super) fn new(lists: usize) -> Members {
-        Members { lists, runs: Vec::new(), memory: 0 }
+        Members { lists, runs: Vec::new(), memory: 0, energy: 0.0 }
     }
 
     /// Number of lists.
@@ -80,8 +90,15 @@ impl Members {
         self.lists
     }
 
+    /// The sum of the squared distances of all rows from the centroids of their first lists.
+    pub(crate) fn energy(&self) -> f64 {
+        self.energy
+    }
+
     /// Adds the rows of a batch, which follow all earlier ones, with the lists of each.
-    pub(super) fn push(&mut self, first_row: u64, lists: &[ListPair]) {
+    pub(super) fn push(&mut self, first_row: u64, lists: &RowLists) {
+        self.energy += lists.energy;
+        let lists = &lists.pairs;
         let mut entries = Vec::with_capacity(lists.len() * 2);
         for ([first, second], row) in lists.iter().zip(0u32..) {
             entries.push(Entry { list: *first, row, first: NO_LIST });
@@ -199,6 +216,10 @@ mod tests {
         rows
     }
 
+    fn of(pairs: Vec<ListPair>) -> RowLists {
+        RowLists { energy: 2.0 * pairs.len() as f64, pairs }
+    }
+
     fn pair(row: u64, lists: u32) -> ListPair {
         let first = (row * 7919 % u64::from(lists)) as u32;
         match row % 3 {
@@ -214,7 +235,7 @@ mod tests {
             let mut members = Members::new(lists as usize);
             let mut end = FIRST;
             for size in sizes.iter().cycle().take(700) {
-                members.push(end, &(end..).take(*size).map(|row| pair(row, lists)).collect::<Vec<_>>());
+                members.push(end, &of((end..).take(*size).map(|row| pair(row, lists)).collect()));
                 end += *size as u64;
             }
             assert!(members.runs.len() <= 3 * 8 + 4, "{} runs", members.runs.len());
@@ -232,10 +253,11 @@ mod tests {
     #[test]
     fn an_older_clone_sees_no_later_row_and_marks_do_not_outlive_their_search() {
         let mut members = Members::new(1_000);
-        members.push(0, &[[5, NO_LIST], [6, 7]]);
+        members.push(0, &of(vec![[5, NO_LIST], [6, 7]]));
         let older = members.clone();
-        (2..100).for_each(|row| members.push(row, &[[5, 9]]));
+        (2..100).for_each(|row| members.push(row, &of(vec![[5, 9]])));
         assert_eq!((found(&older, &[5]), found(&members, &[5]).len()), (vec![0], 99));
+        assert_eq!((older.energy(), members.energy()), (4.0, 4.0 + 98.0 * 2.0));
         assert_eq!((found(&older, &[7, 6]), found(&members, &[9, 5]).len()), (vec![1], 99));
         let mut marked = Marked::default();
         marked.set([5].into_iter(), 1_000);
@@ -246,7 +268,7 @@ mod tests {
     #[test]
     fn large_runs_are_left_alone() {
         let mut members = Members::new(8);
-        let batch = vec![[3, NO_LIST]; SEALED_ROWS];
+        let batch = of(vec![[3, NO_LIST]; SEALED_ROWS]);
         (0..5).for_each(|i| members.push(i * SEALED_ROWS as u64, &batch));
         assert_eq!(members.runs.len(), 5);
         assert_eq!(found(&members, &[3]).len(), 5 * SEALED_ROWS);

@@ -163,7 +163,7 @@ impl Looking<'_> {
         let length = squared(&mut question.vector.iter().map(|x| f64::from(*x)));
         let (mut inside, mut centroid) = (Vec::new(), Vec::new());
         self.model.frame.enter(kernels(), &question.vector, length.sqrt() as f32, &mut inside);
-        let list = filing.list_of(&question.vector, length.sqrt() as f32);
+        let (list, _) = filing.list_of(&question.vector, length.sqrt() as f32);
         self.model.centroids().centroid(list as usize, self.model.file.padded(), &mut centroid);
         sums.centroid += squared(&mut inside.iter().zip(&centroid).map(|(x, c)| f64::from(*x) - f64::from(*c)));
         sums.mean += squared(&mut inside.iter().map(|x| f64::from(*x)));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{COLLECTION, Trial, lengths, new_id};
-use crate::delta::{Block, BlockBuilder, Generation, ListPair};
+use crate::delta::{Block, BlockBuilder, Generation, RowLists};
 use crate::error::Result;
 use crate::format::id_key;
 use crate::id::{IdKind, IdRef};
@@ -58,7 +58,7 @@ impl Trial {
         generation
     }
 
-    fn block(&self, first_row: u64, batch: &[f32], filed: bool) -> (Block, Vec<ListPair>) {
+    fn block(&self, first_row: u64, batch: &[f32], filed: bool) -> (Block, RowLists) {
         let dim = self.schema.dim();
         let mut rows = BlockBuilder::new(&self.schema, COLLECTION);
         let mut stored = Vec::new();
@@ -68,7 +68,8 @@ impl Trial {
             let norm = if self.schema.metric() == Metric::Cosine { length } else { 0.0 };
             rows.push_stored(IdRef::U64(row), &stored, norm);
         }
-        let lists = if filed { lists_of(&self.model, &self.schema, self.options.spill, &rows) } else { Vec::new() };
+        let lists =
+            if filed { lists_of(&self.model, &self.schema, self.options.spill, &rows) } else { RowLists::default() };
         let block = rows.finish().map(|block| block.number(first_row, 1));
         (block.unwrap_or_else(|| unreachable!("a chunk has a row")), lists)
     }

@@ -56,8 +56,9 @@ impl<'a> Filing<'a> {
         }
     }
 
-    /// The list whose centroid is nearest to a row, the first of several. Under cosine `length` is that of the vector.
-    pub(crate) fn list_of(&mut self, vector: &[f32], length: f32) -> u32 {
+    /// The list whose centroid is nearest to a row, the first of several, and the squared distance from it. Under cosine `length` is that of
+    /// the vector.
+    pub(crate) fn list_of(&mut self, vector: &[f32], length: f32) -> (u32, f32) {
         let (kernels, stride) = (self.kernels, self.centroids.stride);
         self.frame.enter(kernels, vector, length, &mut self.inside);
         kernels.prepare_query(&self.inside, &mut self.tables);
@@ -81,7 +82,7 @@ impl<'a> Filing<'a> {
         let bytes = self.centroids.bytes;
         kernels.estimate_row_codes(&self.tables, &coding, &terms, bytes, &self.offsets, &mut self.refined);
         let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
-        nearest.map_or(0, |(offset, _)| (offset / stride.max(1)) as u32)
+        nearest.map_or((0, 0.0), |(offset, distance)| ((offset / stride.max(1)) as u32, *distance))
     }
 
     /// The second list of the row that [`list_of`](Filing::list_of) was asked about last: near, and away from it in another direction than
