@@ -23,7 +23,6 @@ import numpy as np
 
 sys.dont_write_bytecode = True
 from stored import (  # noqa: E402
-    COMPONENT_BYTES,
     MASK64,
     Bytes,
     Damaged,
@@ -39,9 +38,9 @@ from stored import (  # noqa: E402
     parse_name,
     read_manifest,
     siphash24,
+    stored_vector_bytes,
     unit_crc,
 )
-
 from stored_lists import Lists, Model  # noqa: E402
 
 MAX_RECORD = 64 << 20
@@ -143,7 +142,7 @@ def decode_batch(payload, manifest, name, seq):
     if any(source.take(7)) or source.number(8):
         raise source.bad("reserved bytes of a batch")
     ops, rows, count = Bytes(source.take(ops_len), name), [], 0
-    vector_bytes = manifest.dim * COMPONENT_BYTES[manifest.rows]
+    vector_bytes = stored_vector_bytes(manifest.dim, manifest.rows)
     while ops.left():
         start = ops.at
         kind, flags, id_len, attributes_len, payload_len, norm = ops.fields("BBHIIf")
@@ -232,6 +231,9 @@ class Collection:
         """The stored components as float32."""
         if self.manifest.rows == "bf16":
             return (np.frombuffer(row.vector, "<u2").astype(np.uint32) << 16).view(np.float32)
+        if self.manifest.rows == "i8":
+            step = np.frombuffer(row.vector[self.manifest.dim :], "<f4")
+            return np.frombuffer(row.vector[: self.manifest.dim], "i1").astype(np.float32) * step
         return np.frombuffer(row.vector, "<f4" if self.manifest.rows == "f32" else "<f2").astype(np.float32)
 
     def search(self, query, k):

@@ -14,8 +14,14 @@ PAGE_ROWS = 4096
 UNIT, UNIT_PAYLOAD = 4096, 4088
 METRICS = {1: "l2", 2: "cosine", 3: "ip"}
 ID_KINDS = {1: "u64", 2: "bytes"}
-ROW_FORMATS = {1: "f32", 2: "f16", 3: "bf16"}
-COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+ROW_FORMATS = {1: "f32", 2: "f16", 3: "bf16", 4: "i8"}
+COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1}
+
+
+def stored_vector_bytes(dim, rows):
+    """Bytes of a stored vector: components, and the step behind those that are bytes."""
+    return dim * COMPONENT_BYTES[rows] + (4 if rows == "i8" else 0)
+
 
 
 class Damaged(Exception):
@@ -558,7 +564,7 @@ class RowFile(File):
         super().__init__(directory, entry, manifest)
         if self.parameters != manifest.parameters or self.rows == 0:
             raise self.bad(self.len - FOOTER_BYTES, "another schema")
-        self.vector_bytes = manifest.dim * COMPONENT_BYTES[manifest.rows]
+        self.vector_bytes = stored_vector_bytes(manifest.dim, manifest.rows)
         self.padded = -(-self.vector_bytes // 8) * 8
         self.manifest = manifest
 

@@ -423,6 +423,8 @@ names! {
         "f16" F16 = RowFormat::F16,
         /// 2 bytes per component, 8 bits of precision, range of f32
         "bf16" Bf16 = RowFormat::Bf16,
+        /// 1 byte per component; distances are estimates
+        "i8" I8 = RowFormat::I8,
     }
 }
 names! {

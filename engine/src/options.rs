@@ -112,7 +112,7 @@ impl Schema {
 
     /// Bytes of one stored vector.
     pub fn vector_bytes(&self) -> usize {
-        self.dim.saturating_mul(self.rows.component_bytes())
+        self.rows.vector_bytes(self.dim)
     }
 
     /// Checks the limits.

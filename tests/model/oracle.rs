@@ -152,7 +152,7 @@ fn judge(hits: &Hits, model: &Model, space: &Space, question: &Question, query: 
     }
     for hit in hits {
         let candidate = candidates.get(&hit.id).ok_or_else(|| format!("{:?} is not live or does not match", hit.id))?;
-        check_hit(hit, candidate, question.include())?;
+        check_hit(hit, candidate, question.include(), space.rows.is_exact())?;
         if f64::from(hit.distance) > bound {
             return Err(format!("{:?} at {} is farther than {bound}", hit.id, hit.distance));
         }
@@ -181,7 +181,7 @@ fn left_out(candidate: &Candidate<'_>, last: &Hit) -> Result<(), String> {
     }
 }
 
-fn check_hit(hit: &Hit, candidate: &Candidate<'_>, include: Include) -> Result<(), String> {
+fn check_hit(hit: &Hit, candidate: &Candidate<'_>, include: Include, exact: bool) -> Result<(), String> {
     let row = candidate.row;
     if (f64::from(hit.distance) - candidate.distance).abs() > candidate.slack {
         return Err(format!("{:?} has distance {}, not {}", hit.id, hit.distance, candidate.distance));
@@ -189,7 +189,7 @@ fn check_hit(hit: &Hit, candidate: &Candidate<'_>, include: Include) -> Result<(
     let vector = include.contains(Include::VECTOR).then(|| row.vector.clone());
     let attributes = include.contains(Include::ATTRIBUTES).then(|| row.attributes.clone());
     let payload = (include.contains(Include::PAYLOAD) && !row.payload.is_empty()).then(|| row.payload.clone());
-    match hit.exact && hit.vector == vector && hit.attributes == attributes && hit.payload == payload {
+    match hit.exact == exact && hit.vector == vector && hit.attributes == attributes && hit.payload == payload {
         true => Ok(()),
         false => Err(format!("{hit:?} is not {row:?} with {include:?}")),
     }

@@ -433,6 +433,36 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "bytes",
+        rows: RowFormat::I8,
+        fanout: 2,
+        extras: true,
+        steps: &[
+            Step::Commit(Os, Work::Insert(3)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Os, Work::Upsert(2)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "bytes-lists",
+        rows: RowFormat::I8,
+        ids: IdKind::Bytes,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Close,
+            Step::Commit(Os, Work::Delete(3)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         fanout: 2,
         ids: IdKind::Bytes,
@@ -531,6 +561,10 @@ impl Workload {
     fn row(&self, random: &mut Random) -> Row {
         let mut row =
             Row { vector: random.vector(self.dim), attributes: Attributes::new(), payload: Vec::new(), seq: 0 };
+        // With this component the step of a row of bytes is 1: it holds whole numbers exactly.
+        if let (RowFormat::I8, Some(last)) = (self.rows, row.vector.last_mut()) {
+            *last = 127.0;
+        }
         if self.extras {
             row.attributes.insert("n".to_owned(), Value::I64(random.below(100) as i64));
             if random.one_in(2) {

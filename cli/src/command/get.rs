@@ -42,7 +42,9 @@ fn show(item: &Item, screen: &Screen) -> Result<(), Failure> {
         let text = crate::failure::printable(&words::attributes(&item.attributes));
         screen.line(format!("{}{text}", label("attributes")))?;
     }
-    screen.line(format!("{}{} {} components", label("vector"), words::vector(&item.vector), item.vector.len()))?;
+    let nearly = if item.approximate { ", approximately" } else { "" };
+    let vector = format!("{} {} components{nearly}", words::vector(&item.vector), item.vector.len());
+    screen.line(format!("{}{vector}", label("vector")))?;
     screen.line(format!("{}{}", label("written"), format_args!("in batch {}", words::count(item.seq))))
 }
 
@@ -50,6 +52,7 @@ fn item_json(item: &Item) -> Json {
     json!({
         "id": words::id_json(&item.id),
         "vector": item.vector,
+        "approximate": item.approximate,
         "attributes": words::attributes_json(&item.attributes),
         "payload": item.payload.as_deref().map(words::text_json),
         "seq": item.seq,

@@ -138,8 +138,9 @@ impl<'c> Question<'c> {
                 format!(", {} estimated in {}", words::count(explain.entries_scanned), words::counted(probed, "list"))
             }
         };
+        let estimates = if hits.all_exact() { "" } else { "; distances are estimates" };
         screen.remark(format!(
-            "{} of {} in {}, {} scored{lists}",
+            "{} of {} in {}, {} scored{lists}{estimates}",
             hits.len(),
             words::counted(snapshot.count(), "row"),
             words::time(time),
@@ -192,6 +193,7 @@ fn hit_json(hit: &Hit) -> Json {
     let mut object = serde_json::Map::new();
     object.insert("id".into(), words::id_json(&hit.id));
     object.insert("distance".into(), json!(hit.distance));
+    object.insert("exact".into(), json!(hit.exact));
     if let Some(vector) = &hit.vector {
         object.insert("vector".into(), json!(vector));
     }

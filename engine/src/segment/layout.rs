@@ -43,7 +43,7 @@ impl From<&Schema> for RowLayout {
 impl RowLayout {
     /// Bytes of one stored vector.
     pub(crate) fn vector_bytes(&self) -> usize {
-        self.dim.saturating_mul(self.format.component_bytes())
+        self.format.vector_bytes(self.dim)
     }
 
     /// Bytes of one stored vector and the zeros that make it whole 8-byte words.
@@ -77,7 +77,7 @@ impl RowLayout {
         }
     }
 
-    /// Whether all components of a stored vector are finite numbers.
+    /// Whether all components of a stored vector are finite numbers that the writer can have written.
     pub(crate) fn is_finite(&self, vector: &[u8]) -> bool {
         let words = |exponent: u16| {
             vector
@@ -90,6 +90,11 @@ impl RowLayout {
             }
             RowFormat::F16 => words(0x7C00),
             RowFormat::Bf16 => words(0x7F80),
+            RowFormat::I8 => {
+                let (bytes, step) = vector.split_at(self.dim.min(vector.len()));
+                let step = step.first_chunk().map_or(f32::NAN, |step| f32::from_le_bytes(*step));
+                (0.0..=f32::MAX / 127.0).contains(&step) && !bytes.contains(&i8::MIN.cast_unsigned())
+            }
         }
     }
 

@@ -42,9 +42,10 @@ pub struct Hit {
     pub id: Id,
     /// Its distance from the query in the metric's own unit; smaller is nearer.
     pub distance: f32,
-    /// Whether the distance is exact with respect to the stored vector, and not an estimate.
+    /// Whether the distance is that of the vector which was given, or of what rounding to the floats of the row format left of it. False: it
+    /// is an estimate, made from bytes.
     pub exact: bool,
-    /// The vector as stored, if [`Include::VECTOR`] was asked for.
+    /// The vector as stored, in f32, if [`Include::VECTOR`] was asked for.
     pub vector: Option<Vec<f32>>,
     /// The attributes, if [`Include::ATTRIBUTES`] was asked for.
     pub attributes: Option<Attributes>,
@@ -60,6 +61,11 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// Whether all distances are exact; see [`Hit::exact`].
+    pub fn all_exact(&self) -> bool {
+        self.hits.iter().all(|hit| hit.exact)
+    }
+
     /// How the answer came about.
     pub fn explain(&self) -> &Explain {
         &self.explain

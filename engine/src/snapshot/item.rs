@@ -16,6 +16,8 @@ pub struct Item {
     pub id: Id,
     /// The vector as stored (rounded to the row format), in f32.
     pub vector: Vec<f32>,
+    /// The vector is what bytes stand for and not what was given, nor what rounding to shorter floats left of it.
+    pub approximate: bool,
     /// Its attributes.
     pub attributes: Attributes,
     /// Its payload. An empty payload is the same as none.
@@ -30,6 +32,7 @@ impl Item {
         Ok(Item {
             id: source.id(at, schema.id_kind())?,
             vector,
+            approximate: !schema.row_format().is_exact(),
             attributes: read_attributes(source, at)?,
             payload: Some(source.payload(at)?).filter(|p| !p.is_empty()),
             seq: source.seq(at)?,

@@ -29,7 +29,7 @@ impl Spot<'_> {
         Ok(Hit {
             id: self.id(schema.id_kind())?,
             distance,
-            exact: true,
+            exact: schema.row_format().is_exact(),
             vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
             attributes: include.contains(Include::ATTRIBUTES).then(|| read_attributes(source, at)).transpose()?,
             payload: match include.contains(Include::PAYLOAD) {
