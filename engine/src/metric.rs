@@ -60,6 +60,11 @@ impl RowFormat {
         }
     }
 
+    /// Whether vectors are there to be read back and measured.
+    pub fn keeps_vectors(self) -> bool {
+        true
+    }
+
     /// Whether what is stored is the vector itself, at most rounded to shorter floats, so that distances from it are exact.
     pub fn is_exact(self) -> bool {
         !matches!(self, RowFormat::I8)

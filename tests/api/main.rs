@@ -20,6 +20,7 @@ mod memory_budget;
 mod places;
 mod questions;
 mod recovery;
+mod rerank;
 mod rows;
 mod scene;
 mod schemas;

@@ -113,6 +113,8 @@ pub struct Explain {
     pub entries_scanned: u64,
     /// Entries of lists whose distance was estimated again with all bits of their codes.
     pub records_read: u64,
+    /// Rows whose vectors were asked of a source.
+    pub reranked: u64,
     /// Rows were looked up by the ids of the filter; nothing was scanned.
     pub by_lookup: bool,
     /// Rows left out because their stored vector gives no finite distance. Not 0 only if the files were tampered with.

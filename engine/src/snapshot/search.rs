@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::chosen::ChosenRows;
 use super::costs::{Costs, widened};
-use super::effort::Effort;
+use super::effort::{Effort, measured};
 use super::hit::{Explain, Hits, Include};
+use super::rerank::{VectorSource, rerank};
 use super::room::{Needs, Room};
 use super::scan::Scan;
 use super::seek::Seek;
@@ -32,11 +33,12 @@ pub struct Search<'s> {
     snapshot: &'s Snapshot,
     query: &'s [f32],
     terms: Terms,
+    source: Option<&'s mut dyn VectorSource>,
 }
 
 impl<'s> Search<'s> {
     pub(super) fn new(snapshot: &'s Snapshot, query: &'s [f32]) -> Self {
-        Search { snapshot, query, terms: Terms::default() }
+        Search { snapshot, query, terms: Terms::default(), source: None }
     }
 
     /// How many rows at most; 1 or more, 10 if not said. More than there are rows is fine.
@@ -83,6 +85,25 @@ impl<'s> Search<'s> {
         self
     }
 
+    /// Measures the best rows by estimate once more, with vectors that `source` gives for their ids: it is called once, at the end, with
+    /// [`candidates`](Search::candidates) ids. Distances are then exact, those of rows that the source does not have aside, and
+    /// the hits are the `k` nearest by them, at most [`max_distance`](Search::max_distance) away. Of use where the collection keeps
+    /// vectors as bytes, or none.
+    #[must_use]
+    pub fn rerank_with(mut self, source: &'s mut dyn VectorSource) -> Self {
+        self.terms.rerank = true;
+        self.source = Some(source);
+        self
+    }
+
+    /// How many rows are measured at the end, or given to [`rerank_with`](Search::rerank_with); at least `k` are. More find more and cost more. If
+    /// not said, as many as the effort takes.
+    #[must_use]
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.terms.candidates = Some(candidates);
+        self
+    }
+
     /// Searches, in the calling thread. Takes no lock.
     ///
     /// Cost, where the collection is flat or every row is to be measured: one pass over the stored vectors, at memory speed; with a
@@ -91,11 +112,16 @@ impl<'s> Search<'s> {
     /// list yet.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `query`, `k`, `max_distance`, `effort` or `filter`; `OverBudget` if `memory_budget` has no room for
-    /// the best `k` rows; `Corrupt` if a row that was needed fails its checksum.
+    /// `InvalidArgument` naming `query`, `k`, `candidates`, `max_distance`, `effort`, `filter` or `rerank_with`; `OverBudget` if `memory_budget`
+    /// has no room for the best `k` rows; `Corrupt` if a row that was needed fails its checksum; `Source` if the source of vectors
+    /// fails.
     pub fn run(self) -> Result<Hits> {
         self.terms.check(self.snapshot.schema().id_kind())?;
-        Room::with(|room| answer(self.snapshot, self.query, &self.terms, room))
+        let found = Room::with(|room| answer(self.snapshot, self.query, &self.terms, room))?;
+        match self.source {
+            Some(source) => rerank(self.snapshot, self.query, &self.terms, found, source),
+            None => Ok(found),
+        }
     }
 }
 
@@ -131,8 +157,15 @@ impl Lists<'_> {
 }
 
 /// Rows wanted, at most as many as there are.
-pub(super) fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
+fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
     terms.k.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
+}
+
+/// Rows that a search gathers, at most as many as there are: those wanted, or the candidates of a source of vectors, `usual` ones if their
+/// number was not said.
+pub(super) fn gathered(snapshot: &Snapshot, terms: &Terms, usual: usize) -> usize {
+    let rows = if terms.rerank { terms.candidates.unwrap_or(usual).max(terms.k) } else { terms.k };
+    rows.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
 }
 
 /// The cheapest way that is good enough.
@@ -162,7 +195,7 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
         None => costs.scan(),
     };
     match lists {
-        Some((model, probe)) if costs.lists(&widened(&probe, part), part) < exact => {
+        Some((model, probe)) if is_lean(snapshot) || costs.lists(&widened(&probe, part), part) < exact => {
             Ok(Plan::Lists(Lists { model, probe, chosen, part: Some(part) }))
         }
         _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
@@ -173,10 +206,24 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
 fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
     let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
     let known = &snapshot.view().version.manifest.calibration;
-    let probe = terms.effort.probe(k, model.file.lists(), known)?;
+    let lists = model.file.lists();
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
-    (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
+    let by_lists = |probe: &Probe| told || probe.nprobe.saturating_mul(2) < lists;
+    let mut probe = match terms.effort.probe(k, lists, known) {
+        Some(probe) if by_lists(&probe) || is_lean(snapshot) => probe,
+        None if is_lean(snapshot) => Probe::all(lists, k),
+        _ => return None,
+    };
+    if let Some(candidates) = terms.candidates {
+        probe.exact = candidates.max(k);
+    }
+    Some((&**model, probe))
+}
+
+/// Whether there are rows whose vectors are gone: only their codes tell how near they are.
+fn is_lean(snapshot: &Snapshot) -> bool {
+    !snapshot.view().version.is_lean()
 }
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
@@ -189,7 +236,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
     room.query.set(query, snapshot.schema())?;
     match plan(snapshot, terms)? {
         Plan::Lists(lists) => {
-            let k = wanted(snapshot, terms);
+            let k = gathered(snapshot, terms, lists.probe.exact);
             room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
             let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
@@ -201,7 +248,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
 
 /// The exact answer.
 fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuery) -> Result<Hits> {
-    let k = wanted(snapshot, terms);
+    let k = gathered(snapshot, terms, measured(terms.k));
     let bytes = k.saturating_mul(Scan::BYTES_PER_ROW) as u64;
     let _working = snapshot.budget.as_ref().map(|budget| budget.reserve(Share::Search, bytes)).transpose()?;
     let mut scan = new_scan(snapshot, terms, k, query);
@@ -210,7 +257,7 @@ fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuer
         Plan::Each(chosen) => scan.each(chosen)?,
         Plan::Scan | Plan::Lists(_) => scan.scan_all(snapshot.view().sources())?,
     }
-    scan.finish(terms.include)
+    scan.finish(terms.first_include())
 }
 
 /// An exact search that has looked at nothing yet.
@@ -225,7 +272,7 @@ pub(super) fn new_scan<'s, 'q>(
         snapshot,
         query,
         filter: terms.filter.as_ref(),
-        bound: terms.bound(),
+        bound: terms.first_bound(),
         until: terms.until(),
         killed: Killed::new(view),
         best: TopK::new(k),
@@ -235,17 +282,18 @@ pub(super) fn new_scan<'s, 'q>(
 
 /// Whether rows are missing that more lists may hold. A row that was found and is too far away shows that nearer ones were looked at.
 pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits, room: &Room) -> bool {
-    hits.len() < seek.k && (terms.max_distance.is_none() || room.lists.found().len() < seek.k)
+    let wanted = terms.k.min(seek.k);
+    hits.len() < wanted && (terms.first_bound() == f32::INFINITY || room.lists.found().len() < wanted)
 }
 
 /// The hits of a search of list segments, and of what is not in them.
 pub(super) fn collect(seek: &Seek<'_, '_>, terms: &Terms, room: &mut Room) -> Result<Hits> {
     let mut hits = if seek.all_in_segments() {
-        seek.hits(room.lists.found(), terms.bound(), terms.include)?
+        seek.hits(room.lists.found(), terms.first_bound(), terms.first_include())?
     } else {
         let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
         seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
-        scan.finish(terms.include)?
+        scan.finish(terms.first_include())?
     };
     hits.explain.add_lists(seek.snapshot, &room.lists);
     Ok(hits)
@@ -272,7 +320,12 @@ fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Roo
         probe = widened(&plan.probe, part);
         probe.nprobe = probe.nprobe.min(lists);
         let costs = costs(seek.snapshot, seek.chosen.is_some());
-        if costs.lists(&probe, part) > costs.scan() {
+        if costs.lists(&probe, part) <= costs.scan() {
+            continue;
+        }
+        if is_lean(seek.snapshot) {
+            probe.nprobe = lists;
+        } else {
             return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
         }
     }

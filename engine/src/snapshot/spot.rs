@@ -25,18 +25,26 @@ impl Spot<'_> {
 
     /// The row with what the caller wants of it.
     pub(super) fn hit(&self, snapshot: &Snapshot, distance: f32, include: Include) -> Result<Hit> {
+        let schema = snapshot.schema();
+        let (id, exact) = (self.id(schema.id_kind())?, schema.row_format().is_exact());
+        let mut hit = Hit { id, distance, exact, vector: None, attributes: None, payload: None };
+        self.fill(snapshot, include, &mut hit)?;
+        Ok(hit)
+    }
+
+    /// Reads what the caller wants of the row.
+    pub(super) fn fill(&self, snapshot: &Snapshot, include: Include, hit: &mut Hit) -> Result<()> {
         let (source, at, schema) = (&self.source, self.at, snapshot.schema());
-        Ok(Hit {
-            id: self.id(schema.id_kind())?,
-            distance,
-            exact: schema.row_format().is_exact(),
-            vector: include.contains(Include::VECTOR).then(|| read_vector(source, at, schema)).transpose()?,
-            attributes: include.contains(Include::ATTRIBUTES).then(|| read_attributes(source, at)).transpose()?,
-            payload: match include.contains(Include::PAYLOAD) {
-                true => Some(source.payload(at)?).filter(|payload| !payload.is_empty()),
-                false => None,
-            },
-        })
+        if include.contains(Include::VECTOR) && schema.row_format().keeps_vectors() {
+            hit.vector = Some(read_vector(source, at, schema)?);
+        }
+        if include.contains(Include::ATTRIBUTES) {
+            hit.attributes = Some(read_attributes(source, at)?);
+        }
+        if include.contains(Include::PAYLOAD) {
+            hit.payload = Some(source.payload(at)?).filter(|payload| !payload.is_empty());
+        }
+        Ok(())
     }
 }
 

@@ -170,6 +170,11 @@ impl Version {
         self.models.last()
     }
 
+    /// Whether the vectors of some rows are gone.
+    pub(crate) fn is_lean(&self) -> bool {
+        false
+    }
+
     /// What new rows are filed by: the model file and its number of lists.
     pub(crate) fn filed_by(&self) -> Option<(FileId, usize)> {
         self.current_model().map(|model| (model.id, model.file.lists()))

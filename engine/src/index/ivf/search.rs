@@ -44,6 +44,13 @@ impl Probe {
     }
 }
 
+impl Probe {
+    /// The search of all of `lists` lists for `k` rows: nearly everything is looked at with all bits.
+    pub(crate) fn all(lists: usize, k: usize) -> Probe {
+        Probe { nprobe: lists, patience: usize::MAX, exact: k, deviations: 3.5 }
+    }
+}
+
 /// One list, in borrowed bytes whose lengths and checksums are proven.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct ListPieces<'a> {
@@ -122,7 +129,7 @@ pub(crate) trait Rows {
     /// The bytes at a place, to be asked for. Not proven.
     fn ahead(&self, place: u64) -> &[u8];
 
-    /// The stored vector at a place and, under cosine, its length.
+    /// The stored vector at a place and, under cosine, its length. Without bytes if there is none: then the estimate counts.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -309,7 +316,11 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         }
         for candidate in found {
             let (vector, length) = self.rows.vector(candidate.place)?;
-            scratch.exact.push((exact.score_one(vector, length), candidate.row));
+            let distance = match vector.is_empty() {
+                true => self.frame.distance_of(candidate.estimate),
+                false => exact.score_one(vector, length),
+            };
+            scratch.exact.push((distance, candidate.row));
         }
         scratch.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
         // Only damaged segments name a row twice under two names.
