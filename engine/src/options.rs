@@ -118,12 +118,19 @@ impl Schema {
     /// Checks the limits.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `dim`, `codes` or `nlist`.
+    /// `InvalidArgument` naming `dim`, `rows`, `codes` or `nlist`.
     pub fn check(&self) -> Result<()> {
         if self.dim == 0 || self.dim > MAX_DIM {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
-        self.index.lists().map_or(Ok(()), |lists| lists.check())
+        match self.index.lists() {
+            Some(lists) => lists.check(),
+            None if self.rows.keeps_vectors() => Ok(()),
+            None => {
+                let what = "are none, and a flat collection measures its rows; use an index with lists, or rows i8";
+                Err(Error::argument("rows", what))
+            }
+        }
     }
 
     /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.

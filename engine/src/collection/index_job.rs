@@ -415,7 +415,9 @@ fn calibration_is_due(version: &Version) -> bool {
     let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
     let measured = version.manifest.calibration.first().map(|entry| entry.rows);
     let fits = |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows);
-    !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
+    // Rows without vectors cannot ask: what was measured while there were some goes on to count.
+    let askable = !version.is_lean();
+    askable && !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
 }
 
 /// What the policy knows of the list segments.

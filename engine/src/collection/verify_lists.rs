@@ -1,5 +1,5 @@
 //! Checking lists against rows: every live row of a file that says so is the first copy in one place, no other row is in a list, and codes are
-//! those of the rows.
+//! those of the rows, where those have vectors: a code that is all there is of a row is believed if its checksum is right.
 
 use super::verify::VerifyReport;
 use crate::error::{Error, Result};
@@ -65,6 +65,7 @@ impl SegmentCheck<'_> {
                 self.note_first(list, row, index, ordinal, rows, find);
             }
             if row.is_multiple_of(CODED_AGAIN)
+                && rows.file.has_vectors()
                 && let Err(error) = self.again.check(list, at, row, rows, ordinal)
             {
                 find(error);

@@ -28,6 +28,7 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> 
             dead: list.dead.min(list.rows),
             bytes: list.bytes,
             in_lists: true,
+            excess: false,
         };
         let states: Vec<FileState> = run.iter().map(state).collect();
         let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };

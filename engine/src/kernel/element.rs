@@ -23,7 +23,7 @@ pub fn encode_row(format: RowFormat, vector: &[f32], out: &mut Vec<u8>) {
         RowFormat::F32 => out.extend_from_slice(bytemuck::cast_slice(vector)),
         RowFormat::F16 => out.extend(vector.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes())),
         RowFormat::Bf16 => out.extend(vector.iter().flat_map(|x| bf16::from_f32(*x).to_le_bytes())),
-        RowFormat::I8 => {
+        RowFormat::I8 | RowFormat::None => {
             let step = step_of(vector);
             let inside = |x: &f32| if step > 0.0 { (x / step).round_ties_even() as i8 } else { 0 };
             out.extend(vector.iter().map(|x| inside(x).cast_unsigned()));
@@ -53,7 +53,7 @@ pub fn decode_row(format: RowFormat, row: &[u8], out: &mut [f32]) {
         RowFormat::F32 => decode::<4>(row, out, f32::from_le_bytes),
         RowFormat::F16 => decode::<2>(row, out, |bytes| f16::from_le_bytes(bytes).to_f32()),
         RowFormat::Bf16 => decode::<2>(row, out, |bytes| bf16::from_le_bytes(bytes).to_f32()),
-        RowFormat::I8 => {
+        RowFormat::I8 | RowFormat::None => {
             let step = stored_step(row, out.len());
             decode::<1>(row, out, |[byte]| f32::from(byte.cast_signed()) * step);
         }
@@ -74,7 +74,7 @@ pub(super) fn norm_squared(format: RowFormat, row: &[u8]) -> f64 {
     match format {
         RowFormat::F32 => squares(row, 4, decode_chunk),
         RowFormat::F16 | RowFormat::Bf16 => squares(row, 2, decode_chunk),
-        RowFormat::I8 => {
+        RowFormat::I8 | RowFormat::None => {
             let dim = row.len().saturating_sub(4);
             let step = stored_step(row, dim);
             squares(row.get(..dim).unwrap_or_default(), 1, |bytes, out| {

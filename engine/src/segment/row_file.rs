@@ -24,6 +24,7 @@ const KNOWN: &[SectionKind] = &[
     SectionKind::ROW_PAGE_BITMAPS,
     SectionKind::ROW_VECTORS,
     SectionKind::ROW_SEQS,
+    SectionKind::ROW_U64_IDS,
     SectionKind::ROW_ID_OFFSETS,
     SectionKind::ROW_ID_BYTES,
     SectionKind::ROW_ATTRIBUTE_OFFSETS,
@@ -39,7 +40,9 @@ pub(crate) struct RowFile {
     pub(super) layout: RowLayout,
     rows: usize,
     stride: usize,
-    vectors: Section,
+    /// Vector records; a file without has its numeric ids in a column.
+    vectors: Option<Section>,
+    pub(super) numbers: Option<UnitSection>,
     pub(super) proven: ProvenBits,
     pub(super) pages: PageDirectory,
     pub(super) seqs: Option<UnitSection>,
@@ -77,7 +80,7 @@ impl RowFile {
                 .container()
                 .corrupt_footer("it has no rows, too many, or a range that ends before it starts"));
         }
-        let vectors = file.require(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows)?;
+        let (vectors, numbers) = open_vectors(&file, rows, layout)?;
         let pages = PageDirectory::open(&file, rows)?;
         let seqs = open_seqs(&file, rows, footer.min_seq == footer.max_seq)?;
         let ids = open_ids(&file, rows, layout.ids)?;
@@ -87,7 +90,7 @@ impl RowFile {
         // `rows` records are inside the file, so the count is no more than its bytes.
         let proven = ProvenBits::new(rows as usize);
         let (layout, rows) = (*layout, rows as usize);
-        Ok(RowFile { file, layout, rows, stride, vectors, proven, pages, seqs, ids, attributes, payloads })
+        Ok(RowFile { file, layout, rows, stride, vectors, numbers, proven, pages, seqs, ids, attributes, payloads })
     }
 
     /// Number of rows, at least one.
@@ -137,9 +140,14 @@ impl RowFile {
         Ok(self.pages.ordinal(row)?.map(|ordinal| ordinal as usize))
     }
 
-    /// All vector records. Record `i` starts at `i * stride()`; only what [`RowFile::prove_vectors`] has passed may be believed.
+    /// Whether there are vectors.
+    pub(crate) fn has_vectors(&self) -> bool {
+        self.vectors.is_some()
+    }
+
+    /// All vector records, none of a file without. Record `i` starts at `i * stride()`; only what [`RowFile::prove_vectors`] has passed may be believed.
     pub(crate) fn vectors(&self) -> &[u8] {
-        self.file.section_bytes(&self.vectors)
+        self.vectors.as_ref().map_or(&[], |vectors| self.file.section_bytes(vectors))
     }
 
     /// Bytes between the starts of two records.
@@ -155,7 +163,10 @@ impl RowFile {
     pub(crate) fn prove_vectors(&self, range: Range<usize>) -> Result<()> {
         if range.start > range.end || range.end > self.rows {
             let what = format!("rows {}..{} of {} were asked for", range.start, range.end, self.rows);
-            return Err(self.file.container().corrupt_section(&self.vectors, what));
+            return Err(Error::corrupt(self.name(), SectionKind::ROW_VECTORS.name(), 0, what));
+        }
+        if self.vectors.is_none() {
+            return Ok(());
         }
         let mut start = range.start;
         while start < range.end {
@@ -171,7 +182,8 @@ impl RowFile {
         Ok(())
     }
 
-    /// The stored vector of a row, without padding, and its length under cosine, else 0; checked now if it never was.
+    /// The stored vector of a row, without padding, and its length under cosine, else 0; checked now if it never was. No bytes in a file
+    /// without vectors.
     ///
     /// # Errors
     /// `Corrupt` if the record fails or the file does not have it.
@@ -200,12 +212,16 @@ impl RowFile {
 
     /// Checks one record: its checksum, and that its id and norm are ones that the writer can have written.
     fn check_record(&self, ordinal: usize) -> Result<()> {
-        self.file.check_record(&self.vectors, ordinal as u64, self.record(ordinal))?;
+        let Some(vectors) = &self.vectors else { return Ok(()) };
+        self.file.check_record(vectors, ordinal as u64, self.record(ordinal))?;
         self.check_content(ordinal)
     }
 
     /// Checks what a record whose checksum is right says.
     pub(super) fn check_content(&self, ordinal: usize) -> Result<()> {
+        if self.vectors.is_none() {
+            return Ok(());
+        }
         let record = self.record(ordinal);
         let (id, norm) = (self.record_id_u64(ordinal), self.record_norm(ordinal));
         let padding = record.get(self.layout.vector_bytes()..self.layout.padded_bytes()).unwrap_or_default();
@@ -218,8 +234,9 @@ impl RowFile {
     }
 
     pub(super) fn corrupt_record(&self, ordinal: usize, what: String) -> Error {
-        let at = self.vectors.offset.saturating_add((ordinal as u64).saturating_mul(self.stride as u64));
-        Error::corrupt(self.file.container().name(), self.vectors.kind.name(), at, what)
+        let start = self.vectors.as_ref().map_or(0, |vectors| vectors.offset);
+        let at = start.saturating_add((ordinal as u64).saturating_mul(self.stride as u64));
+        Error::corrupt(self.file.container().name(), SectionKind::ROW_VECTORS.name(), at, what)
     }
 
     /// A record, not proven; empty if there is none.
@@ -234,7 +251,7 @@ impl RowFile {
     }
 
     /// The numeric id of a proven record; 0 in a file of byte ids.
-    pub(crate) fn record_id_u64(&self, ordinal: usize) -> u64 {
+    pub(super) fn record_id_u64(&self, ordinal: usize) -> u64 {
         read_u64(self.trailer(ordinal))
     }
 
@@ -253,14 +270,27 @@ impl RowFile {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn id(&self, ordinal: usize) -> Result<Id> {
-        let Some(ids) = &self.ids else {
-            self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-            return Ok(Id::U64(self.record_id_u64(ordinal)));
-        };
+        let Some(ids) = &self.ids else { return self.number(ordinal).map(Id::U64) };
         let id = ids.get(ordinal as u64)?;
         match id.is_empty() {
             false => Ok(Id::Bytes(id.into_owned().into())),
             true => Err(ids.corrupt(ordinal as u64, format!("the id of row {ordinal} is empty"))),
+        }
+    }
+
+    /// The numeric id of a row.
+    #[inline]
+    fn number(&self, ordinal: usize) -> Result<u64> {
+        let Some(numbers) = &self.numbers else {
+            if !self.proven.has(ordinal) {
+                self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
+            }
+            return Ok(self.record_id_u64(ordinal));
+        };
+        let id = read_u64(numbers.entry(ordinal as u64)?);
+        match self.layout.id_is_valid(id) {
+            true => Ok(id),
+            false => Err(numbers.corrupt(ordinal as u64, format!("row {ordinal} has id {id}"))),
         }
     }
 
@@ -307,6 +337,23 @@ impl RowFile {
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }
+}
+
+fn open_vectors(
+    file: &Arc<MappedFile>,
+    rows: u64,
+    layout: &RowLayout,
+) -> Result<(Option<Section>, Option<UnitSection>)> {
+    if layout.has_vectors() {
+        file.forbid(&[SectionKind::ROW_U64_IDS])?;
+        return Ok((Some(file.require(SectionKind::ROW_VECTORS, Scheme::Record, layout.stride(), rows)?), None));
+    }
+    file.forbid(&[SectionKind::ROW_VECTORS])?;
+    if layout.ids == IdKind::Bytes {
+        return file.forbid(&[SectionKind::ROW_U64_IDS]).map(|()| (None, None));
+    }
+    let numbers = file.require(SectionKind::ROW_U64_IDS, Scheme::Units, 8, rows)?;
+    Ok((None, Some(UnitSection::new(file, numbers)?)))
 }
 
 fn open_seqs(file: &Arc<MappedFile>, rows: u64, constant: bool) -> Result<Option<UnitSection>> {

@@ -59,7 +59,7 @@ impl RowFile {
         }
         self.proven.set_all();
         self.pages.set_proven();
-        self.seqs.iter().for_each(UnitSection::set_proven);
+        self.seqs.iter().chain(&self.numbers).for_each(UnitSection::set_proven);
         [&self.ids, &self.attributes].into_iter().flatten().for_each(BlobColumn::set_proven);
         self.payloads.iter().for_each(PayloadColumn::set_proven);
         Ok(())
@@ -86,12 +86,12 @@ impl RowFile {
     fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {
         if let Err(error) = self.check_content(ordinal) {
             report(error);
-        } else if !self.layout.is_finite(self.record_vector(ordinal)) {
+        } else if self.has_vectors() && !self.layout.is_finite(self.record_vector(ordinal)) {
             report(
                 self.corrupt_record(ordinal, format!("the vector of row {ordinal} has a component that is not finite")),
             );
         }
-        if self.ids.is_some()
+        if (self.ids.is_some() || self.numbers.is_some())
             && let Err(error) = self.id(ordinal)
         {
             report(error);

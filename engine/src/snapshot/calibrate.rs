@@ -39,7 +39,7 @@ struct Question {
 pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Vec<Calibration>> {
     let version = &snapshot.view().version;
     let Some(model) = version.current_model() else { return Ok(Vec::new()) };
-    let listed = |rows: &&LiveRows| rows.in_lists();
+    let listed = |rows: &&LiveRows| rows.in_lists() && rows.file.has_vectors();
     let rows: u64 = version.rows.iter().filter(listed).map(LiveRows::live).sum();
     let mut found = Vec::new();
     if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
@@ -95,7 +95,7 @@ fn sample(snapshot: &Snapshot, rows: u64) -> Result<Vec<Question>> {
     let step = (rows / QUERIES).max(1) as usize;
     let mut questions = Vec::new();
     let mut skip = step / 2;
-    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
+    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists() && rows.file.has_vectors()) {
         while skip < live.file.len() {
             if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];

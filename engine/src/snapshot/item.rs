@@ -14,7 +14,7 @@ use crate::value::Attributes;
 pub struct Item {
     /// The row's id.
     pub id: Id,
-    /// The vector as stored (rounded to the row format), in f32.
+    /// The vector as stored (rounded to the row format), in f32. Empty if the collection keeps none ([`RowFormat::None`](crate::RowFormat::None)).
     pub vector: Vec<f32>,
     /// The vector is what bytes stand for and not what was given, nor what rounding to shorter floats left of it.
     pub approximate: bool,
@@ -28,9 +28,12 @@ pub struct Item {
 
 impl Item {
     pub(super) fn read(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Item> {
-        let vector = read_vector(source, at, schema)?;
+        let vector = match schema.row_format().keeps_vectors() {
+            true => read_vector(source, at, schema)?,
+            false => Vec::new(),
+        };
         Ok(Item {
-            id: source.id(at, schema.id_kind())?,
+            id: source.id(at)?,
             vector,
             approximate: !schema.row_format().is_exact(),
             attributes: read_attributes(source, at)?,

@@ -4,7 +4,7 @@ use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::format::model::centroid_stride;
-use crate::id::{Id, IdKind};
+use crate::id::Id;
 use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
 use crate::segment::{ListFile, ListView, ModelFile};
 use crate::storage::FileId;
@@ -111,15 +111,9 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
     }
 
     /// The id of the row at a place.
-    pub(super) fn id(&self, place: u64, kind: IdKind) -> Result<Id> {
+    pub(super) fn id(&self, place: u64) -> Result<Id> {
         let Some((rows, ordinal)) = self.at(place) else { return Ok(Id::U64(u64::MAX)) };
-        match kind {
-            IdKind::U64 => {
-                rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-                Ok(Id::U64(rows.file.record_id_u64(ordinal)))
-            }
-            IdKind::Bytes => rows.file.id(ordinal),
-        }
+        rows.file.id(ordinal)
     }
 
     /// The file and ordinal of a place.

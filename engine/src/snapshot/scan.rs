@@ -156,7 +156,7 @@ impl<'s> Scan<'s, '_> {
     pub(super) fn take(&mut self, spot: Spot<'s>, distance: f32) -> Result<()> {
         match distance > self.best.threshold() {
             true => Ok(()),
-            false => keep(&mut self.best, distance, spot, self.snapshot.schema().id_kind()),
+            false => keep(&mut self.best, distance, spot),
         }
     }
 
@@ -165,13 +165,12 @@ impl<'s> Scan<'s, '_> {
         if distance > self.best.threshold() {
             return Ok(());
         }
-        let kind = self.snapshot.schema().id_kind();
         if let Some(filter) = self.filter
-            && !filter.matches(spot.id(kind)?.as_ref())
+            && !filter.matches(spot.id()?.as_ref())
         {
             return Ok(());
         }
-        keep(&mut self.best, distance, spot, kind)
+        keep(&mut self.best, distance, spot)
     }
 
     /// Reads what was asked for of the best rows.

@@ -11,7 +11,6 @@ use super::{OpenModel, Snapshot, Source, View};
 use crate::delta::{Generation, Marked};
 use crate::error::Result;
 use crate::filter::Filter;
-use crate::id::IdKind;
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::{IvfSearch, Probe, Ready, Rows, Scratch};
 use crate::kernel::kernels;
@@ -88,8 +87,7 @@ impl<'s> Seek<'s, '_> {
         };
         // A set of ids whose rows are known says all that the filter says.
         let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
-        let kind = self.snapshot.schema().id_kind();
-        let matching = Matching { rows, filter, chosen: self.chosen, kind, met: Cell::new(0), matched: Cell::new(0) };
+        let matching = Matching { rows, filter, chosen: self.chosen, met: Cell::new(0), matched: Cell::new(0) };
         self.nearest(&matching, exact, probe, scratch)?;
         let (met, matched) = (matching.met.get(), matching.matched.get());
         Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
@@ -191,7 +189,6 @@ struct Matching<'a, K> {
     rows: FileRows<'a, K>,
     filter: Option<&'a Filter>,
     chosen: Option<&'a ChosenRows>,
-    kind: IdKind,
     /// How many rows met the filter, and how many it let through.
     met: Cell<u32>,
     matched: Cell<u32>,
@@ -204,7 +201,7 @@ impl<K: Fn(u64) -> bool> Matching<'_, K> {
             return Ok(false);
         }
         match self.filter {
-            Some(filter) => Ok(filter.matches(self.rows.id(place, self.kind)?.as_ref())),
+            Some(filter) => Ok(filter.matches(self.rows.id(place)?.as_ref())),
             None => Ok(true),
         }
     }

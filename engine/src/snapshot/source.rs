@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::killed::Killed;
 use super::version::LiveRows;
 use crate::delta::Block;
-use crate::error::Result;
-use crate::id::{Id, IdKind};
+use crate::error::{Error, Result};
+use crate::id::Id;
 use crate::options::Schema;
 
 /// Rows at positions `0..len()`.
@@ -76,6 +76,9 @@ impl<'v> Source<'v> {
     pub(crate) fn vectors(&self, range: Range<usize>) -> Result<&'v [u8]> {
         match self {
             Source::File(rows) => {
+                if !rows.file.has_vectors() {
+                    return Err(gone(rows));
+                }
                 rows.file.prove_vectors(range.clone())?;
                 let stride = rows.file.stride();
                 Ok(&rows.file.vectors()[range.start * stride..range.end * stride])
@@ -99,12 +102,11 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// The id. For numeric ids in files, `vectors` must have proven the row.
-    pub(crate) fn id(&self, i: usize, kind: IdKind) -> Result<Id> {
-        match (self, kind) {
-            (Source::File(rows), IdKind::U64) => Ok(Id::U64(rows.file.record_id_u64(i))),
-            (Source::File(rows), IdKind::Bytes) => rows.file.id(i),
-            (Source::Block(block), _) => Ok(block.id(i).to_owned()),
+    /// The id.
+    pub(crate) fn id(&self, i: usize) -> Result<Id> {
+        match self {
+            Source::File(rows) => rows.file.id(i),
+            Source::Block(block) => Ok(block.id(i).to_owned()),
         }
     }
 
@@ -143,4 +145,10 @@ impl<'v> Source<'v> {
             Source::Block(block) => Ok(block.payload(i).to_vec()),
         }
     }
+}
+
+/// Nobody is to ask for the vectors of rows that have none any more.
+fn gone(rows: &LiveRows) -> Error {
+    let what = "these rows have no vectors: the collection keeps none (rows = none) of rows that are in lists";
+    Error::corrupt(rows.file.name(), "vectors", 0, what)
 }

@@ -172,7 +172,7 @@ impl Version {
 
     /// Whether the vectors of some rows are gone.
     pub(crate) fn is_lean(&self) -> bool {
-        false
+        self.manifest.row_files.iter().any(|entry| entry.bare)
     }
 
     /// What new rows are filed by: the model file and its number of lists.

@@ -433,7 +433,7 @@ impl Kernels {
             RowFormat::F32 => &by_format[0],
             RowFormat::F16 => &by_format[1],
             RowFormat::Bf16 => &by_format[2],
-            RowFormat::I8 => &by_format[3],
+            RowFormat::I8 | RowFormat::None => &by_format[3],
         }
     }
 }
