@@ -231,13 +231,17 @@ class Collection:
         """The stored components as float32."""
         if self.manifest.rows == "bf16":
             return (np.frombuffer(row.vector, "<u2").astype(np.uint32) << 16).view(np.float32)
-        if self.manifest.rows == "i8":
+        if not row.vector:
+            return np.zeros(0, np.float32)
+        if self.manifest.rows in ("i8", "none"):
             step = np.frombuffer(row.vector[self.manifest.dim :], "<f4")
             return np.frombuffer(row.vector[: self.manifest.dim], "i1").astype(np.float32) * step
         return np.frombuffer(row.vector, "<f4" if self.manifest.rows == "f32" else "<f2").astype(np.float32)
 
     def search(self, query, k):
         """The k nearest live rows as (distance, id), by distance, then id. Exact, in 64-bit floats."""
+        if self.manifest.rows == "none":
+            raise Unsupported("the collection keeps no vectors; its codes are not searched here")
         query, live = np.asarray(query, np.float64), [row for _, row in self.rows()]
         if query.shape != (self.manifest.dim,) or not live:
             return []
@@ -315,7 +319,7 @@ class Collection:
             if not np.isfinite(vector).all():
                 findings.append(f"{row.file}: row {number} has a component that is not finite")
             length = math.sqrt(float((vector.astype(np.float64) ** 2).sum()))
-            if self.manifest.metric == "cosine" and not math.isclose(row.norm, length, rel_tol=1e-5):
+            if len(vector) and self.manifest.metric == "cosine" and not math.isclose(row.norm, length, rel_tol=1e-5):
                 findings.append(f"{row.file}: the norm of row {number} is {row.norm}, its length {length}")
             try:
                 decode_attributes(row.attributes, row.file)
@@ -332,7 +336,7 @@ def as_json(collection, number, row):
     id = row.id if collection.manifest.ids == "u64" else row.id.decode("utf-8", "backslashreplace")
     attributes = {name: {kind: value} for name, (kind, value) in decode_attributes(row.attributes, row.file).items()}
     return {
-        "row": number, "id": id, "seq": row.seq, "vector": collection.vector(row).tolist(),
+        "row": number, "id": id, "seq": row.seq, "vector": [] if collection.manifest.rows == "none" else collection.vector(row).tolist(),
         "attributes": attributes, "payload": row.payload.hex(),
     }  # fmt: skip
 

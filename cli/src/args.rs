@@ -425,6 +425,8 @@ names! {
         "bf16" Bf16 = RowFormat::Bf16,
         /// 1 byte per component; distances are estimates
         "i8" I8 = RowFormat::I8,
+        /// No vectors: their codes in lists answer. Needs --index ivf or auto
+        "none" None = RowFormat::None,
     }
 }
 names! {

@@ -15,6 +15,7 @@ mod full_disk;
 mod handles;
 mod interleaving;
 mod invariants;
+mod lean;
 mod lists;
 mod memory_budget;
 mod places;

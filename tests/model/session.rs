@@ -79,7 +79,7 @@ impl Session {
                     self.search(&snapshot, &model, question)?;
                 }
             }
-            Operation::Get(n) => check_get(&self.snapshot(), &self.model, &self.space.id(*n))?,
+            Operation::Get(n) => check_get(&self.snapshot(), &self.model, &self.space, &self.space.id(*n))?,
             Operation::Iterate => check_contents(&self.snapshot(), &self.model, &self.space)?,
         }
         self.check_figures()

@@ -463,6 +463,38 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "lean",
+        rows: RowFormat::None,
+        extras: true,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Close,
+            Step::Commit(Os, Work::Delete(3)),
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lean-load",
+        rows: RowFormat::None,
+        metric: Metric::Cosine,
+        ids: IdKind::Bytes,
+        fanout: 4,
+        nlist: 1,
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(10),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Group, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         fanout: 2,
         ids: IdKind::Bytes,

@@ -312,7 +312,9 @@ fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
     let (mut stored, mut rounded) = (Vec::new(), vec![0.0; record.vector.len()]);
     encode_row(format, &record.vector, &mut stored);
     decode_row(format, &stored, &mut rounded);
-    item.vector.len() == rounded.len()
+    // Where no vector is kept, the rest has to tell.
+    let kept = format.keeps_vectors();
+    (!kept || item.vector.len() == rounded.len())
         && item.vector.iter().zip(&rounded).all(|(there, given)| there.to_bits() == given.to_bits())
         && item.attributes == record.attributes
         && item.payload.as_deref().unwrap_or_default() == record.payload.as_deref().unwrap_or_default()

@@ -283,12 +283,7 @@ fn check_entry(version: &Version, table: &IdTable, entry: IdEntry) -> Result<()>
     }
 }
 
-fn check_row(
-    version: &Version,
-    rows: &crate::snapshot::LiveRows,
-    ordinal: usize,
-    collection: u128,
-) -> Result<()> {
+fn check_row(version: &Version, rows: &crate::snapshot::LiveRows, ordinal: usize, collection: u128) -> Result<()> {
     let row = rows.file.row_number(ordinal)?;
     let id = rows.file.id(ordinal)?;
     let file = rows.file.name();

@@ -216,7 +216,8 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s
         _ => return None,
     };
     if let Some(candidates) = terms.candidates {
-        probe.exact = candidates.max(k);
+        let rows = usize::try_from(snapshot.count()).unwrap_or(usize::MAX);
+        probe.exact = candidates.min(rows).max(k);
     }
     Some((&**model, probe))
 }

@@ -49,7 +49,7 @@ impl Files {
             let facts = entry.facts;
             let layout = RowLayout::of(&manifest.schema, entry.bare);
             match RowFile::open(from, entry.id, manifest.collection, manifest.own_origin(), &layout, &facts) {
-                Ok(file) => files.open.push(prove(LiveRows::new(Arc::new(file)))),
+                Ok(file) => files.open.push(prove(LiveRows::new(Arc::new(file)).with_lists(entry.in_lists))),
                 Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
                 Err(error) => {
                     files.lost.push(facts.first_row..=facts.last_row);

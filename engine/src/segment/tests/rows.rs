@@ -1,7 +1,7 @@
 use super::bytes_dir::BytesDir;
 use super::sample::*;
 use crate::error::{ErrorKind, Result};
-use crate::id::{Id, IdKind};
+use crate::id::IdKind;
 use crate::metric::{Metric, RowFormat};
 use crate::segment::{RowInput, RowSource};
 
@@ -25,16 +25,14 @@ fn check_all(rows: &Rows) {
         assert_eq!(&read, row);
         assert_eq!(file.ordinal(row.row).unwrap(), Some(i));
         assert_eq!(&file.vectors()[i * file.stride()..][..row.vector.len()], &row.vector[..]);
-        if let Id::U64(id) = row.id {
-            assert_eq!(file.record_id_u64(i), id);
-        }
+        assert_eq!(file.has_vectors(), !row.vector.is_empty());
     }
 }
 
-/// [ROW-5]
+/// [ROW-5] [ROW-11]
 #[test]
 fn rows_of_every_layout_come_back() {
-    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None] {
         for metric in [Metric::L2, Metric::Cosine] {
             for ids in [IdKind::U64, IdKind::Bytes] {
                 for (dim, rich) in [(1, true), (5, false), (96, true)] {
