@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use stratavec::storage::FileKind;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
     Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include, IndexKind,
-    IvfOptions, Metric, RowFormat, Schema, Snapshot, Spill, Verify,
+    IvfOptions, Metric, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill, Verify,
 };
 
 use super::scene::{inline, open};
@@ -224,4 +225,57 @@ fn more_bits_find_more_and_fewer_candidates_do() {
     let (one, two, four) = (found(1, 20), found(2, 20), found(4, 20));
     assert!(one < two && two <= four && four >= 297, "{one} {two} {four} of 300");
     assert!(found(1, 150) >= 290, "many candidates make up for few bits");
+}
+
+fn damaged(disk: &MemDir, kind: FileKind, at: usize) -> MemDir {
+    let copy = disk.fork();
+    let mut names: Vec<_> = copy.names().into_iter().filter(|name| name.kind() == Some(kind)).collect();
+    names.sort();
+    copy.corrupt(names[at], |bytes| {
+        let middle = bytes.len() / 2;
+        bytes[middle..middle + 64].iter_mut().for_each(|byte| *byte ^= 0x5A);
+    });
+    copy
+}
+
+fn repaired(from: &MemDir) -> (MemDir, RepairReport) {
+    let to = MemDir::new(9);
+    let report = Collection::repair_in(from, &to, Repair::KeepProven).expect("repair");
+    let verified = Collection::verify_in(&to, Verify::Full).expect("verify");
+    assert!(verified.is_sound(), "{:?}", verified.findings);
+    (to, report)
+}
+
+#[test]
+fn a_repair_keeps_whole_codes_and_says_which_rows_are_lost_with_others() {
+    for ids in [IdKind::U64, IdKind::Bytes] {
+        let disk = MemDir::new(1);
+        drop(filled(&disk, lean(Metric::L2, ids, 2)));
+        let (whole, report) = repaired(&disk);
+        assert!(report.is_complete() && report.rows_lost == 0, "{:?}", report.losses);
+        let c = open(&whole);
+        assert!(c.stats().rows_in_lists > 1_000, "codes were taken along");
+        check(&c.snapshot(), Metric::L2);
+        drop(c);
+        // The second of two segments: some of the rows of the second flush.
+        let (rest, report) = repaired(&damaged(&disk, FileKind::List, 1));
+        assert!(!report.is_complete() && report.rows_lost > 100, "{:?}", report.losses);
+        let c = open(&rest);
+        let snapshot = c.snapshot();
+        assert_eq!(snapshot.count() + report.rows_lost, (0..ROWS).filter(|n| lives(*n)).count() as u64);
+        assert!(report.ids_lost.iter().all(|id| !snapshot.contains(id).expect("contains")));
+        let query = query(2);
+        let effort = Effort::Probe { nprobe: 40, patience: usize::MAX };
+        let hits =
+            snapshot.search(&query).effort(effort).candidates(150).rerank_with(&mut given).run().expect("search");
+        let lost: Vec<u64> = report.ids_lost.iter().map(number).collect();
+        let wanted: Vec<u64> =
+            truth(Metric::L2, &query, 200).into_iter().filter(|n| !lost.contains(n)).take(10).collect();
+        assert_eq!(numbers(&hits), wanted);
+        drop(c);
+        // Without the model no code means anything: what is left are rows in the log.
+        let (rest, report) = repaired(&damaged(&disk, FileKind::Model, 0));
+        let left = open(&rest).snapshot().count();
+        assert!(left > 0 && left + report.rows_lost == (0..ROWS).filter(|n| lives(*n)).count() as u64);
+    }
 }

@@ -18,6 +18,9 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// The same for codes of one or two bits, by which more rows seem as near as the nearest.
+const WAYS_OF_FEW_BITS: [(f32, usize); 6] = [(1.0, 3), (1.5, 6), (2.0, 12), (2.0, 24), (2.0, 48), (2.0, 96)];
+const FEW_BITS: u8 = 2;
 /// Standard errors and rows measured for each wanted, by which the truth is found.
 const TRUTH: (f32, usize) = (3.5, 4);
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
@@ -144,7 +147,10 @@ impl Asking<'_> {
     fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
-        for (deviations, beyond) in WAYS {
+        let schema = self.snapshot.schema();
+        let bits = schema.index_kind().lists().map_or(0, |options| options.bits_for(schema.dim()));
+        let ways = if (1..=FEW_BITS).contains(&bits) { &WAYS_OF_FEW_BITS[..] } else { &WAYS[..] };
+        for (deviations, beyond) in ways.iter().copied() {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
             let mut nprobe = 1;

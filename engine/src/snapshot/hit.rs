@@ -45,7 +45,7 @@ pub struct Hit {
     /// Whether the distance is that of the vector which was given, or of what rounding to the floats of the row format left of it. False: it
     /// is an estimate, made from bytes.
     pub exact: bool,
-    /// The vector as stored, in f32, if [`Include::VECTOR`] was asked for.
+    /// The vector as stored, in f32, if [`Include::VECTOR`] was asked for and the collection keeps vectors.
     pub vector: Option<Vec<f32>>,
     /// The attributes, if [`Include::ATTRIBUTES`] was asked for.
     pub attributes: Option<Attributes>,

@@ -1,7 +1,7 @@
 use super::bytes_dir::BytesDir;
 use super::sample::*;
 use crate::error::{ErrorKind, Result};
-use crate::id::IdKind;
+use crate::id::{Id, IdKind};
 use crate::metric::{Metric, RowFormat};
 use crate::segment::{RowInput, RowSource};
 
