@@ -38,7 +38,7 @@ enum Write {
 
 fn schema(input: &mut Input<'_>) -> Schema {
     let metric = [Metric::L2, Metric::InnerProduct, Metric::Cosine][input.below(3)];
-    let rows = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8][input.below(4)];
+    let rows = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16][input.below(3)];
     let ids = [IdKind::U64, IdKind::Bytes][input.below(2)];
     Schema::new(DIM, metric).rows(rows).ids(ids)
 }
