@@ -225,7 +225,9 @@ fn check_reranked(
         search = search.max_distance(distance);
     }
     let hits = search.rerank_with(&mut source).run().map_err(|error| format!("the search failed: {error}"))?;
-    let floats = Space { rows: RowFormat::F32, ..*space };
+    // What is read back of bytes is not whole.
+    let whole = space.whole && space.rows != RowFormat::I8;
+    let floats = Space { rows: RowFormat::F32, whole, ..*space };
     let question = Question { include: 0, ..question.clone() };
     match calls {
         0 if hits.is_empty() => Ok(()),
