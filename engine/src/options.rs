@@ -100,6 +100,10 @@ impl Schema {
     pub fn index_kind(&self) -> IndexKind {
         self.index
     }
+    /// How lists code rows, if the kind of index has lists: by the dimension where that was left open, so never [`Codes::Auto`].
+    pub fn list_codes(&self) -> Option<Codes> {
+        self.index.lists().map(|options| options.codes_for(self.dim))
+    }
     /// The seed.
     pub fn random_seed(&self) -> u64 {
         self.seed
@@ -124,7 +128,14 @@ impl Schema {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
         match self.index.lists() {
-            Some(lists) => lists.check(),
+            Some(lists) => {
+                lists.check_for(self.dim)?;
+                if !self.rows.keeps_vectors() && matches!(lists.codes_for(self.dim), Codes::None) {
+                    let what = "are none, and so are the codes: nothing would be left of a row; use other codes, or rows i8";
+                    return Err(Error::argument("rows", what));
+                }
+                Ok(())
+            }
             None if self.rows.keeps_vectors() => Ok(()),
             None => {
                 let what = "are none, and a flat collection measures its rows; use an index with lists, or rows i8";

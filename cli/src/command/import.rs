@@ -308,7 +308,7 @@ impl<'c> Job<'c> {
 }
 
 /// Whether a row is what the record would make of it.
-fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
+pub(super) fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
     let (mut stored, mut rounded) = (Vec::new(), vec![0.0; record.vector.len()]);
     encode_row(format, &record.vector, &mut stored);
     decode_row(format, &stored, &mut rounded);

@@ -69,6 +69,17 @@ impl MappedFile {
         Ok(Arc::new(MappedFile { mapping, container, kind, file_id: id.to_u128(), collection }))
     }
 
+    /// A file whose frame a salvage has put together.
+    pub(super) fn assembled(
+        mapping: Arc<dyn Mapping>,
+        container: Container,
+        kind: ContainerKind,
+        id: FileId,
+        collection: u128,
+    ) -> Arc<MappedFile> {
+        Arc::new(MappedFile { mapping, container, kind, file_id: id.to_u128(), collection })
+    }
+
     pub(super) fn id(&self) -> FileId {
         FileId::from_u128(self.file_id)
     }
@@ -244,6 +255,10 @@ impl MappedFile {
     /// Checks one record: its last four bytes are the checksum of the rest.
     pub(super) fn check_record(&self, section: &Section, index: u64, record: &[u8]) -> Result<()> {
         let at = section.offset.saturating_add(index.saturating_mul(u64::from(section.width)));
+        if record.len() != section.width as usize {
+            let what = format!("record {index} is not in the file");
+            return Err(Error::corrupt(self.container.name(), section.kind.name(), at, what));
+        }
         let (covered, stored) =
             record.split_last_chunk::<4>().map_or((record, 0), |(c, s)| (c, u32::from_le_bytes(*s)));
         let found = unit_crc(self.container.file_seed(), at, covered);

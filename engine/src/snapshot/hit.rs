@@ -128,8 +128,9 @@ impl Explain {
     pub(super) fn add_lists(&mut self, snapshot: &Snapshot, scratch: &Scratch) {
         let measured = scratch.measured() as u64;
         self.seq = snapshot.seq();
-        self.lists_probed = scratch.probed().count() as u64;
-        (self.entries_scanned, self.records_read) = (scratch.work.0 as u64, scratch.work.1 as u64);
+        self.lists_probed += scratch.probed().count() as u64;
+        self.entries_scanned += scratch.work.0 as u64;
+        self.records_read += scratch.work.1 as u64;
         if snapshot.schema().row_format().keeps_vectors() {
             self.rows_scored += measured;
             self.bytes_read += measured * snapshot.schema().vector_bytes() as u64;
