@@ -131,7 +131,8 @@ impl Schema {
             Some(lists) => {
                 lists.check_for(self.dim)?;
                 if !self.rows.keeps_vectors() && matches!(lists.codes_for(self.dim), Codes::None) {
-                    let what = "are none, and so are the codes: nothing would be left of a row; use other codes, or rows i8";
+                    let what =
+                        "are none, and so are the codes: nothing would be left of a row; use other codes, or rows i8";
                     return Err(Error::argument("rows", what));
                 }
                 Ok(())

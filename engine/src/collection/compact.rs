@@ -31,7 +31,8 @@ pub enum Compact {
     /// Everything: as few files as can be, no dead rows.
     Full,
     /// Lists made anew by a model that is trained on the rows there are now, then what the automatic rules ask for. A change to a new model
-    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`].
+    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`]. Refused where no
+    /// vectors are kept ([`RowFormat::None`](crate::RowFormat::None)).
     Retrain,
 }
 

@@ -80,6 +80,13 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
     let view = snapshot.view();
     let rows: u64 = view.version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
     let Some(model) = view.version.current_model().filter(|_| rows > 0) else { return Ok(Measured::default()) };
+    let lengths = live_lengths(snapshot)?;
+    let filled = lengths.iter().filter(|length| **length > 0).count() as f64;
+    let (balance, connectivity) = (balance(&lengths), filled / lengths.len().max(1) as f64);
+    // Nothing can be compared with vectors that are gone.
+    if view.version.is_lean() {
+        return Ok(Measured { balance, connectivity, ..Measured::default() });
+    }
     let mut questions = sample(snapshot, rows, ROWS)?;
     answer(snapshot, view.sources(), &mut questions, NEAREST, go_on)?;
     let mut sums = Sums::default();
@@ -92,15 +99,13 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
         looking.search(question, &mut sums)?;
     }
     let count = questions.len().max(1) as f64;
-    let lengths = live_lengths(snapshot)?;
-    let filled = lengths.iter().filter(|length| **length > 0).count() as f64;
     Ok(Measured {
         sampled: questions.len() as u64,
         coverage: coverage(sums.centroid / count, sums.mean / count, sums.nearest / sums.with_nearest.max(1.0)),
         quantization_error: sums.error / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
         bias: sums.difference / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
-        balance: balance(&lengths),
-        connectivity: filled / lengths.len().max(1) as f64,
+        balance,
+        connectivity,
         recall: if sums.wanted > 0.0 { sums.found / sums.wanted } else { 1.0 },
         scanned: sums.scanned / count,
     })

@@ -32,7 +32,7 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
     let step = (rows / queries).max(1) as usize;
     let mut questions = Vec::new();
     let mut skip = step / 2;
-    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
+    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists() && rows.file.has_vectors()) {
         while skip < live.file.len() {
             if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];
