@@ -32,7 +32,11 @@ fn query(n: u64) -> Vec<f32> {
 }
 
 fn lean(metric: Metric, ids: IdKind, bits: u8) -> Schema {
-    let options = IvfOptions::auto().nlist(30).codes(Codes::Bits(bits)).spill(Spill::Off);
+    lean_with(metric, ids, Codes::Bits(bits))
+}
+
+fn lean_with(metric: Metric, ids: IdKind, codes: Codes) -> Schema {
+    let options = IvfOptions::auto().nlist(30).codes(codes).spill(Spill::Off);
     Schema::new(DIM, metric).ids(ids).rows(RowFormat::None).index(IndexKind::Ivf(options))
 }
 
@@ -132,6 +136,58 @@ fn a_flat_collection_without_vectors_is_refused_when_it_is_created() {
     let error = Collection::create_in(Arc::new(disk.clone()), schema, inline()).expect_err("nothing would answer");
     assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("rows")));
     assert!(error.to_string().contains("flat") && disk.names().is_empty());
+}
+
+#[test]
+fn without_vectors_and_codes_nothing_would_be_left() {
+    let schema = lean_with(Metric::L2, IdKind::U64, Codes::None);
+    let error = Collection::create_in(Arc::new(MemDir::new(1)), schema, inline()).expect_err("nothing would answer");
+    assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("rows")));
+    assert!(error.to_string().contains("codes"), "{error}");
+}
+
+/// Numbers of codewords answer as bits do: with candidates enough the nearest are found.
+#[test]
+fn product_codes_answer_alone_too() {
+    for (metric, codebook_size) in [(Metric::L2, 16), (Metric::Cosine, 64), (Metric::InnerProduct, 512)] {
+        let disk = MemDir::new(1);
+        let c = filled(&disk, lean_with(metric, IdKind::U64, Codes::Product { m: 16, codebook_size }));
+        assert_eq!(section(&c, "vectors"), 0, "{:?}", c.stats().sections);
+        check(&c.snapshot(), metric);
+        c.compact(Compact::Full).expect("begin").wait().expect("compact");
+        check(&c.snapshot(), metric);
+        c.close().expect("close");
+        let (whole, report) = repaired(&disk);
+        assert!(report.is_complete(), "{:?}", report.losses);
+        check(&open(&whole).snapshot(), metric);
+    }
+}
+
+/// The lists of rows that are gone cannot be made anew: not on request, and not because there are many more rows.
+#[test]
+fn lists_are_made_once() {
+    let disk = MemDir::new(1);
+    let c = filled(&disk, lean(Metric::L2, IdKind::U64, 2));
+    let error = c.compact(Compact::Retrain).map(drop).expect_err("there is nothing to train on");
+    assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("what")));
+    assert!(error.to_string().contains("rows none"), "{error}");
+    let models = |c: &Collection| {
+        (c.stats().sections.iter().find(|(name, _)| *name == "centroids").copied(), section(c, "vectors"))
+    };
+    let before = models(&c);
+    put(&c, 2_000..2_000 + 4 * ROWS);
+    c.flush().expect("flush");
+    compact(&c);
+    assert_eq!((models(&c), before.1), (before, 0), "four times as many rows stay in the lists there are");
+    let health = c.health().expect("health");
+    assert_eq!((health.sampled, health.retrain), (0, None));
+    assert!(
+        health.growth.expect("it is known what was trained on") > 4.0
+            && health.balance > 0.0
+            && health.connectivity == 1.0
+    );
+    let hits = c.snapshot().search(&vector(2_500)).k(1).candidates(150).rerank_with(&mut given).run().expect("search");
+    assert_eq!(numbers(&hits), [2_500]);
 }
 
 #[test]
