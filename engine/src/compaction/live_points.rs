@@ -111,7 +111,7 @@ impl<'a> LivePoints<'a> {
     /// Reads one row as it is stored; its checksum is proven.
     fn stored(&self, i: usize, out: &mut [f32]) -> Result<()> {
         let (source, at) = self.source(i)?;
-        decode_row(self.schema.row_format(), source.vector(at, self.schema)?, out);
+        decode_row(self.schema.row_format(), &source.vector(at, self.schema)?.0, out);
         Ok(())
     }
 }

@@ -215,15 +215,15 @@ impl RowSource for LiveRowsOf<'_> {
             return Err(Error::argument("rows", format!("are {}; there is no row {i}", self.live)));
         };
         let source = Source::File(rows);
-        let vector = source.vector(at, self.schema)?;
-        let id = source.id(at, self.schema.id_kind())?;
+        let (vector, norm) = source.vector(at, self.schema)?;
+        let id = source.id(at)?;
         let (attributes, payload) = (source.attributes(at)?, source.payload(at)?);
         take(RowInput {
             row: source.row_number(at)?,
             seq: source.seq(at)?,
             id: id.as_ref(),
-            vector,
-            norm: source.norm(at),
+            vector: &vector,
+            norm,
             attributes: &attributes,
             payload: &payload,
         })

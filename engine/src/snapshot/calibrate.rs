@@ -1,5 +1,6 @@
 //! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
 
+use super::mode::SearchMode;
 use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot};
 use crate::error::Result;
@@ -99,9 +100,8 @@ fn sample(snapshot: &Snapshot, rows: u64) -> Result<Vec<Question>> {
         while skip < live.file.len() {
             if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];
-                live.file.prove_vectors(skip..skip + 1)?;
-                let stored = live.file.record_vector(skip);
-                decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
+                let stored = live.file.records(skip..skip + 1)?;
+                decode_row(schema.row_format(), stored.vector(0), &mut vector);
                 questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
             }
             skip += step;
@@ -128,7 +128,8 @@ impl Asking<'_> {
         let row = question.row;
         self.exact.set(&question.vector, self.snapshot.schema())?;
         let (snapshot, model) = (self.snapshot, self.model);
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1 };
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold };
         seek.segments(&self.exact, probe, &mut self.scratch)?;
         Ok(self.scratch.found().iter().map(|found| found.1).filter(move |found| *found != row).take(k))
     }

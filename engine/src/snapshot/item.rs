@@ -28,7 +28,7 @@ impl Item {
     pub(super) fn read(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Item> {
         let vector = read_vector(source, at, schema)?;
         Ok(Item {
-            id: source.id(at, schema.id_kind())?,
+            id: source.id(at)?,
             vector,
             attributes: read_attributes(source, at)?,
             payload: Some(source.payload(at)?).filter(|p| !p.is_empty()),
@@ -40,7 +40,7 @@ impl Item {
 /// The vector of one row in f32.
 pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Vec<f32>> {
     let mut vector = vec![0.0; schema.dim()];
-    decode_row(schema.row_format(), source.vector(at, schema)?, &mut vector);
+    decode_row(schema.row_format(), &source.vector(at, schema)?.0, &mut vector);
     Ok(vector)
 }
 

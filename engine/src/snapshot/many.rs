@@ -48,7 +48,8 @@ fn share_lists(
 ) -> Result<()> {
     let (model, probe, k) = (lists.model, &lists.probe, wanted(snapshot, terms));
     room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
-    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k };
+    let cold = terms.mode.is_cold(snapshot);
+    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k, cold };
     let mut ready = std::mem::take(&mut room.ready);
     ready.resize_with(queries.len().max(ready.len()), Ready::default);
     for (query, ready) in queries.iter().zip(&mut ready) {

@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod chosen;
+mod cold;
 mod costs;
 mod effort;
 mod filing;
@@ -10,6 +11,7 @@ mod item;
 mod killed;
 mod lists;
 mod many;
+mod mode;
 mod room;
 mod scan;
 mod search;
@@ -37,6 +39,7 @@ pub use item::{Item, Items};
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel};
 pub(crate) use many::answer_many;
+pub use mode::SearchMode;
 pub use search::Search;
 pub(crate) use source::Source;
 pub(crate) use terms::Terms;

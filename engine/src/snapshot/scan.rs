@@ -78,9 +78,9 @@ impl<'s> Scan<'s, '_> {
         let vectors = source.vectors(start..start + rows)?;
         let mut distances = [0.0f32; CHUNK];
         let distances = &mut distances[..rows];
-        self.query.score_chunk(vectors, source.stride(), |i| source.norm(start + i), distances);
+        self.query.score_chunk(vectors.bytes(), source.stride(), |i| vectors.norm(i), distances);
         self.explain.rows_scored += rows as u64;
-        self.explain.bytes_read += vectors.len() as u64;
+        self.explain.bytes_read += vectors.bytes().len() as u64;
         let mut near = within(distances, self.bound.min(self.best.threshold())) & live;
         if self.best.threshold() == f32::INFINITY {
             self.count_unscorable(distances, live);
@@ -127,7 +127,7 @@ impl<'s> Scan<'s, '_> {
             if let Some((file, ordinal)) = chosen.places.get(looked + AHEAD)
                 && let Some(rows) = view.version.rows.get(*file as usize)
             {
-                kernels().prefetch(rows.file.record_vector(*ordinal as usize));
+                kernels().prefetch(rows.file.record(*ordinal as usize));
             }
             let Some(rows) = view.version.rows.get(*file as usize) else { continue };
             let spot = Spot { source: Source::File(rows), at: *ordinal as usize };
@@ -141,10 +141,10 @@ impl<'s> Scan<'s, '_> {
     /// Scores one live row and offers it.
     pub(super) fn score(&mut self, spot: Spot<'s>) -> Result<()> {
         let Spot { source, at } = spot;
-        let vector = source.vectors(at..at + 1)?;
-        let distance = self.query.score_one(&vector[..self.snapshot.schema().vector_bytes()], source.norm(at));
+        let (vector, norm) = source.vector(at, self.snapshot.schema())?;
+        let distance = self.query.score_one(&vector, norm);
         self.explain.rows_scored += 1;
-        self.explain.bytes_read += vector.len() as u64;
+        self.explain.bytes_read += source.stride() as u64;
         self.explain.rows_skipped += u64::from(distance.is_nan());
         match distance <= self.bound.min(self.best.threshold()) {
             true => self.offer(spot, distance),
@@ -156,7 +156,7 @@ impl<'s> Scan<'s, '_> {
     pub(super) fn take(&mut self, spot: Spot<'s>, distance: f32) -> Result<()> {
         match distance > self.best.threshold() {
             true => Ok(()),
-            false => keep(&mut self.best, distance, spot, self.snapshot.schema().id_kind()),
+            false => keep(&mut self.best, distance, spot),
         }
     }
 
@@ -165,13 +165,12 @@ impl<'s> Scan<'s, '_> {
         if distance > self.best.threshold() {
             return Ok(());
         }
-        let kind = self.snapshot.schema().id_kind();
         if let Some(filter) = self.filter
-            && !filter.matches(spot.id(kind)?.as_ref())
+            && !filter.matches(spot.id()?.as_ref())
         {
             return Ok(());
         }
-        keep(&mut self.best, distance, spot, kind)
+        keep(&mut self.best, distance, spot)
     }
 
     /// Reads what was asked for of the best rows.

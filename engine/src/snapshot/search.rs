@@ -7,6 +7,7 @@ use super::chosen::ChosenRows;
 use super::costs::{Costs, widened};
 use super::effort::Effort;
 use super::hit::{Explain, Hits, Include};
+use super::mode::SearchMode;
 use super::room::{Needs, Room};
 use super::scan::Scan;
 use super::seek::Seek;
@@ -51,6 +52,13 @@ impl<'s> Search<'s> {
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
         self.terms.effort = effort;
+        self
+    }
+
+    /// Whether lists and rows are expected in memory; decided by sizes if not said.
+    #[must_use]
+    pub fn mode(mut self, mode: SearchMode) -> Self {
+        self.terms.mode = mode;
         self
     }
 
@@ -192,7 +200,8 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
             let k = wanted(snapshot, terms);
             room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
-            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
+            let cold = terms.mode.is_cold(snapshot);
+            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };
             by_lists(&seek, terms, &lists, room)
         }
         exact => measure(snapshot, terms, &exact, &room.query),

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::effort::Effort;
 use super::hit::Include;
+use super::mode::SearchMode;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::id::IdKind;
@@ -13,6 +14,7 @@ use crate::id::IdKind;
 pub(crate) struct Terms {
     pub(crate) k: usize,
     pub(crate) effort: Effort,
+    pub(crate) mode: SearchMode,
     pub(crate) filter: Option<Filter>,
     pub(crate) max_distance: Option<f32>,
     pub(crate) include: Include,
@@ -22,7 +24,8 @@ pub(crate) struct Terms {
 impl Default for Terms {
     fn default() -> Self {
         let (filter, max_distance, deadline) = (None, None, None);
-        Terms { k: 10, effort: Effort::default(), filter, max_distance, include: Include::NONE, deadline }
+        let (effort, mode, include) = (Effort::default(), SearchMode::default(), Include::NONE);
+        Terms { k: 10, effort, mode, filter, max_distance, include, deadline }
     }
 }
 

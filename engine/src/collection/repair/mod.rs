@@ -60,7 +60,7 @@ pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Resu
     files.bury(from, &old, &mut report)?;
     logged.bury(&mut files);
     settle::settle(from, &old, &mut files, &mut logged, &mut report)?;
-    files.leave_unproven(old.schema.id_kind(), &mut report);
+    files.leave_unproven(&mut report);
     let mut made = Vec::new();
     let written = write(from, to, &old, &files, &logged, &mut made, &mut report);
     if let Err(error) = &written

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::report::{Loss, RepairReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Id, IdKind};
+use crate::id::Id;
 use crate::manifest::Manifest;
 use crate::segment::{RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::LiveRows;
@@ -29,14 +29,8 @@ impl Salvage {
     }
 
     /// The id of a row whose id can be read.
-    pub(super) fn id(&self, ordinal: usize, kind: IdKind) -> Result<Id> {
-        match kind {
-            IdKind::U64 => {
-                self.live.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-                Ok(Id::U64(self.live.file.record_id_u64(ordinal)))
-            }
-            IdKind::Bytes => self.live.file.id(ordinal),
-        }
+    pub(super) fn id(&self, ordinal: usize) -> Result<Id> {
+        self.live.file.id(ordinal)
     }
 }
 
@@ -137,7 +131,7 @@ impl Files {
     }
 
     /// Counts the rows that are lost and were live, as runs, and takes them out.
-    pub(super) fn leave_unproven(&mut self, kind: IdKind, report: &mut RepairReport) {
+    pub(super) fn leave_unproven(&mut self, report: &mut RepairReport) {
         for file in &mut self.open {
             let mut run: Option<Run> = None;
             for ordinal in 0..file.live.file.len() {
@@ -145,7 +139,7 @@ impl Files {
                     run.take().into_iter().for_each(|run| run.end(file, report));
                     continue;
                 }
-                if let Ok(id) = file.id(ordinal, kind) {
+                if let Ok(id) = file.id(ordinal) {
                     report.lose_id(id);
                 }
                 match &mut run {

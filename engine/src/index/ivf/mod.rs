@@ -5,6 +5,7 @@
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists.
 //! * `filing`: the nearest list of a row that has just come.
+//! * `cold`: the search where lists and rows are not expected to be in memory.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
@@ -13,6 +14,7 @@
 
 mod candidates;
 mod centroids;
+mod cold;
 mod encoder;
 mod filing;
 mod frame;
@@ -20,6 +22,7 @@ mod search;
 mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
+pub(crate) use cold::{ColdLists, ColdSearch};
 pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;

@@ -16,13 +16,14 @@ use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
 use crate::kernel::{Kernels, Selection};
+use crate::storage::Bytes;
 
 /// Lists of the first wave.
-const FIRST_WAVE: usize = 4;
+pub(super) const FIRST_WAVE: usize = 4;
 /// Lists of each further wave.
 const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
-const FIRST_SCORED: usize = 13;
+pub(super) const FIRST_SCORED: usize = 13;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -122,7 +123,18 @@ pub(crate) trait Rows {
     /// The bytes at a place, to be asked for. Not proven.
     fn ahead(&self, place: u64) -> &[u8];
 
-    /// The stored vector at a place and, under cosine, its length.
+    /// Asks for what is at a place to be read soon, where it is not in memory.
+    fn ask(&self, _place: u64) {}
+
+    /// [`vector`](Rows::vector), wherever the row is.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+        self.vector(place).map(|(vector, length)| (Bytes::Mapped(vector), length))
+    }
+
+    /// The stored vector at a place in memory and, under cosine, its length.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -141,8 +153,8 @@ pub(crate) struct QueryState {
 /// A query with the lists it will look at.
 #[derive(Default)]
 pub(crate) struct Ready {
-    state: QueryState,
-    probes: Vec<Probed>,
+    pub(super) state: QueryState,
+    pub(super) probes: Vec<Probed>,
 }
 
 impl Ready {
@@ -152,10 +164,21 @@ impl Ready {
     }
 }
 
+/// What a search asked for that may have had to come from the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ColdWork {
+    /// Pieces of lists, and rows.
+    pub(crate) pieces: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+    /// Lists looked at.
+    pub(crate) lists: u64,
+}
+
 /// Room for a query, kept between queries: a search allocates nothing once it has grown.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    ready: Ready,
+    pub(super) ready: Ready,
     pub(super) estimates: Vec<f32>,
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
@@ -164,13 +187,26 @@ pub(crate) struct Scratch {
     pub(super) survivors: Survivors,
     pub(super) sifted: Vec<Sifted>,
     pub(super) candidates: Candidates,
-    wave: Room,
-    exact: Vec<(f32, u64)>,
+    pub(super) wave: Room,
+    pub(super) exact: Vec<(f32, u64)>,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
+    /// Rows in the order of their places, and what the last search that was not sure of its memory asked for.
+    pub(super) places: Vec<(u64, u64)>,
+    pub(crate) cold: Option<ColdWork>,
 }
 
 impl Scratch {
+    /// Room for the first half of a search, to be given back.
+    pub(crate) fn take_ready(&mut self) -> Ready {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_ready(&mut self, ready: Ready) {
+        self.ready = ready;
+    }
+
     /// What the last search found.
     pub(crate) fn found(&self) -> &[(f32, u64)] {
         &self.exact
@@ -255,7 +291,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     ) -> Result<()> {
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
-        scratch.work = (0, 0);
+        (scratch.work, scratch.cold) = ((0, 0), None);
         self.waves(&ready.state, k, probe, scratch, trace)?;
         self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
