@@ -215,6 +215,7 @@ impl RowSource for LiveRowsOf<'_> {
             return Err(Error::argument("rows", format!("are {}; there is no row {i}", self.live)));
         };
         let source = Source::File(rows);
+        rows.file.ask_ahead(at);
         let (vector, norm) = source.vector(at, self.schema)?;
         let id = source.id(at)?;
         let (attributes, payload) = (source.attributes(at)?, source.payload(at)?);

@@ -146,6 +146,7 @@ impl ListFile {
     }
 
     /// The piece of a list in `list-scan`, as it is in the file. Not proven; empty if there is no such list.
+    #[cfg(test)]
     pub(crate) fn scan_piece(&self, list: usize) -> &[u8] {
         self.view().scan_piece(list)
     }

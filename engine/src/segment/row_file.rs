@@ -18,8 +18,10 @@ use crate::format::section::{Scheme, Section};
 use crate::format::unit::read_u64;
 use crate::id::{Id, IdKind, MAX_ID_BYTES};
 use crate::options::MAX_ATTRIBUTE_BYTES;
-use crate::storage::{Bytes, FileId, Storage};
+use crate::storage::{AccessPattern, Bytes, FileId, Storage};
 
+/// Bytes of rows that a pass in order asks for at a time.
+const WINDOW_BYTES: usize = 1 << 20;
 /// The sections that this build reads.
 const KNOWN: &[SectionKind] = &[
     SectionKind::ROW_PAGES,
@@ -188,8 +190,25 @@ impl RowFile {
         Ok(Records::new(bytes, &self.layout))
     }
 
-    /// Asks for the record of a row to be read soon.
+    /// Tells the kernel that rows will be read here and there: reading ahead would turn a query into gigabytes.
+    pub(crate) fn expect_scattered(&self) {
+        self.file.advise(AccessPattern::Random);
+    }
+
+    /// Asks for rows ahead of somebody who is at `ordinal` and goes on in order, now and then.
+    pub(crate) fn ask_ahead(&self, ordinal: usize) {
+        let window = (WINDOW_BYTES / self.stride.max(1)).max(1);
+        if ordinal.is_multiple_of(window) {
+            let ahead = if ordinal == 0 { 0 } else { ordinal.saturating_add(window) };
+            self.ask(ahead..ordinal.saturating_add(2 * window).min(self.rows));
+        }
+    }
+
+    /// Asks for the records of rows to be read soon.
     pub(crate) fn ask(&self, ordinals: Range<usize>) {
+        if ordinals.start >= ordinals.end {
+            return;
+        }
         let place = |ordinal: usize| ordinal.saturating_mul(self.stride) as u64;
         self.file.ask(&self.vectors, place(ordinals.start)..place(ordinals.end));
     }

@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use super::hit::Hits;
+use super::read_ahead::ReadAhead;
 use super::room::Room;
 use super::scan::{CHUNK, Scan};
 use super::search::{Lists, Plan, answer, collect, is_few, new_scan, plan, wanted};
@@ -88,6 +89,7 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
     let mut late = false;
     for source in view.sources() {
         scans.iter_mut().for_each(|scan| scan.explain.sources_scanned += 1);
+        let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
             let Some(first) = scans.first_mut() else { return Ok(()) };
             late = late || first.is_late();
@@ -96,6 +98,7 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
             }
             let live = source.live_word(word, &mut first.killed)?;
             if live != 0 {
+                ahead.before(&source, word * CHUNK);
                 scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
             }
         }

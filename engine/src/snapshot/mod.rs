@@ -12,6 +12,7 @@ mod killed;
 mod lists;
 mod many;
 mod mode;
+mod read_ahead;
 mod room;
 mod scan;
 mod search;

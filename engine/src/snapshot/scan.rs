@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::chosen::ChosenRows;
 use super::hit::{Explain, Hit, Hits, Include};
+use super::read_ahead::ReadAhead;
 use super::spot::{Spot, keep, sort};
 use super::{Killed, Snapshot, Source};
 use crate::delta::Generation;
@@ -59,12 +60,14 @@ impl<'s> Scan<'s, '_> {
         // A callback may take any time.
         let chunk_bytes = CHUNK * self.snapshot.schema().vector_bytes();
         let chunks_per_clock = if self.filter.is_some() { 1 } else { (BYTES_PER_CLOCK / chunk_bytes).max(1) };
+        let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
             if word % chunks_per_clock == 0 && self.is_late() {
                 return Ok(false);
             }
             let live = source.live_word(word, &mut self.killed)?;
             if live != 0 {
+                ahead.before(&source, word * CHUNK);
                 self.scan_chunk(source, word, live)?;
             }
         }
