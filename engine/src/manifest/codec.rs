@@ -441,7 +441,8 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
     }
     // What was measured with a model that is gone says nothing.
     manifest.calibration.retain(|entry| manifest.models.iter().any(|model| model.hash == entry.model));
-    if manifest.calibration.windows(2).any(|pair| matches!(pair, [a, b] if (a.k, a.recall) >= (b.k, b.recall))) {
+    let order = |entry: &Calibration| (entry.k, entry.recall, entry.patience);
+    if manifest.calibration.windows(2).any(|pair| matches!(pair, [a, b] if order(a) >= order(b))) {
         return Err("the calibration is not in order");
     }
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {

@@ -19,6 +19,9 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// A search that may end early may look at so many times the lists of one that may not, and this is how patient it may be.
+const LONGER: usize = 3;
+const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
 /// Standard errors and rows measured for each wanted, by which the truth is found.
 const TRUTH: (f32, usize) = (3.5, 4);
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
@@ -55,16 +58,19 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
         }
         for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
             let Some((_, probe)) = best else { continue };
-            found.push(Calibration {
-                model: *model.file.hash(),
-                rows,
-                k: k as u32,
-                recall: target,
-                nprobe: probe.nprobe as u32,
-                patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
-                exact: probe.exact as u32,
-                deviations: probe.deviations,
-            });
+            let patient = asking.patient(&questions, k, target, &probe, go_on)?;
+            for probe in patient.into_iter().chain([probe]) {
+                found.push(Calibration {
+                    model: *model.file.hash(),
+                    rows,
+                    k: k as u32,
+                    recall: target,
+                    nprobe: probe.nprobe as u32,
+                    patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
+                    exact: probe.exact as u32,
+                    deviations: probe.deviations,
+                });
+            }
         }
     }
     if found.is_empty() {
@@ -167,6 +173,33 @@ impl Asking<'_> {
         Ok(curve)
     }
 
+    /// The least patience that finds a target where a search may go on for longer than `plain` does; nothing if it takes as much patience as
+    /// `plain` has lists.
+    fn patient(
+        &mut self,
+        questions: &[Question],
+        k: usize,
+        target: f32,
+        plain: &Probe,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<Probe>> {
+        let most = self.model.file.lists();
+        let nprobe = plain.nprobe.saturating_mul(LONGER).min(most);
+        let ladder: Vec<usize> = PATIENCE.into_iter().take_while(|patience| *patience < nprobe).collect();
+        let (mut low, mut high) = (0, ladder.len());
+        while low < high {
+            go_on()?;
+            let middle = low.midpoint(high);
+            let patience = ladder.get(middle).copied().unwrap_or(usize::MAX);
+            let probe = Probe { nprobe, patience, exact: plain.exact + 1, ..*plain };
+            match self.measure(questions, k, &probe)?.0 >= with_margin(target) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        Ok(ladder.get(low).map(|patience| Probe { nprobe, patience: *patience, ..*plain }))
+    }
+
     /// The part of the truth that is found, and the mean cost.
     fn measure(&mut self, questions: &[Question], k: usize, probe: &Probe) -> Result<(f64, f64)> {
         let (mut found, mut wanted, mut cost) = (0, 0, 0.0);
@@ -188,6 +221,6 @@ impl Asking<'_> {
         let entry = 0.3 + 0.004 * dim;
         let record = 20.0 + 0.1 * dim;
         let row = 40.0 + 0.06 * bytes;
-        probe.nprobe as f64 * list + entries * entry + records * record + probe.exact as f64 * row
+        self.scratch.looked as f64 * list + entries * entry + records * record + probe.exact as f64 * row
     }
 }

@@ -47,7 +47,7 @@ impl Costs {
     /// A search by lists of which a part of the rows matches.
     pub(super) fn lists(&self, probe: &Probe, part: f64) -> f64 {
         let entry = if self.placed { ENTRY.0 } else { ENTRY.1 };
-        FIXED + probe.nprobe as f64 * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
+        FIXED + probe.likely_lists() as f64 * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
     }
 }
 

@@ -126,7 +126,7 @@ impl Explain {
         self.seq = snapshot.seq();
         let cold = scratch.cold.unwrap_or_default();
         (self.cold, self.reads) = (scratch.cold.is_some(), cold.pieces);
-        self.lists_probed = if self.cold { cold.lists } else { scratch.probed().count() as u64 };
+        self.lists_probed = scratch.looked as u64;
         (self.entries_scanned, self.records_read) = (scratch.work.0 as u64, scratch.work.1 as u64);
         self.rows_scored += measured;
         let vectors = measured * snapshot.schema().vector_bytes() as u64;

@@ -184,7 +184,7 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s
     let probe = terms.effort.probe(k, model.file.lists(), known)?;
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
-    (told || probe.nprobe.saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
+    (told || probe.likely_lists().saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
 }
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {

@@ -73,8 +73,11 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
     }
 
     /// Where a wave that starts at a turn ends.
-    fn wave_end(&self, start: usize, turns: usize) -> usize {
-        let most = if start == 0 { (FIRST_WAVE * self.segments.len()).min(MAX_TURNS) } else { COLD_WAVE };
+    fn wave_end(&self, start: usize, turns: usize, patience: usize) -> usize {
+        let most = match start {
+            0 => (FIRST_WAVE * self.segments.len()).min(MAX_TURNS),
+            _ => COLD_WAVE.min(patience.max(FIRST_WAVE)),
+        };
         turns.min(start.saturating_add(most))
     }
 
@@ -104,10 +107,10 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         let turns = scratch.probes.len().saturating_mul(segments);
         let patience = probe.patience.saturating_mul(segments);
         let (mut start, mut idle) = (0, 0);
-        let mut end = self.wave_end(start, turns);
+        let mut end = self.wave_end(start, turns, patience);
         self.ask(start, end, scratch);
         while start < turns && idle < patience {
-            let next = self.wave_end(end, turns);
+            let next = self.wave_end(end, turns, patience);
             self.ask(end, next, scratch);
             let before = scratch.candidates.kth();
             self.wave(query, k, start..end, probe, scratch, work)?;
@@ -115,7 +118,7 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             (start, end) = (end, next);
         }
-        work.lists = (start / segments.max(1)) as u64;
+        scratch.looked = start / segments.max(1);
         Ok(())
     }
 

@@ -39,6 +39,14 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// Lists that most queries look at.
+    pub(crate) fn likely_lists(&self) -> usize {
+        match self.patience {
+            usize::MAX => self.nprobe,
+            patience => self.nprobe.min(patience.saturating_mul(2)),
+        }
+    }
+
     /// The customary search of `nprobe` lists: no patience limit, 16 exact rows, 1.5 standard errors.
     pub(crate) fn new(nprobe: usize) -> Probe {
         Probe { nprobe, patience: usize::MAX, exact: 16, deviations: 1.5 }
@@ -171,8 +179,6 @@ pub(crate) struct ColdWork {
     pub(crate) pieces: u64,
     /// Their bytes.
     pub(crate) bytes: u64,
-    /// Lists looked at.
-    pub(crate) lists: u64,
 }
 
 /// Room for a query, kept between queries: a search allocates nothing once it has grown.
@@ -191,6 +197,8 @@ pub(crate) struct Scratch {
     pub(super) exact: Vec<(f32, u64)>,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
+    /// Lists that it looked at: of those it chose, perhaps not all.
+    pub(crate) looked: usize,
     /// Rows in the order of their places, and what the last search that was not sure of its memory asked for.
     pub(super) places: Vec<(u64, u64)>,
     pub(crate) cold: Option<ColdWork>,
@@ -310,10 +318,11 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let segments = self.segments.len();
         let turns = scratch.probes.len() * segments;
         let patience = probe.patience.saturating_mul(segments);
+        let most_turns = WAVE.min(patience.max(FIRST_WAVE));
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
+            let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { most_turns };
             let end = turns.min(start + most);
             let before = scratch.candidates.kth();
             self.scan(query, start..end, probe, &mut wave, scratch)?;
@@ -333,6 +342,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             start = end;
         }
         scratch.wave = wave.into_room();
+        scratch.looked = start / segments.max(1);
         Ok(())
     }
 
