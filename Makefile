@@ -1,4 +1,4 @@
-# Everything a newcomer needs is `make demo` and `make test`. Needed: a Rust toolchain (1.90 or later), Python 3, gcc, make.
+# Everything a newcomer needs is `make demo` and `make test`. Needed: a Rust toolchain (1.90 or later), Python 3.10 or later, gcc, make.
 
 CARGO   ?= cargo
 # Seconds for each fuzz target.
@@ -6,14 +6,15 @@ SECONDS ?= 60
 # Where `make demo` puts its collection.
 DEMO    ?= demo-collection
 
-.PHONY: help demo test lint fmt bench fuzz sanitize soak doc clean
+.PHONY: help demo test lint fmt bench bench-compare fuzz sanitize soak doc clean
 
 help:
 	@echo "make demo    the main job on real input: durable import, search, kill -9, verify (under 3 minutes with the build)"
-	@echo "make test    all tests, the documentation's programs and the format's independent reader"
+	@echo "make test    all tests, the documentation's programs, the format's independent reader and the Python package"
 	@echo "make lint    formatting, clippy and rustdoc, warnings are errors"
 	@echo "make fmt     formats the sources"
 	@echo "make bench   benchmarks; results as JSON in benches/results/"
+	@echo "make bench-compare  recall, queries per second and bytes beside nine other libraries, which it installs (half an hour)"
 	@echo "make fuzz    every fuzz target for SECONDS seconds each (default 60; needs a nightly toolchain)"
 	@echo "make sanitize  kernels, formats, indexes and files under AddressSanitizer (needs a nightly toolchain)"
 	@echo "make soak    the long durability runs: 10,000 kills and the rest"
@@ -29,12 +30,18 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --lib
+	$(CARGO) fmt --manifest-path python/Cargo.toml --check
+	CARGO_TARGET_DIR=$${CARGO_TARGET_DIR:-target/python} $(CARGO) clippy --locked --manifest-path python/Cargo.toml --all-targets -- -D warnings
 
 fmt:
 	$(CARGO) fmt --all
+	$(CARGO) fmt --manifest-path python/Cargo.toml
 
 bench:
 	@benches/run
+
+bench-compare:
+	python3 benches/compare/static_peers.py
 
 fuzz:
 	@fuzz/run $(SECONDS)
@@ -53,4 +60,4 @@ doc:
 
 clean:
 	$(CARGO) clean
-	rm -rf .venv
+	rm -rf .venv python/.venv

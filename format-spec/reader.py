@@ -343,7 +343,7 @@ def info(collection):
         "last_seq": collection.last_seq, "live_rows": len(collection.rows()),
         "row_files": len(collection.row_files), "id_tables": len(collection.id_tables),
         "tombstone_files": len(collection.tombstones), "logs": len(collection.logs),
-        "lists": sum(model.lists for model in collection.models), "list_segments": len(collection.lists),
+        "lists": collection.models[-1].lists if collection.models else 0, "models": len(collection.models), "list_segments": len(collection.lists),
         "dropped_bytes": sum(dropped for _, _, dropped in collection.logs),
     }  # fmt: skip
 

@@ -197,16 +197,20 @@ class Manifest:
         self.epoch, self.next_file_number, self.next_row, self.covered_seq = head.fields("QQQQ")
         self.first_wal = head.number(16)
         self.dim, metric, ids, rows, self.index, self.seed = head.fields("IBBBBQ")
-        codes, bits, spill, zero, nlist = head.fields("BBBBI")
-        if any(head.take(40)) or zero or copy[-8:-4] != bytes(4) or self.generation != generation:
+        codes, bits, spill, zero, nlist, parts = head.fields("BBBBII")
+        if any(head.take(36)) or zero or copy[-8:-4] != bytes(4) or self.generation != generation:
             raise Damaged(self.file, at, "reserved bytes, or the generation")
         counters = (self.generation, self.parent, self.next_file_number, self.next_row, self.covered_seq)
         if max(*counters, self.first_wal >> 64) >= 1 << 62:
             raise Damaged(self.file, at, "has counted further than any collection can")
         known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index in (1, 2, 3)
-        options = codes == (bits > 0) and bits <= 8 and spill <= 2 and nlist <= 1 << 24
-        if not options or (self.index != 2 and (codes, bits, spill, nlist) != (0, 0, 0, 0)):
+        coded = {0: bits == parts == 0, 1: 1 <= bits <= 8 and parts == 0, 2: 4 <= bits <= 10 and parts > 0, 3: bits == parts == 0}
+        options = coded.get(codes, False) and spill <= 2 and nlist <= 1 << 24
+        if not options or (self.index != 2 and (codes, bits, spill, nlist, parts) != (0, 0, 0, 0, 0)):
             raise Damaged(self.file, at, "options of lists of another version")
+        if codes == 2 and -(-self.dim // 64) * 64 % parts:
+            raise Damaged(self.file, at, "parts that do not divide the dimension")
+        self.codes, self.bits, self.parts = codes, bits, parts
         if not known or not 1 <= self.dim <= 65536:
             raise Damaged(self.file, at, "a schema of another version")
         self.metric, self.ids, self.rows = METRICS[metric], ID_KINDS[ids], ROW_FORMATS[rows]
@@ -268,7 +272,8 @@ class Manifest:
         flat = self.index == 1 and (models or lists)
         orphaned = any(all(model.hash != e.hash for model in models) for e in lists)
         unmade = any(e.in_lists for e in rows) and not models
-        if len(models) > 1 or flat or orphaned or unmade or any(e.rows == 0 for e in models):
+        twice = len({e.hash for e in models}) < len(models) or len({e.id for e in models}) < len(models)
+        if len(models) > 2 or twice or flat or orphaned or unmade or any(e.rows == 0 for e in models):
             raise Damaged(self.file, 0, "models, lists and rows contradict each other")
         inside = all(
             e.first_row <= e.last_row < self.next_row
@@ -332,7 +337,7 @@ SECTIONS = {
     "lst": {
         0x0401: "list-pages", 0x0402: "list-headers", 0x0403: "list-scan", 0x0404: "list-records", 0x0406: "list-checks",
     },
-    "mod": {0x0501: "frame", 0x0502: "centroids", 0x0503: "centroid-codes"},
+    "mod": {0x0501: "frame", 0x0502: "centroids", 0x0503: "centroid-codes", 0x0504: "codebooks"},
 }  # fmt: skip
 
 

@@ -24,7 +24,8 @@ class Model(File):
         super().__init__(directory, entry, manifest)
         self.lists, self.padded = self.rows, up(manifest.dim, 64)
         metric = next(code for code, name in METRICS.items() if name == manifest.metric)
-        if self.parameters != [self.lists, self.padded, metric, 0] or self.lists == 0:
+        self.book = manifest.parts | manifest.bits << 24 if manifest.codes == 2 else 0
+        if self.parameters != [self.lists, self.padded, metric, self.book] or self.lists == 0:
             raise self.bad(self.len - FOOTER_BYTES, "another dimension or metric than the collection's, or no lists")
         if (self.first_row, self.last_row, self.min_seq, self.max_seq) != (0, 0, 0, 0):
             raise self.bad(self.len - FOOTER_BYTES, "a model has no rows")
@@ -45,14 +46,40 @@ class Model(File):
             if any(centroids[start + self.padded + 8 : start + stride]):
                 raise self.bad(self.sections["centroids"].offset + start, "padding is not zero")
         sha = hashlib.sha256()
-        for part in (frame, centroids, codes):
+        for part in (frame, centroids, codes, *self._codebooks(manifest)):
             sha.update(len(part).to_bytes(8, "little") + part)
         if sha.digest() != self.frame or self.frame != entry.hash:
             raise self.bad(self.len - FOOTER_BYTES, "the content does not have the hash that is stated")
 
 
+    def _codebooks(self, manifest):
+        """The section of codewords, if the schema asks for any."""
+        if self.book == 0:
+            if "codebooks" in self.sections:
+                raise self.bad(self.sections["codebooks"].offset, "codewords that nobody asked for")
+            return []
+        book = self.whole("codebooks", 4, 16 + (self.padded << manifest.bits))
+        parts, size, reserved = struct.unpack_from("<II56s", book)
+        words = struct.unpack_from(f"<{self.padded << manifest.bits}f", book, 64)
+        if (parts, size) != (manifest.parts, 1 << manifest.bits) or any(reserved) or not all(map(math.isfinite, words)):
+            raise self.bad(self.sections["codebooks"].offset, "other codewords than the schema's, or not finite")
+        return [book]
+
+
+def block_bytes(padded, kind, value):
+    """Bytes of codes, of factors, and of the record of an entry, for 32 entries; None if there is no such layout."""
+    if kind == 1 and 1 <= value <= 8:
+        return 4 * padded, 128, 0 if value == 1 else padded // 8 * (value - 1) + 8
+    if kind == 3 and value < 1 << 32:
+        parts, bits = value & 0xFFFFFF, value >> 24
+        if parts and padded % parts == 0 and 4 <= bits <= 10:
+            codes = up(4 * parts, 64) * 4 if bits == 4 else up(parts * LANES * (1 if bits <= 8 else 2), LINE)
+            return codes, 128, 0
+    return (0, 0, 0) if (kind, value) == (4, 0) else None
+
+
 class Lists(File):
-    """One list segment of codes."""
+    """One list segment of codes or of row words alone."""
 
     def __init__(self, directory, entry, manifest, models):
         super().__init__(directory, entry, manifest)
@@ -62,10 +89,14 @@ class Lists(File):
             raise self.bad(self.len - FOOTER_BYTES, "another model than the one that is named")
         if kind == 2:
             raise Unsupported(f"{self.name}: whole vectors in lists")
-        if kind != 1 or not 1 <= value <= 8 or self.rows == 0:
+        layout = block_bytes(padded, kind, value)
+        if layout is None or self.rows == 0:
             raise self.bad(self.len - FOOTER_BYTES, "no layout of ours, or no rows")
+        if kind != {2: 3, 3: 4}.get(manifest.codes, 1) or (kind == 3 and value != model.book):
+            raise self.bad(self.len - FOOTER_BYTES, "other codes than the schema asks for")
         self.lists, self.padded = lists, padded
-        self.stride = 0 if value == 1 else padded // 8 * (value - 1) + 8
+        codes, factors, self.stride = layout
+        self.block = codes + factors
 
     def read(self):
         """(row, list, whether it is the first copy) of every entry, in the order of the file."""
@@ -80,7 +111,7 @@ class Lists(File):
             if (scan_offset, record_offset, first_check, reserved) != (scan_at, record_at, used, 0) or primary > total:
                 raise self.bad(self.sections["list-headers"].offset, f"list {number} does not follow the one before")
             blocks = -(-total // LANES)
-            words = blocks * (4 * self.padded + 128)
+            words = blocks * self.block
             length, of_records = words + blocks * 128, up(total * self.stride, LINE)
             chunks = [(scan, scan_at + at, min(CHUNK, length - at)) for at in range(0, length, CHUNK)]
             if total * self.stride:

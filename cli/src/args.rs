@@ -1,5 +1,6 @@
 //! The command line, as clap reads it.
 
+mod figures;
 mod index;
 mod upkeep;
 
@@ -10,6 +11,7 @@ use stratavec::{Durability, IdKind, Metric, RowFormat};
 
 use crate::import::{AttributeField, Format};
 
+pub use figures::{Bench, QueryFile, Tune};
 pub use index::Index;
 pub use upkeep::{Checkpoint, Compact, Completions, Dump, Load, Repair, Scrub, Upgrade};
 
@@ -75,6 +77,11 @@ pub enum Command {
   stratavec stats my.db --json
   stratavec stats my.db --json | jq .rows")]
     Stats(Stats),
+    /// Measure how good the lists of a collection are, on up to a thousand of its rows
+    #[command(after_help = "Examples:
+  stratavec health my.db
+  stratavec health my.db --json | jq .score")]
+    Health(Health),
     /// Check every file of a collection without changing anything
     #[command(after_help = "Examples:
   stratavec verify my.db
@@ -85,7 +92,8 @@ pub enum Command {
     #[command(after_help = "Examples:
   stratavec compact my.db --dry-run
   stratavec compact my.db
-  stratavec compact my.db --full --json")]
+  stratavec compact my.db --full --json
+  stratavec compact my.db --retrain")]
     Compact(Compact),
     /// Make a copy that opens as a collection; on one file system it takes no room of its own at first
     #[command(after_help = "Examples:
@@ -117,6 +125,18 @@ pub enum Command {
   stratavec scrub my.db --rate 20
   stratavec scrub my.db --json | jq .findings")]
     Scrub(Scrub),
+    /// Measure what searches of a collection find and how fast, and choose how hard they look
+    #[command(after_help = "Examples:
+  stratavec tune my.db --recall 0.95
+  stratavec tune my.db --queries asked.npy --recall 0.98 --k 20
+  stratavec tune my.db --dry-run --svg curve.svg")]
+    Tune(Tune),
+    /// Build a collection of a file of vectors and measure everything about it
+    #[command(after_help = "Examples:
+  stratavec bench vectors.npy --metric cosine --index ivf
+  stratavec bench base.fvecs --queries query.fvecs --metric l2 --index ivf --json
+  stratavec bench words --index ivf --svg words.svg")]
+    Bench(Box<Bench>),
     /// Bring the files to the format of this release
     #[command(after_help = "Examples:
   stratavec upgrade my.db
@@ -315,6 +335,13 @@ pub struct Delete {
 /// `stats`
 #[derive(Debug, Args)]
 pub struct Stats {
+    /// The collection
+    pub collection: PathBuf,
+}
+
+/// `health`
+#[derive(Debug, Args)]
+pub struct Health {
     /// The collection
     pub collection: PathBuf,
 }

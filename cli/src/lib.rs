@@ -3,11 +3,13 @@
 //! * [`args`]: what can be asked; `command`: one module per command, arguments -> engine call -> text or JSON.
 //! * [`import`]: reads other people's files, bounded and without panics, so that tests and fuzzers can call it.
 //! * [`dump`]: a collection as lines of JSON, and back.
+//! * [`curve`]: what searches find and how fast, as a table, JSON and a picture.
 //! * [`demo`]: the engine's main job on real data, with a writer that is killed.
 //! * [`failure`], [`screen`], [`words`]: exit codes and errors, where output goes, how values read.
 
 pub mod args;
 mod command;
+pub mod curve;
 pub mod demo;
 pub mod dump;
 pub mod failure;
@@ -47,6 +49,7 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Search(args) => command::search(&args, screen),
         Command::Get(args) => command::get(&args, screen),
         Command::Delete(args) => command::delete(&args, screen),
+        Command::Health(args) => command::health(&args, screen),
         Command::Stats(args) => command::stats(&args, screen),
         Command::Verify(args) => command::verify(&args, screen),
         Command::Compact(args) => command::compact(&args, screen),
@@ -55,6 +58,8 @@ fn dispatch(command: Command, screen: &Screen) -> Result<(), Failure> {
         Command::Dump(args) => command::dump(&args, screen),
         Command::Load(args) => command::load(&args, screen),
         Command::Scrub(args) => command::scrub(&args, screen),
+        Command::Tune(args) => command::tune(&args, screen),
+        Command::Bench(args) => command::bench(&args, screen),
         Command::Upgrade(args) => command::upgrade(&args, screen),
         Command::Completions(args) => command::completions(&args, screen),
         Command::Demo(args) => demo::run(&args, screen),

@@ -144,11 +144,50 @@ fn a_collection_can_be_asked_for_lists() {
     let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
     assert_eq!((&stats["rows_in_lists"], &stats["list_segments"]), (&json!(40), &json!(1)));
     place.run(&["verify", "c"]).expect_code(0);
+    let health = place.run(&["health", "c", "--json"]).expect_code(0).document();
+    assert!(health["score"].as_f64().is_some_and(|score| score > 50.0), "{health}");
+    assert_eq!((&health["recall"], &health["retrain"]), (&json!(1.0), &json!(null)));
+    let ran = place.run(&["health", "c"]).expect_code(0);
+    assert!(ran.out.starts_with("c   ") && ran.out.contains("of 100 · 40 rows looked at"), "{}", ran.out);
+    let document = place.run(&["compact", "c", "--retrain", "--json"]).expect_code(0).document();
+    assert_eq!((&document["retrains"], &document["refiled"]), (&json!(0), &json!(0)), "the same rows, the same lists");
     let dump = place.run(&["dump", "c"]).expect_code(0).out;
     assert!(dump.starts_with(r#"{"stratavec_dump":1,"dim":2,"metric":"l2","ids":"u64","rows":"f32","index":"ivf","bits":3,"nlist":2,"spill":false,"#), "{dump}");
     place.feed(&["load", "copy", "-"], dump.as_bytes()).expect_code(0);
     let copy = place.run(&["stats", "copy", "--json"]).expect_code(0).document();
     assert_eq!((&copy["rows"], &copy["schema"]["index"]), (&json!(40), &json!("ivf")));
+}
+
+#[test]
+fn lists_can_have_other_codes_than_bits() {
+    let rows: Vec<[f32; 2]> = (0..40).map(|i| [i as f32, (i % 7) as f32]).collect();
+    let rows = npy(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>());
+    for (codes, kind, dumped) in [
+        ("product:8x16", "ivf(product 8x16, nlist 2, spill auto)", r#""index":"ivf","product":[8,16],"nlist":2,"#),
+        ("none", "ivf(codes none, nlist 2, spill auto)", r#""index":"ivf","codes":false,"nlist":2,"#),
+    ] {
+        let place = Place::new();
+        let create = ["create", "c", "--dim", "2", "--metric", "l2", "--ids", "u64", "--index", "ivf", "--nlist", "2"];
+        let ran = place.run(&[&create[..], &["--codes", "product:7x16"]].concat()).expect_code(2);
+        assert!(ran.err.contains("do not divide 64"), "{}", ran.err);
+        let ran = place.run(&[&create[..], &["--codes", "pq:7"]].concat()).expect_code(2);
+        assert!(ran.err.contains("product:48x256"), "{}", ran.err);
+        let ran = place.run(&[&create[..], &["--codes", codes]].concat()).expect_code(0);
+        assert!(ran.out.ends_with(&format!("{kind} index\n")), "{}", ran.out);
+        place.write("rows.npy", &rows);
+        place.run(&["import", "c", "rows.npy"]).expect_code(0);
+        place.run(&["compact", "c"]).expect_code(0);
+        let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();
+        assert_eq!(stats["rows_in_lists"], json!(40));
+        let screen = place.run(&["stats", "c"]).expect_code(0).out;
+        assert!(screen.contains("2 lists in 1 segment"), "{screen}");
+        place.run(&["verify", "c"]).expect_code(0);
+        let dump = place.run(&["dump", "c"]).expect_code(0).out;
+        assert!(dump.contains(dumped), "{dump}");
+        place.feed(&["load", "copy", "-"], dump.as_bytes()).expect_code(0);
+        let copy = place.run(&["stats", "copy", "--json"]).expect_code(0).document();
+        assert_eq!(copy["codes"], stats["codes"]);
+    }
 }
 
 #[test]

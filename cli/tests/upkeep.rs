@@ -64,7 +64,8 @@ fn a_checkpoint_opens_and_is_left_alone_by_later_writes() {
 #[test]
 fn a_checkpoint_into_a_directory_that_cannot_be_made_leaves_nothing() {
     let place = six_files();
-    place.run(&["checkpoint", "c", "no/such/parent"]).expect_code(3);
+    let ran = place.run(&["checkpoint", "c", "no/such/parent"]).expect_code(3);
+    assert!(ran.err.contains("no/such/parent") && !ran.err.contains("stratavec create"), "{}", ran.err);
     place.write("file", "x");
     let ran = place.run(&["checkpoint", "c", "file"]).expect_code(1);
     assert!(ran.err.starts_with("error: "), "{}", ran.err);
@@ -185,6 +186,21 @@ fn a_load_goes_on_where_it_ended_and_takes_nothing_else() {
     let other = place.run(&["create", "e", "--dim", "3", "--metric", "l2"]).expect_code(0);
     drop(other);
     place.run(&["load", "e", "d.jsonl"]).expect_code(2);
+}
+
+/// The same ids with other vectors are not what an interrupted load left.
+#[test]
+fn a_load_takes_a_collection_of_other_rows_for_what_it_is() {
+    let place = six_files();
+    place.run(&["dump", "c", "d.jsonl"]).expect_code(0);
+    place.write("v.npy", npy(&[&[9.0, 9.0]]));
+    place.write("ids.txt", "7");
+    place.run(&["import", "c", "v.npy", "--ids", "ids.txt"]).expect_code(0);
+    let ran = place.run(&["load", "c", "d.jsonl"]).expect_code(1);
+    assert!(ran.err.starts_with("error: c is not the beginning of this dump\n"), "{}", ran.err);
+    let dump = std::fs::read_to_string(place.path("d.jsonl")).unwrap();
+    let at = dump.lines().skip(1).position(|line| line.starts_with(r#"{"id":7,"#)).unwrap();
+    assert!(ran.err.contains(&format!("row {at} of the dump is another one there")), "{}", ran.err);
 }
 
 #[test]

@@ -35,8 +35,8 @@ mod wal;
 
 pub use collection::{
     Batch, BulkItem, BulkLoad, BulkOptions, BulkReport, CheckpointReport, Collection, Compact, CompactReport, Follower,
-    IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, ScrubJob, ScrubReport, SearchBatch,
-    Stats, UpgradeReport, Verify, VerifyReport,
+    Health, IntoBulkItem, Job, Loss, MemoryStats, Put, Receipt, Repair, RepairReport, RetrainReason, ScrubJob,
+    ScrubReport, SearchBatch, Stats, UpgradeReport, Verify, VerifyReport,
 };
 pub use compaction::Progress;
 pub use error::{Error, ErrorKind, Outcome, Result};

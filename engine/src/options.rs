@@ -100,6 +100,10 @@ impl Schema {
     pub fn index_kind(&self) -> IndexKind {
         self.index
     }
+    /// How lists code rows, if the kind of index has lists: by the dimension where that was left open, so never [`Codes::Auto`].
+    pub fn list_codes(&self) -> Option<Codes> {
+        self.index.lists().map(|options| options.codes_for(self.dim))
+    }
     /// The seed.
     pub fn random_seed(&self) -> u64 {
         self.seed
@@ -123,7 +127,7 @@ impl Schema {
         if self.dim == 0 || self.dim > MAX_DIM {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
-        self.index.lists().map_or(Ok(()), |lists| lists.check())
+        self.index.lists().map_or(Ok(()), |lists| lists.check_for(self.dim))
     }
 
     /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.

@@ -70,6 +70,14 @@ pub enum Bug {
     LeaveRowUnfiled,
     /// 33: a merge of lists drops rows that only memory knows to be dead.
     MergeListsByMemory,
+    /// 34: a row is left out when a list segment is converted to a new model.
+    ConvertTooFew,
+    /// 35: a search looks at the lists of the newest model only.
+    SearchNewestModelOnly,
+    /// 36: an older model goes while list segments of it are left.
+    DropOlderModelEarly,
+    /// 37: a merge of lists takes the code of an entry from the lane beside it.
+    MergeWrongLane,
 }
 
 #[cfg(any(test, feature = "testing"))]

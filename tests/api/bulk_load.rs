@@ -376,3 +376,30 @@ fn followers_checkpoints_and_repairs_take_loads_as_they_are() {
     assert_eq!(contents(&Collection::open(&mended, options()).unwrap()), wanted, "{report:?}");
     assert_sound(&mended);
 }
+
+// How hard searches look that do not say it is part of the collection: other handles, followers and copies see it.
+#[test]
+fn a_default_effort_is_stored_with_the_collection() {
+    use stratavec::Effort;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("c");
+    let c = Collection::create(&path, Schema::new(2, Metric::L2), OpenOptions::default()).unwrap();
+    let follower = Collection::open_read_only(&path).unwrap();
+    c.upsert("a", &[0.0, 1.0]).unwrap();
+    assert_eq!(c.snapshot().default_effort(), Effort::default());
+    let before = c.snapshot();
+    c.set_default_effort(Effort::Probe { nprobe: 12, patience: 3 }).unwrap();
+    assert_eq!(before.default_effort(), Effort::default(), "a snapshot never changes");
+    assert_eq!(c.snapshot().default_effort(), Effort::Probe { nprobe: 12, patience: 3 });
+    let error = c.set_default_effort(Effort::Recall(1.5)).unwrap_err();
+    assert_eq!(error.argument_name(), Some("effort"));
+    let mine = BulkOptions::new().property("engine.effort", "exact");
+    let error = c.bulk_load_with(std::iter::empty::<BulkItem>(), mine).map(|_| ()).unwrap_err();
+    assert_eq!(error.argument_name(), Some("property"));
+    c.close().unwrap();
+    follower.refresh().unwrap();
+    assert_eq!(follower.snapshot().default_effort(), Effort::Probe { nprobe: 12, patience: 3 });
+    let c = Collection::open(&path, OpenOptions::default()).unwrap();
+    assert_eq!(c.snapshot().default_effort(), Effort::Probe { nprobe: 12, patience: 3 });
+    assert_eq!(c.snapshot().search(&[0.0, 0.0]).run().unwrap().len(), 1);
+}

@@ -141,3 +141,28 @@ fn options_out_of_range_are_refused_by_name() {
         assert_eq!(error.argument_name(), Some(name));
     }
 }
+
+// A callback hears of a job without anybody waiting for it: when it is given, and when the job ends.
+#[test]
+fn progress_is_told_from_the_beginning_to_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let c = small(&dir.path().join("c"), manual());
+    let heard = |told: &std::sync::mpsc::Receiver<stratavec::Progress>| told.iter().collect::<Vec<_>>();
+    let (tell, told) = std::sync::mpsc::channel();
+    let load = c.bulk_load((0..30_000u64).map(|i| (i, vec![i as f32, 1.0]))).unwrap();
+    load.on_progress(move |p| tell.send(p).unwrap());
+    // The channel ends once the load has let go of the callback.
+    let seen = heard(&told);
+    assert_eq!(load.wait().unwrap().items, 30_000);
+    assert!(seen.last().is_some_and(|p| p.done == p.total && p.total >= 30_000), "{seen:?}");
+    assert!(seen.windows(2).all(|pair| pair[0].done <= pair[1].done), "{seen:?}");
+
+    c.upsert(7u64, &[0.0, 0.0]).unwrap();
+    c.flush().unwrap();
+    let (tell, told) = std::sync::mpsc::channel();
+    let job = c.compact(Compact::Full).unwrap();
+    job.on_progress(move |p| tell.send(p).unwrap());
+    let seen = heard(&told);
+    assert_eq!(job.wait().unwrap().merges, 1);
+    assert!(seen.last().is_some_and(|p| p.done == p.total && p.total > 0), "{seen:?}");
+}

@@ -37,10 +37,10 @@ fn fill(c: &Collection, files: u64) {
 fn merges_that_fail_are_tried_again_by_themselves_and_do_not_hold_up_close() {
     let disk = MemDir::new(1);
     let eager = Compaction::Auto { dead_ratio: 0.2, fanout: 2 };
-    let c =
-        Collection::create_in(Arc::new(disk.clone()), plain(), OpenOptions::new().compaction(eager)).expect("create");
-    // Enough for flushes, not for what a merge must leave.
-    disk.set_free_bytes(Some(10 << 20));
+    let storage = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
+    let c = Collection::create_in(storage.clone(), plain(), OpenOptions::new().compaction(eager)).expect("create");
+    // Only merges ask how much is free.
+    storage.arm(FaultPlan::new(Fault::Io, 0, Repeat::Forever).on(&[Op::FreeBytes]));
     fill(&c, 2);
     let failures = || c.stats().compaction_error.map_or(0, |(times, _)| times);
     eventually("a merge fails", || failures() == 1);

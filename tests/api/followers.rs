@@ -9,6 +9,7 @@ use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, ReadOnlyDir, Storage};
 use stratavec::{
     Collection, Compact, Compaction, Durability, ErrorKind, IdKind, Include, Metric, OpenOptions, Schema, Snapshot,
+    Verify,
 };
 use stratavec_tests::MeddledDir;
 
@@ -261,6 +262,25 @@ fn a_writer_that_is_always_faster_is_an_error_and_not_an_endless_loop() {
     assert!((200..10_000).contains(&calls), "{calls} calls");
     assert_eq!(follower.snapshot().seq(), 1, "what was shown stays");
     assert_eq!(follower.refresh().unwrap(), writer.last_seq());
+}
+
+/// What is gone because a newer manifest is there is no damage.
+#[test]
+fn a_check_beside_a_writer_that_is_always_faster_tells_of_no_damage() {
+    let disk = MemDir::new(6);
+    let writer = Collection::create_in(Arc::new(disk.clone()), schema(), manual()).unwrap();
+    let place = Arc::new(MeddledDir::new(disk));
+    let mut next = 0;
+    let meddler = move |_| {
+        for _ in 0..2 {
+            writer.upsert(next % 50, &[next as f32, 0.0]).unwrap();
+            writer.flush().unwrap();
+            next += 1;
+        }
+    };
+    let (checked, calls) = place.meddle(meddler, || Collection::verify_in(&*place, Verify::Quick));
+    assert_eq!(checked.unwrap_err().kind(), ErrorKind::Busy);
+    assert!((40..10_000).contains(&calls), "{calls} calls");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
-use stratavec::{Background, Collection, Compact, Durability, ErrorKind, OpenOptions, Outcome};
+use stratavec::{Background, Collection, Compact, Compaction, Durability, ErrorKind, OpenOptions, Outcome};
 
 use super::scene::{Scene, ids, inline, nearest, open, plain};
 
@@ -175,6 +175,48 @@ fn a_merge_whose_output_cannot_be_synced_is_given_up_and_nothing_else() {
     assert_eq!(c.stats().row_files, 1);
     drop(c);
     assert_eq!(open(&disk).snapshot().count(), 4);
+}
+
+// [C13]: a merge says that the disk will not hold its result before it writes any of it.
+#[test]
+fn a_merge_without_room_is_refused_before_it_writes() {
+    let (disk, _, c) = faulty(inline());
+    for round in 0..3u64 {
+        for id in round..40 {
+            c.upsert(id, &[id as f32, round as f32]).expect("upsert");
+        }
+        c.flush().expect("flush");
+    }
+    let need = c.compact_dry_run(Compact::Full).bytes_written;
+    let (before, files) = (disk.image_hash(), disk.names());
+    for free in [0, need / 2, need] {
+        disk.set_free_bytes(Some(free));
+        let error = c.compact(Compact::Full).expect("start").wait().expect_err("no room");
+        assert_eq!(error.kind(), ErrorKind::NoSpace, "{error}");
+        assert!(error.to_string().contains("merge"), "{error}");
+        assert_eq!((disk.image_hash(), disk.names()), (before, files.clone()), "{free} bytes free");
+    }
+    assert_eq!(c.snapshot().count(), 40);
+    disk.set_free_bytes(None);
+    c.compact(Compact::Full).expect("start").wait().expect("room again");
+    assert_eq!((c.stats().row_files, c.snapshot().count()), (1, 40));
+}
+
+// Small disks are no reason to keep dead rows: what a merge needs is there, and as much again.
+#[test]
+fn a_small_disk_is_merged_on() {
+    let disk = MemDir::new(18);
+    let options = OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual);
+    let c = Collection::create_in(Arc::new(disk.clone()), plain(), options).expect("create");
+    for round in 0..4u64 {
+        c.upsert(0u64, &[round as f32, 0.0]).expect("upsert");
+        c.flush().expect("flush");
+    }
+    disk.set_free_bytes(Some(4 << 20));
+    c.compact(Compact::Full).expect("start").wait().expect("room enough");
+    assert_eq!((c.stats().row_files, c.stats().dead_rows), (1, 0));
+    c.bulk_load([(1u64, V)]).expect("start").wait().expect("room enough");
+    assert_eq!(c.snapshot().count(), 2);
 }
 
 // [C13]: opening needs room when there is something to recover; without it nothing is lost.

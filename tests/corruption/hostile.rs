@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use stratavec_fuzz_targets::fixture::{Fixture, all};
+use stratavec::storage::FileKind;
+use stratavec_fuzz_targets::fixture::{Fixture, all, lists, product, uncoded};
 use stratavec_fuzz_targets::layout::{Place, places};
 use stratavec_fuzz_targets::reading::{Reading, read_everything};
 use stratavec_fuzz_targets::seal::{Files, dir_of, put, seal_all};
@@ -143,7 +144,17 @@ fn subjects() -> Vec<Subject> {
         places.retain(|place| place.at + place.size <= files[&place.file].len());
         Subject { places, files, fixture }
     };
-    all().into_iter().map(take).collect()
+    // Of collections with lists, what others do not have; of all but the first, what the first does not have.
+    let only = |kinds: &'static [FileKind]| {
+        move |fixture: Fixture| {
+            let mut subject = take(fixture);
+            subject.places.retain(|place| place.file.kind().is_some_and(|kind| kinds.contains(&kind)));
+            subject
+        }
+    };
+    let first = only(&[FileKind::Manifest, FileKind::Model, FileKind::List])(lists());
+    let others = [product(), uncoded()].map(only(&[FileKind::Model, FileKind::List]));
+    all().into_iter().map(take).chain([first]).chain(others).collect()
 }
 
 fn write(files: &mut Files, place: &Place, value: &[u8]) {

@@ -12,6 +12,7 @@ use stratavec_tests::{Driver, Failure, History, MeddledDir, Step, WORKLOADS, Wor
 
 use crate::explore::stall;
 use crate::guard::guarded;
+use crate::ordeal::Ordeal;
 
 /// The calls a follower may make.
 const READS: [Op; 5] = [Op::List, Op::Open, Op::Len, Op::ReadAt, Op::Map];
@@ -153,6 +154,21 @@ fn between_any_two_calls_of_a_writer_followers_show_a_prefix() {
 /// stays, unless the write was done in full or a sync lied.
 #[test]
 fn a_follower_never_shows_what_a_failed_write_left() {
+    watch_faults(FEW_CALLS);
+}
+
+/// The same for every other call of the long workloads too.
+#[test]
+#[ignore = "takes the better part of an hour; make soak"]
+fn soak_followers_of_failing_writers() {
+    watch_faults(u64::MAX);
+}
+
+/// Calls of a workload of which every other fails in turn; of the calls of a longer one so many fail, evenly spaced. A look at every call
+/// of each of these runs makes it quadratic.
+const FEW_CALLS: u64 = 120;
+
+fn watch_faults(few: u64) {
     let started = Instant::now();
     let faults = [Fault::Io, Fault::NoSpaceMidWrite, Fault::ShortWrite, Fault::IoAfter, Fault::LyingSync];
     let jobs: Vec<(&'static Workload, Fault)> =
@@ -163,12 +179,15 @@ fn a_follower_never_shows_what_a_failed_write_left() {
             let job = next.fetch_add(1, Ordering::Relaxed);
             let Some((workload, fault)) = jobs.get(job) else { break };
             // Every other call, another half of them with the next fault.
-            let mut after = job as u64 % 2;
+            let calls = Ordeal { workload, seed: 1, fault: *fault, after: 0, repeat: Repeat::Once }.calls();
+            let (calls, _) = calls.unwrap_or_else(|what| panic!("{} without a fault: {what}", workload.name));
+            let stride = (calls * 2).div_ceil(few).max(2);
+            let mut after = job as u64 % stride;
             while let Some(seen) = watch_fault(workload, *fault, after)
                 .unwrap_or_else(|what| panic!("C10 workload={} fault={fault:?} after={after}: {what}", workload.name))
             {
                 looks.fetch_add(seen, Ordering::Relaxed);
-                after += 2;
+                after += stride;
             }
         }
     };

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use stratavec::{Collection, Verify};
-use stratavec_tests::{Errand, Random, THREADS};
+use stratavec_tests::{Errand, RETRAINED, Random, THREADS};
 
 /// Kills after which a lane begins with an empty directory.
 const KILLS_PER_DIRECTORY: u64 = 25;
@@ -23,6 +23,8 @@ struct Count {
     dropped_tails: u64,
     flushed: u64,
     looks: u64,
+    /// Looks that found one model being followed by another.
+    changing: u64,
 }
 
 /// One directory, its processes and what they were promised.
@@ -38,14 +40,27 @@ struct Lane {
 /// [C3] [C5] [C1] [C11] A process that is killed loses no acknowledged batch, at any durability, and leaves no half batch.
 #[test]
 fn killed_writers_lose_nothing_they_acknowledged() {
-    kill_many(number_from_environment("STRATAVEC_KILLS", 200));
+    kill_many(number_from_environment("STRATAVEC_KILLS", 200), 0);
 }
 
 /// The same with 10,000 kills, or `STRATAVEC_KILLS`.
 #[test]
 #[ignore = "takes most of an hour; make soak"]
 fn soak_kills() {
-    kill_many(number_from_environment("STRATAVEC_KILLS", 10_000));
+    kill_many(number_from_environment("STRATAVEC_KILLS", 10_000), 0);
+}
+
+/// [C3] [C5] The same while new lists are trained and rows are moved to them, over and over.
+#[test]
+fn writers_killed_while_they_retrain_lose_nothing() {
+    kill_many(number_from_environment("STRATAVEC_RETRAIN_KILLS", 16), RETRAINED);
+}
+
+/// The same with 100 kills.
+#[test]
+#[ignore = "takes minutes; make soak"]
+fn soak_kills_while_retraining() {
+    kill_many(number_from_environment("STRATAVEC_RETRAIN_KILLS", 100), RETRAINED);
 }
 
 /// A count that a longer or shorter run may set.
@@ -53,7 +68,7 @@ pub fn number_from_environment(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-fn kill_many(kills: u64) {
+fn kill_many(kills: u64, first_seed: u64) {
     let started = Instant::now();
     let counts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -61,7 +76,7 @@ fn kill_many(kills: u64) {
             let counts = &counts;
             scope.spawn(move || {
                 let mut left = kills.div_ceil(LANES);
-                let mut seed = lane;
+                let mut seed = first_seed + lane;
                 while left > 0 {
                     let kills = left.min(KILLS_PER_DIRECTORY);
                     let count = Lane::new(seed).run(kills).unwrap_or_else(|what| panic!("R5 seed={seed}: {what}"));
@@ -75,8 +90,9 @@ fn kill_many(kills: u64) {
     let counts = counts.into_inner().unwrap();
     let sum = |of: fn(&Count) -> u64| counts.iter().map(of).sum::<u64>();
     println!(
-        "R5: {} kills, {} of them inside a call, {} batches acknowledged, 0 lost, {} replayed, {} torn tails, {} directories with flushed files in {} looks, {:.1} s",
+        "R5: {} kills, {} looks found two models, {} of them inside a call, {} batches acknowledged, 0 lost, {} replayed, {} torn tails, {} directories with flushed files in {} looks, {:.1} s",
         sum(|c| c.kills),
+        sum(|c| c.changing),
         sum(|c| c.inside_calls),
         sum(|c| c.batches),
         sum(|c| c.replayed),
@@ -159,6 +175,7 @@ impl Lane {
     fn look(&mut self, path: &Path) -> Result<(), String> {
         let collection = Collection::open_or_create(path, self.errand.schema(), self.errand.options())
             .map_err(|error| format!("does not open: {error:?}"))?;
+        self.count.changing += u64::from(collection.stats().models > 1);
         let progress = self.errand.check(&collection.snapshot())?;
         for (thread, (found, promised)) in progress.iter().zip(&self.acknowledged).enumerate() {
             // At most one batch of a thread is on its way when it is killed, and some kills are not looked at.

@@ -19,5 +19,6 @@ mod race;
 mod readers;
 mod regressions;
 mod repair;
+mod salvage;
 mod snapshots;
 mod threads;

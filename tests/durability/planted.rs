@@ -8,6 +8,7 @@ use stratavec_tests::WORKLOADS;
 
 use crate::damage;
 use crate::explore::{Plan, explore};
+use crate::faults::MOST_CALLS;
 use crate::follow;
 use crate::guard::guarded;
 use crate::ordeal::Ordeal;
@@ -67,6 +68,9 @@ const CATALOGUE: &[(u32, Bug, &[Suite])] = &[
     (31, Bug::SkipCopySync, &[PowerLoss]),
     (32, Bug::LeaveRowUnfiled, &[PowerLoss, Races]),
     (33, Bug::MergeListsByMemory, &[Races]),
+    (34, Bug::ConvertTooFew, &[PowerLoss]),
+    (36, Bug::DropOlderModelEarly, &[PowerLoss]),
+    (37, Bug::MergeWrongLane, &[Races]),
 ];
 
 impl Suite {
@@ -103,7 +107,7 @@ fn first_ordeal(faults: &[Fault]) -> Option<String> {
                 Ok(calls) => calls,
                 Err(what) => return Some(what),
             };
-            for after in 0..calls {
+            for after in (0..calls).step_by(calls.div_ceil(MOST_CALLS).max(1) as usize) {
                 if let Err(what) = guarded(|| Ordeal { after, ..ordeal }.run()) {
                     return Some(format!("workload={} fault={fault:?} after={after}: {what}", workload.name));
                 }

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use stratavec::planted;
 use stratavec::storage::testing::{CrashOptions, MemDir};
 use stratavec::{
-    Collection, Compact, Compaction, Durability, ErrorKind, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
-    Snapshot, Verify,
+    Codes, Collection, Compact, Compaction, Durability, ErrorKind, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Schema, Snapshot, Verify,
 };
 
 /// An event that waits for the compaction, such as a flush during the installation, is left to finish after it.
@@ -151,29 +151,44 @@ enum Start {
     Unfiled,
     /// Rows in two list segments.
     Listed,
+    /// The same, with product codes.
+    Product,
+    /// Rows in two list segments, and the compaction trains a new model and converts them.
+    Aged,
 }
 
-const STARTS: [Start; 3] = [Start::Flat, Start::Unfiled, Start::Listed];
+const STARTS: [Start; 5] = [Start::Flat, Start::Unfiled, Start::Listed, Start::Product, Start::Aged];
+
+impl Start {
+    /// The compaction that begins there.
+    fn what(self) -> Compact {
+        if self == Start::Aged { Compact::Retrain } else { Compact::Full }
+    }
+}
+
+/// Where a race begins: a closed collection, what is in it, what is to be done.
+type Base = (MemDir, Model, Compact);
 
 /// Two files, ids 0..40 and 30..70 with a tombstone file between them, closed.
-fn base(start: Start) -> (MemDir, Model) {
+fn base(start: Start) -> Base {
     let disk = MemDir::new(12);
     let index = match start {
         Start::Flat => IndexKind::Flat,
-        Start::Unfiled | Start::Listed => IndexKind::Ivf(IvfOptions::auto().nlist(4)),
+        Start::Unfiled | Start::Listed | Start::Aged => IndexKind::Ivf(IvfOptions::auto().nlist(4)),
+        Start::Product => IndexKind::Ivf(IvfOptions::auto().nlist(4).codes(Codes::Product { m: 8, codebook_size: 32 })),
     };
     let schema = Schema::new(2, Metric::L2).ids(IdKind::U64).index(index);
     let c = Collection::create_in(Arc::new(disk.clone()), schema, options()).expect("create");
     let mut model = Model::new();
     write(&c, 0..40, 1, &mut model);
     c.flush().expect("flush");
-    if start == Start::Listed {
+    if matches!(start, Start::Listed | Start::Product | Start::Aged) {
         c.compact(Compact::Full).expect("begin").wait().expect("compact");
         assert_eq!(c.stats().list_segments, 1);
     }
     write(&c, 30..70, 2, &mut model);
     c.close().expect("close");
-    (disk, model)
+    (disk, model, start.what())
 }
 
 fn write(c: &Collection, ids: std::ops::Range<u64>, version: u32, model: &mut Model) {
@@ -232,7 +247,7 @@ fn holds_after_reopening(disk: &MemDir, model: &Model) -> Result<(), String> {
 type Happened = (JoinHandle<()>, std::sync::mpsc::Receiver<stratavec::Result<Option<Snapshot>>>);
 
 /// One compaction with an event at one call. The number of calls it made, and of images that were opened.
-fn race(base: &(MemDir, Model), at: u64, event: Event, ending: Ending) -> Result<(u64, u64), String> {
+fn race(base: &Base, at: u64, event: Event, ending: Ending) -> Result<(u64, u64), String> {
     let (disk, mut model) = (base.0.fork(), base.1.clone());
     let c = Arc::new(Collection::open_in(Arc::new(disk.clone()), options()).map_err(|error| error.to_string())?);
     write(&c, 50..80, 3, &mut model);
@@ -288,7 +303,7 @@ fn race(base: &(MemDir, Model), at: u64, event: Event, ending: Ending) -> Result
         }
     };
     disk.on_call(hook);
-    let job = c.compact(Compact::Full).map_err(|error| error.to_string())?;
+    let job = c.compact(base.2).map_err(|error| error.to_string())?;
     if ending == Ending::Cancel {
         while !cancel.load(Ordering::SeqCst) && job.progress().done < job.progress().total.max(1) {
             std::thread::yield_now();
@@ -326,7 +341,7 @@ fn race(base: &(MemDir, Model), at: u64, event: Event, ending: Ending) -> Result
 
 /// Rows that only a batch kills that is not durable are alive after a power loss: in files and in lists.
 fn unsynced_deletes_and_lists() -> Result<(), String> {
-    let (disk, model) = base(Start::Listed);
+    let (disk, model, _) = base(Start::Listed);
     let fail = |error: stratavec::Error| error.to_string();
     let c = Collection::open_in(Arc::new(disk.clone()), options().durability(Durability::Os)).map_err(fail)?;
     // The first commit begins a log; what comes behind it is not synced.
@@ -408,6 +423,8 @@ fn what_happens_during_a_compaction_is_kept_wherever_it_happens() {
 fn what_happens_while_lists_are_made_and_merged_is_kept() {
     matrix(Start::Unfiled, 4, 40);
     matrix(Start::Listed, 3, 40);
+    matrix(Start::Product, 9, 80);
+    matrix(Start::Aged, 5, 40);
     unsynced_deletes_and_lists().unwrap();
 }
 

@@ -34,6 +34,7 @@ const fn subject(ids: IdKind) -> Workload {
         flush_rows: u64::MAX,
         flush_bytes: 64 << 20,
         fanout: 0,
+        codes: stratavec::Codes::Auto,
         nlist: 0,
         steps: STEPS,
     }
@@ -297,6 +298,38 @@ fn a_lost_manifest_costs_deletes_at_most() {
         }
     }
     assert!(kept > 100);
+}
+
+/// Row files whose names were exchanged are known by what is inside.
+#[test]
+fn row_files_under_each_others_names_cost_nothing() {
+    for subject in SUBJECTS.iter() {
+        let rows = |name: &FileName| name.kind() == Some(FileKind::Row);
+        let names: Vec<FileName> = subject.disk.names().into_iter().filter(rows).collect();
+        let damaged = subject.disk.fork();
+        for (name, other) in [(names[0], names[1]), (names[1], names[0])] {
+            let bytes = subject.disk.file_bytes(other).unwrap();
+            assert!(damaged.corrupt(name, |content| *content = bytes));
+        }
+        let report = judge(subject, &damaged).unwrap_or_else(|what| panic!("{}: {what}", subject.workload.name));
+        assert!(report.is_complete(), "{report:?}");
+    }
+}
+
+/// A manifest of another collection under the newest name does not hide the files that are here.
+#[test]
+fn a_manifest_that_strayed_in_costs_no_more_than_the_one_it_replaced() {
+    let subject = make(&OF_NUMBERS, 5);
+    let other = make(&OF_NUMBERS, 6);
+    let (name, of_other) = (FileName::Manifest(newest(&subject.disk)), FileName::Manifest(newest(&other.disk)));
+    assert_eq!(name, of_other, "the name must fit what is inside");
+    let damaged = subject.disk.fork();
+    damaged.put_raw(name, other.disk.file_bytes(of_other).unwrap());
+    let (report, _, rows) = repaired(&subject, &damaged).unwrap();
+    assert!(report.losses.iter().any(|loss| matches!(loss, Loss::Manifest { .. })), "{report:?}");
+    for (id, row) in subject.history.visible().rows() {
+        assert_eq!(rows.get(id), Some(&**row), "{id:?}; {report:?}");
+    }
 }
 
 /// [C1] [C11] A repair that is stopped at any call leaves no collection, or all of it; its source does not mind.

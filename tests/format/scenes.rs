@@ -17,7 +17,7 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 8] = [
+pub const SCENES: [Scene; 11] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
@@ -34,6 +34,17 @@ pub const SCENES: [Scene; 8] = [
         about: "a model, a list segment that was filed and one that was flushed, dead rows, rows in the log, not closed",
         make: lists,
     },
+    Scene {
+        name: "product",
+        about: "as `lists`, with product codes of 8 parts and 32 codewords, second lists, merged once",
+        make: product,
+    },
+    Scene {
+        name: "nibbles",
+        about: "as `lists`, with product codes of 16 parts and 16 codewords, half a byte each",
+        make: nibbles,
+    },
+    Scene { name: "uncoded", about: "as `lists`, without codes", make: uncoded },
 ];
 
 impl Scene {
@@ -206,7 +217,29 @@ fn replaced(disk: &MemDir) {
 }
 
 fn lists(disk: &MemDir) {
-    let index = IndexKind::Ivf(IvfOptions::auto().nlist(3).codes(Codes::Bits(3)));
+    coded_lists(disk, Codes::Bits(3));
+}
+
+fn nibbles(disk: &MemDir) {
+    coded_lists(disk, Codes::Product { m: 16, codebook_size: 16 });
+}
+
+fn uncoded(disk: &MemDir) {
+    coded_lists(disk, Codes::None);
+}
+
+fn product(disk: &MemDir) {
+    coded_lists(disk, Codes::Product { m: 8, codebook_size: 32 });
+    let c = Collection::open_in(Arc::new(disk.clone()), options()).expect("open");
+    c.compact(Compact::Full).expect("begin").wait().expect("merge lists");
+    c.batch_of(|b| {
+        b.upsert(77u64, &vector(77, 6));
+    });
+    drop(c);
+}
+
+fn coded_lists(disk: &MemDir, codes: Codes) {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(3).codes(codes));
     let c = create(disk, Schema::new(6, Metric::L2).ids(IdKind::U64).seed(5).index(index));
     let put = |ids: std::ops::Range<u64>| {
         c.batch_of(|b| {

@@ -24,7 +24,7 @@ pub enum Operation {
     Sync,
     WaitDurable,
     Compact {
-        full: bool,
+        what: Scope,
         then: Meanwhile,
     },
     /// `close()` and open.
@@ -41,6 +41,14 @@ pub enum Operation {
     SearchKept(u8, Question),
     Get(u8),
     Iterate,
+}
+
+/// How much a compaction is to do.
+#[derive(Clone, Copy, Debug)]
+pub enum Scope {
+    Auto,
+    Full,
+    Retrain,
 }
 
 /// What happens to a compaction after it was begun.
@@ -286,7 +294,8 @@ pub fn question() -> impl Strategy<Value = Question> {
 
 pub fn operation() -> impl Strategy<Value = Operation> {
     let meanwhile = prop_oneof![2 => Just(Meanwhile::Wait), 2 => Just(Meanwhile::GoOn), 1 => Just(Meanwhile::Cancel)];
-    let compact = (any::<bool>(), meanwhile).prop_map(|(full, then)| Operation::Compact { full, then });
+    let what = prop_oneof![3 => Just(Scope::Auto), 3 => Just(Scope::Full), 2 => Just(Scope::Retrain)];
+    let compact = (what, meanwhile).prop_map(|(what, then)| Operation::Compact { what, then });
     let bulk = (any::<u8>(), 1..=150u8).prop_map(|(first, rows)| Operation::Bulk { first, rows });
     let load = (vec((ids(), components(), extras()), 0..40), proptest::bool::weighted(0.1))
         .prop_map(|(items, fails)| Operation::Load { items, fails });

@@ -5,7 +5,7 @@ use stratavec::{
 };
 use stratavec_tests::{Change, Model, Random, Row};
 
-use crate::operation::{Extras, Level, Meanwhile, Operation, Question, Refusal, Settings, Write};
+use crate::operation::{Extras, Level, Meanwhile, Operation, Question, Refusal, Scope, Settings, Write};
 use crate::oracle::{check_contents, check_get, check_search};
 use crate::place::Place;
 use crate::space::Space;
@@ -63,7 +63,7 @@ impl Session {
             Operation::Flush => self.maintain("flush()", |c| c.flush())?,
             Operation::Sync => self.maintain("sync()", |c| c.sync().map(drop))?,
             Operation::WaitDurable => self.maintain("wait_durable()", |c| c.wait_durable(c.last_seq()))?,
-            Operation::Compact { full, then } => self.compact(*full, *then)?,
+            Operation::Compact { what, then } => self.compact(*what, *then)?,
             Operation::Close => self.close()?,
             Operation::Drop => {
                 self.settle()?;
@@ -288,9 +288,13 @@ impl Session {
         }
     }
 
-    fn compact(&mut self, full: bool, then: Meanwhile) -> Result<(), String> {
+    fn compact(&mut self, what: Scope, then: Meanwhile) -> Result<(), String> {
         self.settle()?;
-        let what = if full { Compact::Full } else { Compact::Auto };
+        let what = match what {
+            Scope::Auto => Compact::Auto,
+            Scope::Full => Compact::Full,
+            Scope::Retrain => Compact::Retrain,
+        };
         let job = self.open_collection().compact(what).map_err(|error| format!("compact(): {error}"))?;
         match then {
             Meanwhile::GoOn => self.job = Some(job),

@@ -2,7 +2,7 @@
 
 use half::{bf16, f16};
 use proptest::prelude::*;
-use stratavec::{Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema};
+use stratavec::{Codes, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema};
 
 /// Components that a case draws; a smaller dimension uses the first ones.
 pub const MOST_COMPONENTS: usize = 19;
@@ -19,13 +19,25 @@ pub struct Space {
     pub whole: bool,
     /// Lists wanted; 0: the collection is flat.
     pub lists: u32,
+    /// How lists code rows.
+    pub codes: Codes,
 }
 
 /// Spaces of one schema.
 pub fn spaces(metric: Metric, rows: RowFormat, ids: IdKind) -> impl Strategy<Value = Space> {
     let dims = prop_oneof![3 => 1..=4usize, 1 => Just(8), 1 => Just(16), 1 => Just(MOST_COMPONENTS)];
     let lists = prop_oneof![Just(0u32), 1..4u32];
-    (dims, any::<bool>(), lists).prop_map(move |(dim, whole, lists)| Space { metric, rows, ids, dim, whole, lists })
+    let product = |codebook_size| Just(Codes::Product { m: 8, codebook_size });
+    let codes = prop_oneof![3 => Just(Codes::Auto), 1 => Just(Codes::None), 1 => product(16), 1 => product(32)];
+    (dims, any::<bool>(), lists, codes).prop_map(move |(dim, whole, lists, codes)| Space {
+        metric,
+        rows,
+        ids,
+        dim,
+        whole,
+        lists,
+        codes,
+    })
 }
 
 /// Spaces of any schema.
@@ -40,7 +52,7 @@ impl Space {
     pub fn schema(&self) -> Schema {
         let index = match self.lists {
             0 => IndexKind::Flat,
-            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists)),
+            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists).codes(self.codes)),
         };
         Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows).index(index)
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use stratavec::storage::Storage;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Background, BulkItem, BulkLoad, Collection, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
+    Background, BulkItem, BulkLoad, Collection, Compact, Compaction, Durability, Error, ErrorKind, OpenOptions, Outcome,
 };
 
 use crate::compare::compare;
@@ -57,6 +57,8 @@ pub struct Driver {
     workload: &'static Workload,
     storage: Arc<dyn Storage>,
     random: Random,
+    /// Batches have other sizes than the workload says.
+    varies: bool,
     history: Arc<Mutex<History>>,
     collection: Option<Collection>,
     lenient: bool,
@@ -71,13 +73,16 @@ type Copies = Box<dyn Fn() -> Arc<dyn Storage>>;
 type Stall = Box<dyn Fn(bool)>;
 
 impl Driver {
-    /// Before `create`.
+    /// Before `create`. With seed 1 the batches are of the sizes that the workload says; every other seed draws sizes near them, unless the
+    /// workload stalls the disk, where the sizes decide how many logs pile up. Ids,
+    /// their order and the contents of rows are drawn under all.
     pub fn new(workload: &'static Workload, storage: Arc<dyn Storage>, seed: u64) -> Driver {
         let history = Arc::new(Mutex::new(History::new(workload.schema())));
         Driver {
             workload,
             storage,
             random: Random::new(seed),
+            varies: seed > 1 && !workload.steps.iter().any(|step| matches!(step, Step::Stall)),
             history,
             collection: None,
             lenient: false,
@@ -99,6 +104,7 @@ impl Driver {
             workload,
             storage,
             random: Random::new(seed),
+            varies: seed > 1 && !workload.steps.iter().any(|step| matches!(step, Step::Stall)),
             history,
             collection: Some(collection),
             lenient: false,
@@ -173,6 +179,7 @@ impl Driver {
             Step::Sync => self.sync(),
             Step::WaitDurable => self.wait_durable(),
             Step::Flush => self.flush(),
+            Step::Retrain => self.retrain(),
             Step::Checkpoint => self.checkpoint(),
             Step::Close => self.close().and_then(|()| self.open(true)),
             Step::Drop => {
@@ -197,6 +204,7 @@ impl Driver {
     /// # Errors
     /// Of the engine, or a broken promise.
     pub fn commit(&mut self, level: Durability, work: Work) -> Result<(), Failure> {
+        let work = if self.varies { work.varied(&mut self.random) } else { work };
         let changes = {
             let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
             self.workload.changes(work, history.visible(), &mut self.random)
@@ -263,7 +271,8 @@ impl Driver {
     pub fn load(&mut self, items: u64) -> Result<(), Failure> {
         let changes = {
             let history = self.history.lock().unwrap_or_else(PoisonError::into_inner);
-            self.workload.changes(Work::Load(items), history.visible(), &mut self.random)
+            let load = if self.varies { Work::Load(items).varied(&mut self.random) } else { Work::Load(items) };
+            self.workload.changes(load, history.visible(), &mut self.random)
         };
         let (inserted, replaced, _) = self.history().begin(&changes);
         let put = |change: &Change| match change {
@@ -289,7 +298,7 @@ impl Driver {
         history.acknowledge();
         let last = history.attempted();
         let counts = (report.seq, report.items, report.inserted, report.replaced);
-        if counts != (last, items, inserted, replaced) {
+        if counts != (last, changes.len() as u64, inserted, replaced) {
             return broken(format!("the load reports {report:?}; it is batch {last}, {inserted} new, {replaced} not"));
         }
         history.promise(last);
@@ -322,6 +331,15 @@ impl Driver {
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.opened()?.flush()?;
         self.all_durable("flush()")
+    }
+
+    /// `compact(Compact::Retrain)`, which changes nothing that can be read.
+    ///
+    /// # Errors
+    /// Of the engine.
+    pub fn retrain(&mut self) -> Result<(), Failure> {
+        self.opened()?.compact(Compact::Retrain)?.wait()?;
+        Ok(())
     }
 
     /// `checkpoint()` into an empty directory. The copy must hold everything acknowledged and open without recovery.

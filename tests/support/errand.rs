@@ -6,7 +6,8 @@
 //! and everything else must not.
 
 use stratavec::{
-    Attributes, Batch, Collection, Durability, Error, Id, IdKind, Metric, OpenOptions, Receipt, Schema, Snapshot, Value,
+    Attributes, Batch, Collection, Durability, Error, Id, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Receipt,
+    Schema, Snapshot, Value,
 };
 
 use crate::random::Random;
@@ -18,6 +19,10 @@ pub const KEPT: u64 = 8;
 /// Most rows of a batch besides the head.
 const MOST_ROWS: u64 = 24;
 const DIM: usize = 8;
+/// Seeds from here on: the rows are in lists, and new lists are trained all the time.
+pub const RETRAINED: u64 = 1 << 32;
+/// Their number.
+const LISTS: u32 = 4;
 
 /// What the killed processes write under one seed.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +34,16 @@ pub struct Errand {
 impl Errand {
     /// What `create` is given.
     pub fn schema(&self) -> Schema {
-        Schema::new(DIM, Metric::L2).ids(IdKind::U64)
+        let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64);
+        match self.retrains() {
+            true => schema.index(IndexKind::Ivf(IvfOptions::auto().nlist(LISTS))),
+            false => schema,
+        }
+    }
+
+    /// Whether the process trains new lists all the time.
+    pub fn retrains(&self) -> bool {
+        self.seed >= RETRAINED
     }
 
     /// A log of this size is moved to files a few times a second.

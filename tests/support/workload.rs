@@ -3,7 +3,7 @@
 //! Small is on purpose: bugs of crash consistency need few operations to show (Mohan et al., "Finding Crash-Consistency
 //! Bugs with Bounded Black-Box Crash Testing", OSDI 2018), and few pending units can be tried in every combination.
 
-use stratavec::{Attributes, Durability, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema, Value};
+use stratavec::{Attributes, Codes, Durability, Id, IdKind, IndexKind, IvfOptions, Metric, RowFormat, Schema, Value};
 
 use crate::model::{Change, Model, Row};
 use crate::random::Random;
@@ -29,6 +29,23 @@ pub enum Work {
     Load(u64),
 }
 
+impl Work {
+    /// The same with one change more or less, or as many; at least one.
+    #[must_use]
+    pub fn varied(self, random: &mut Random) -> Work {
+        let mut near = |count: u64| (count + random.below(3)).saturating_sub(1).max(1);
+        match self {
+            Work::Insert(count) => Work::Insert(near(count)),
+            Work::Upsert(count) => Work::Upsert(near(count)),
+            Work::Delete(count) => Work::Delete(near(count)),
+            Work::Miss(count) => Work::Miss(near(count)),
+            Work::Mixed(count) => Work::Mixed(near(count)),
+            Work::Load(count) => Work::Load(near(count)),
+            Work::Clear => Work::Clear,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
@@ -42,6 +59,8 @@ pub enum Step {
     WaitDurable,
     /// `flush()`.
     Flush,
+    /// `compact(Compact::Retrain)`.
+    Retrain,
     /// `checkpoint()` into an empty directory.
     Checkpoint,
     /// `close()` and open.
@@ -75,6 +94,8 @@ pub struct Workload {
     pub flush_bytes: u64,
     /// So many small files are merged, and files with many dead rows are rewritten; 0: never.
     pub fanout: u32,
+    /// How lists code rows.
+    pub codes: Codes,
     /// So many lists are made once there are eight rows for each; 0: the collection is flat.
     pub nlist: u32,
     /// What is done.
@@ -91,6 +112,7 @@ const PLAIN: Workload = Workload {
     flush_rows: u64::MAX,
     flush_bytes: 64 << 20,
     fanout: 0,
+    codes: Codes::Auto,
     nlist: 0,
     steps: &[],
 };
@@ -407,6 +429,7 @@ pub const WORKLOADS: &[Workload] = &[
         metric: Metric::Cosine,
         fanout: 4,
         nlist: 1,
+        codes: Codes::None,
         steps: &[
             Step::Commit(Os, Work::Insert(2)),
             Step::Load(10),
@@ -422,12 +445,51 @@ pub const WORKLOADS: &[Workload] = &[
         rows: RowFormat::F16,
         fanout: 2,
         nlist: 2,
+        codes: Codes::Product { m: 4, codebook_size: 16 },
         steps: &[
             Step::Commit(Os, Work::Insert(17)),
             Step::Close,
             Step::Commit(Group, Work::Clear),
             Step::Checkpoint,
             Step::Commit(Os, Work::Insert(2)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-retrain",
+        fanout: 8,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Group, Work::Insert(16)),
+            Step::Flush,
+            // More list segments than are converted at a time.
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Flush,
+            Step::Commit(Os, Work::Upsert(3)),
+            Step::Retrain,
+            Step::Commit(Group, Work::Delete(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lists-grow",
+        ids: IdKind::Bytes,
+        fanout: 4,
+        nlist: 1,
+        steps: &[
+            Step::Commit(Group, Work::Insert(8)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(30),
+            Step::Drop,
+            Step::Commit(Os, Work::Mixed(3)),
             Step::Close,
         ],
         ..PLAIN
@@ -460,7 +522,7 @@ impl Workload {
     pub fn schema(&self) -> Schema {
         let index = match self.nlist {
             0 => IndexKind::Flat,
-            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists)),
+            lists => IndexKind::Ivf(IvfOptions::auto().nlist(lists).codes(self.codes)),
         };
         Schema::new(self.dim, self.metric).ids(self.ids).rows(self.rows).index(index)
     }

@@ -5,11 +5,12 @@ use std::hint::black_box;
 
 use stratavec::RowFormat;
 use stratavec::kernel::code::extra::{ExtraList, append_record};
+use stratavec::kernel::code::product::{Codebook, ProductScratch, ProductTables, put_numbers};
 use stratavec::kernel::code::query::QueryTables;
 use stratavec::kernel::code::residual::{Coded, Coding};
 use stratavec::kernel::code::row::RowCoding;
-use stratavec::kernel::code::scan::{ScanTerms, SignList, Survivors};
-use stratavec::kernel::code::sign_block::append_blocks;
+use stratavec::kernel::code::scan::{ScanTerms, ScanTurn, SignList, Survivors};
+use stratavec::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, append_blocks, put_factors};
 use stratavec::kernel::{Kernels, Op, Rotation, Selection, SplitMix64, encode_row, kernels};
 
 const DIM: usize = 384;
@@ -57,6 +58,12 @@ counted! {
         let offsets: [usize; ROWS] = std::array::from_fn(|i| i * coding.record_bytes(DIM));
         k.estimate_row_codes(tables, coding, terms, records, &offsets, &mut out);
         black_box(out);
+    }
+    counted_prepare_product(k: &Kernels, book: &Codebook, query: &[f32], tables: &mut ProductTables) {
+        k.prepare_product(book, query, tables);
+    }
+    counted_scan_columns(k: &Kernels, tables: &ProductTables, turn: &ScanTurn, found: &mut Survivors) {
+        k.scan_columns(tables, std::slice::from_ref(turn), turn.terms.base, found);
     }
     counted_select(k: &Kernels, estimates: &[f32], selection: &mut Selection) {
         black_box(k.select(estimates, 64, selection));
@@ -123,6 +130,32 @@ fn row_codes(k: &Kernels, tables: &QueryTables, vectors: &[Vec<f32>]) {
     counted_row_codes(k, tables, &coding, &terms, &records);
 }
 
+/// Product codes of 48 parts and 256 codewords.
+fn product(k: &Kernels, generator: &mut SplitMix64, query: &[f32], centroid: &[f32], vectors: &[Vec<f32>]) {
+    const PARTS: usize = 48;
+    let words = (0..DIM * 256).map(|_| (generator.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0).collect();
+    let book = Codebook::new(DIM, PARTS, 256, words).expect("a book");
+    let mut tables = ProductTables::new();
+    k.prepare_product(&book, query, &mut tables);
+    counted_prepare_product(k, &book, query, &mut tables);
+    let (mut scratch, mut code) = (ProductScratch::default(), Vec::new());
+    let (mut codes, mut factors) = (vec![0; ROWS * PARTS], vec![0; ROWS / BLOCK * FACTOR_BYTES]);
+    for (i, vector) in vectors.iter().enumerate() {
+        let made = k.encode_product(&book, Op::L2, vector, centroid, 0.0, &mut scratch);
+        book.spell(&scratch.code, &mut code);
+        put_numbers(&mut codes[i / BLOCK * BLOCK * PARTS..], i % BLOCK, 1, &code);
+        put_factors(&mut factors.as_chunks_mut().0[i / BLOCK], i % BLOCK, made.to_block_factors(1.0));
+    }
+    let reach: f32 = query.iter().zip(centroid).map(|(q, c)| (q - c) * (q - c)).sum();
+    let terms = ScanTerms { op: Op::L2, base: reach, reach: reach.sqrt(), scale: 1.0 };
+    let turn = ScanTurn { list: SignList { codes: &codes, factors: &factors, count: ROWS }, terms, ahead: &[] };
+    let mut found = Survivors::new();
+    k.scan_columns(&tables, &[turn], f32::INFINITY, &mut found);
+    found.clear();
+    counted_scan_columns(k, &tables, &turn, &mut found);
+    black_box(found.len());
+}
+
 fn main() {
     let k = kernels();
     println!("{}", k.path().name());
@@ -136,6 +169,7 @@ fn main() {
     counted_rotate(k, &rotation, &mut turned);
     black_box(turned);
     let estimates: Vec<f32> = (0..2048).map(|_| (generator.next_u64() >> 40) as f32).collect();
+    product(k, &mut generator, &query, &centroid, &vectors);
     let mut selection = Selection::new();
     k.select(&estimates, 64, &mut selection);
     counted_select(k, &estimates, &mut selection);

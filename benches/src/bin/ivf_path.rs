@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p stratavec-benches --bin ivf_path -- [name=value ..]` with `STRATAVEC_BENCH_VECTORS` naming a folder
 //! with `base.f16.npy`, `query.f16.npy` and `gt100.npy` (32-bit row numbers of the nearest rows of each query). Names: metric
-//! (cosine, l2, ip), lists (0: 8 times the root of the rows), bits, spill (0, 1), segments, exact, z (tenths), rows (f32, f16),
+//! (cosine, l2, ip), lists (0: 8 times the root of the rows), bits, codes (none, product:48x256; instead of bits), spill (0, 1), segments, exact, z (tenths), rows (f32, f16),
 //! passes, nprobes (numbers with colons between), merge (1: merge the segments before searching).
 
 use std::error::Error;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 use stratavec::storage::RealDir;
 use stratavec::trial::{Effort, Seeker, Stages, Trial, TrialOptions};
-use stratavec::{Metric, RowFormat, Schema};
+use stratavec::{Codes, Metric, RowFormat, Schema};
 use stratavec_benches::{Scratch, Threads, matrix_of_halves, matrix_of_words, provenance, time, write_result};
 
 const NPROBES: [usize; 13] = [4, 8, 12, 16, 20, 24, 28, 32, 48, 64, 96, 128, 192];
@@ -25,6 +25,7 @@ struct Settings {
     rows: RowFormat,
     lists: usize,
     bits: usize,
+    codes: Option<Codes>,
     spill: bool,
     segments: usize,
     exact: usize,
@@ -40,6 +41,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         rows: RowFormat::F32,
         lists: 0,
         bits: 4,
+        codes: None,
         spill: true,
         segments: 1,
         exact: 16,
@@ -58,6 +60,8 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
             ("rows", "f16") => settings.rows = RowFormat::F16,
             ("lists", _) => settings.lists = value.parse()?,
             ("bits", _) => settings.bits = value.parse()?,
+            ("codes", "none") => settings.codes = Some(Codes::None),
+            ("codes", _) => settings.codes = Some(product(value).ok_or("codes are none or product:48x256")?),
             ("spill", _) => settings.spill = value != "0",
             ("segments", _) => settings.segments = value.parse()?,
             ("exact", _) => settings.exact = value.parse()?,
@@ -69,6 +73,11 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         }
     }
     Ok(settings)
+}
+
+fn product(text: &str) -> Option<Codes> {
+    let (m, size) = text.strip_prefix("product:")?.split_once('x')?;
+    Some(Codes::Product { m: m.parse().ok()?, codebook_size: size.parse().ok()? })
 }
 
 /// Queries and the true neighbours of each.
@@ -100,11 +109,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = base.len() / dim;
     let lists = if settings.lists > 0 { settings.lists } else { (8.0 * (count as f64).sqrt()) as usize };
     let Settings { bits, spill, segments, .. } = settings;
+    let codes = settings.codes.unwrap_or(Codes::Bits(bits as u8));
     let options = TrialOptions { lists, bits, spill, segments, seed: 42 };
     let schema = Schema::new(dim, settings.metric).ids(stratavec::IdKind::U64).rows(settings.rows);
     let scratch = Scratch::new("ivf");
     let storage = Arc::new(RealDir::create(scratch.path("files"))?);
-    let (trial, building) = time(|| Trial::build(storage, &schema, &base, options, &Threads(2)));
+    let (trial, building) = time(|| Trial::build_coded(storage, &schema, &base, options, codes, &Threads(2)));
     let mut trial = trial?;
     drop(base);
     if settings.merge {
@@ -120,8 +130,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     );
     let figures = measure(&trial, &questions, &settings)?;
     let name = folder.file_name().map_or("ivf".into(), |name| format!("ivf-{}", name.to_string_lossy()));
+    let name = match settings.codes {
+        Some(codes) => format!("{name}-{}", codes.to_string().replace(' ', "-")),
+        None => name,
+    };
     let result = json!({
-        "provenance": provenance(options.seed), "rows": count, "dim": dim, "lists": trial.lists(), "build_s": built,
+        "provenance": provenance(options.seed), "codes": codes.to_string(), "spill": spill, "exact": settings.exact, "rows": count, "dim": dim, "lists": trial.lists(), "build_s": built,
         "model_bytes": model_bytes, "list_bytes": list_bytes, "figures": figures,
     });
     let results = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");

@@ -12,6 +12,9 @@ pub struct Index {
     /// Bits of code per component, 1 to 8; by the dimension if not given
     #[arg(long)]
     pub bits: Option<u8>,
+    /// How lists code rows: bits:B (as --bits B), product:MxK (M parts, K codewords each), none, auto
+    #[arg(long, value_name = "CODES", value_parser = codes, conflicts_with = "bits")]
+    pub codes: Option<Codes>,
     /// Number of lists; by the number of rows if not given
     #[arg(long, value_name = "N")]
     pub nlist: Option<u32>,
@@ -46,7 +49,9 @@ impl Index {
     /// # Errors
     /// The option that the kind does not have.
     pub fn kind(&self) -> Result<IndexKind, String> {
-        let given = [("bits", self.bits.is_some()), ("nlist", self.nlist.is_some()), ("spill", self.spill.is_some())];
+        let codes = ("codes", self.codes.is_some());
+        let given =
+            [("bits", self.bits.is_some()), codes, ("nlist", self.nlist.is_some()), ("spill", self.spill.is_some())];
         match (self.index, given.iter().find(|(_, given)| *given)) {
             (IndexName::Flat | IndexName::Auto, Some((option, _))) => Err(format!("--{option} is for --index ivf")),
             (IndexName::Flat, None) => Ok(IndexKind::Flat),
@@ -60,6 +65,9 @@ impl Index {
         if let Some(bits) = self.bits {
             options = options.codes(Codes::Bits(bits));
         }
+        if let Some(codes) = self.codes {
+            options = options.codes(codes);
+        }
         if let Some(lists) = self.nlist {
             options = options.nlist(lists);
         }
@@ -67,6 +75,37 @@ impl Index {
             Some(SpillName::On) => options.spill(Spill::On),
             Some(SpillName::Off) => options.spill(Spill::Off),
             None => options,
+        }
+    }
+}
+
+/// Codes as the command line says them.
+fn codes(text: &str) -> Result<Codes, String> {
+    let (kind, value) = text.split_once(':').unwrap_or((text, ""));
+    let number = |text: &str| text.parse::<u32>().ok();
+    match (kind, value.split_once('x')) {
+        ("auto", None) if value.is_empty() => Some(Codes::Auto),
+        ("none", None) if value.is_empty() => Some(Codes::None),
+        ("bits", None) => value.parse().ok().map(Codes::Bits),
+        ("product", Some((m, size))) => {
+            number(m).zip(number(size)).map(|(m, codebook_size)| Codes::Product { m, codebook_size })
+        }
+        _ => None,
+    }
+    .ok_or_else(|| "use bits:4, product:48x256 (48 parts, 256 codewords each), none or auto".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_said_in_a_word() {
+        assert_eq!(codes("bits:4"), Ok(Codes::Bits(4)));
+        assert_eq!(codes("product:48x256"), Ok(Codes::Product { m: 48, codebook_size: 256 }));
+        assert_eq!((codes("none"), codes("auto")), (Ok(Codes::None), Ok(Codes::Auto)));
+        for wrong in ["", "bits", "bits:x", "bits:300", "product:48", "product:x256", "none:1", "pq"] {
+            assert!(codes(wrong).unwrap_err().contains("product:48x256"), "{wrong}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! `stratavec checkpoint`
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::json;
-use stratavec::OpenOptions;
+use stratavec::{Error, ErrorKind, OpenOptions};
 
 use crate::args;
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ pub fn checkpoint(args: &args::Checkpoint, screen: &Screen) -> Result<(), Failur
     let path = &args.collection;
     let collection = super::open(path, OpenOptions::default(), screen)?;
     let start = Instant::now();
-    let done = collection.checkpoint(&args.to).map_err(|e| Failure::engine(&e, path))?;
+    let done = collection.checkpoint(&args.to).map_err(|e| refused(&e, path))?;
     let rows = collection.snapshot().count();
     super::close(collection, path)?;
     if screen.json {
@@ -52,4 +53,14 @@ pub fn checkpoint(args: &args::Checkpoint, screen: &Screen) -> Result<(), Failur
         parts.join(", ")
     ))?;
     screen.remark(format!("took {}; it opens as a collection: stratavec stats {to}", words::time(start.elapsed())))
+}
+
+/// The collection is open: what is missing is where the copy shall go.
+fn refused(error: &Error, path: &Path) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            Failure::from(error).hint("the copy's directory is made, the one it is in must be there")
+        }
+        _ => Failure::engine(error, path),
+    }
 }

@@ -17,7 +17,11 @@ pub fn compact(args: &args::Compact, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
     // Nothing but what was asked for is to be done, and by nobody else.
     let collection = super::open(path, OpenOptions::default().compaction(Compaction::Manual), screen)?;
-    let what = if args.full { Compact::Full } else { Compact::Auto };
+    let what = match (args.full, args.retrain) {
+        (true, _) => Compact::Full,
+        (_, true) => Compact::Retrain,
+        _ => Compact::Auto,
+    };
     let refused = |e: stratavec::Error| Failure::engine(&e, path);
     let start = Instant::now();
     if args.dry_run {
@@ -52,6 +56,14 @@ fn tell(report: &CompactReport, path: &Path, screen: &Screen, dry: bool, time: D
     if screen.json {
         return screen.document(&report_json(report, dry, time));
     }
+    if report.retrains > 0 {
+        let (trained, moved) = if dry { ("would train", "move") } else { ("trained", "moved") };
+        screen.line(format!(
+            "{}: {trained} new lists and {moved} {} to them",
+            path.display(),
+            words::counted(report.refiled, "row")
+        ))?;
+    }
     if report.filed + report.list_merges > 0 {
         let (files, merges) = if dry { ("would file", "merge") } else { ("filed", "merged") };
         screen.line(format!(
@@ -63,6 +75,9 @@ fn tell(report: &CompactReport, path: &Path, screen: &Screen, dry: bool, time: D
         if report.merges == 0 {
             return Ok(());
         }
+    }
+    if report.merges == 0 && report.retrains > 0 {
+        return Ok(());
     }
     if report.merges == 0 {
         return screen.line(format!("{}: nothing to merge", path.display()));
@@ -93,6 +108,8 @@ fn report_json(report: &CompactReport, dry: bool, time: Duration) -> Json {
         "dropped": report.dropped,
         "filed": report.filed,
         "list_merges": report.list_merges,
+        "retrains": report.retrains,
+        "refiled": report.refiled,
         "bytes_read": report.bytes_read,
         "bytes_written": report.bytes_written,
         "seconds": time.as_secs_f64(),

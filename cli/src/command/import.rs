@@ -307,7 +307,7 @@ impl<'c> Job<'c> {
 }
 
 /// Whether a row is what the record would make of it.
-fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
+pub(super) fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
     let rounded = |component: &f32| match format {
         RowFormat::F16 => half::f16::from_f32(*component).to_f32(),
         RowFormat::Bf16 => half::bf16::from_f32(*component).to_f32(),

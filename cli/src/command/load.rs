@@ -6,7 +6,7 @@ use serde_json::json;
 use stratavec::{Collection, OpenOptions};
 
 use super::import::progress::Progress;
-use super::import::{Imported, Job};
+use super::import::{Imported, Job, holds};
 use crate::args;
 use crate::dump::DumpSource;
 use crate::failure::Failure;
@@ -46,20 +46,22 @@ pub fn load(args: &args::Load, screen: &Screen) -> Result<(), Failure> {
     tell(&done, there, path, screen)
 }
 
-/// The rows that an earlier load has committed: the first of the dump, all of them and no others.
+/// The rows that an earlier load has committed: the first of the dump as they are in it, all of them and no others.
 fn skip_loaded(collection: &Collection, path: &Path, source: &mut DumpSource) -> Result<u64, Failure> {
     let snapshot = collection.snapshot();
+    let format = collection.schema().row_format();
     let mut record = Record::default();
     for line in 0..snapshot.count() {
         let more = source.read(&mut record)?;
-        let known = match &record.id {
-            Some(id) if more => snapshot.contains(id).map_err(|e| Failure::engine(&e, path))?,
-            _ => false,
+        let item = match &record.id {
+            Some(id) if more => snapshot.get(id).map_err(|e| Failure::engine(&e, path))?,
+            _ => None,
         };
-        if !known {
+        if !item.as_ref().is_some_and(|item| holds(item, &record, format)) {
             let rows = words::counted(snapshot.count(), "row");
+            let among = if item.is_some() { "is another one there" } else { "is not among them" };
             return Err(Failure::failed(format!("{} is not the beginning of this dump", path.display()))
-                .because(format!("it holds {rows}, row {line} of the dump is not among them"))
+                .because(format!("it holds {rows}, row {line} of the dump {among}"))
                 .hint("load into a directory that does not exist yet"));
         }
     }

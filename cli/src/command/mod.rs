@@ -1,5 +1,6 @@
 //! One module per command: arguments -> engine call -> text or JSON.
 
+mod bench;
 mod checkpoint;
 mod compact;
 mod completions;
@@ -7,12 +8,14 @@ mod create;
 mod delete;
 mod dump;
 mod get;
+mod health;
 mod import;
 mod load;
 mod repair;
 mod scrub;
 mod search;
 mod stats;
+mod tune;
 mod upgrade;
 mod usage;
 mod verify;
@@ -21,6 +24,7 @@ use std::path::Path;
 
 use stratavec::{Collection, Follower, Id, IdKind, OpenOptions};
 
+pub use bench::bench;
 pub use checkpoint::checkpoint;
 pub use compact::compact;
 pub use completions::completions;
@@ -28,12 +32,14 @@ pub use create::create;
 pub use delete::delete;
 pub use dump::dump;
 pub use get::get;
+pub use health::health;
 pub use import::{Imported, Job, import};
 pub use load::load;
 pub use repair::repair;
 pub use scrub::scrub;
 pub use search::search;
 pub use stats::{show as show_stats, stats};
+pub use tune::tune;
 pub use upgrade::upgrade;
 pub use usage::{greet, usage_failure};
 pub use verify::verify;

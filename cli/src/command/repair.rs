@@ -1,7 +1,7 @@
 //! `stratavec repair`
 
 use serde_json::{Value as Json, json};
-use stratavec::{Collection, Loss, Repair, RepairReport};
+use stratavec::{Collection, Error, ErrorKind, Loss, Repair, RepairReport};
 
 use crate::args;
 use crate::failure::{Failure, printable};
@@ -14,7 +14,7 @@ const SHOWN_IDS: usize = 10;
 /// Makes a new collection of what a damaged one can prove; fails if anything was lost, with the new one in place.
 pub fn repair(args: &args::Repair, screen: &Screen) -> Result<(), Failure> {
     let (path, to) = (&args.collection, &args.to);
-    let report = Collection::repair(path, to, Repair::KeepProven).map_err(|e| Failure::engine(&e, path))?;
+    let report = Collection::repair(path, to, Repair::KeepProven).map_err(|e| refused(&e, args))?;
     if screen.json {
         screen.document(&report_json(&report, args))?;
     } else {
@@ -52,6 +52,16 @@ fn show(report: &RepairReport, args: &args::Repair, screen: &Screen) -> Result<(
     let (rows, to) = (words::counted(report.rows, "row"), args.to.display());
     let batch = words::count(report.last_seq);
     screen.line(format!("{}: {rows} kept in {to}, next batch after {batch}: {verdict}", args.collection.display()))
+}
+
+/// What is missing may be where the new collection shall go.
+fn refused(error: &Error, args: &args::Repair) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound if args.collection.is_dir() && !args.to.exists() => {
+            Failure::from(error).hint("the new directory is made, the one it is in must be there")
+        }
+        _ => Failure::engine(error, &args.collection),
+    }
 }
 
 fn report_json(report: &RepairReport, args: &args::Repair) -> Json {

@@ -90,9 +90,14 @@ fn files(stats: &Stats) -> String {
 
 fn search(stats: &Stats) -> String {
     if stats.lists > 0 {
+        let moving = match stats.rows_to_convert {
+            0 => String::new(),
+            rows => format!(", {} still in lists of an older model", words::counted(rows, "row")),
+        };
         return format!(
-            "{} index: {} in {}, {:.1} % of the rows in files are in lists",
+            "{} index, {}: {} in {}, {:.1} % of the rows in files are in lists{moving}",
             stats.schema.index_kind(),
+            stats.schema.list_codes().unwrap_or_default(),
             words::counted(stats.lists, "list"),
             words::counted(stats.list_segments, "segment"),
             percent(stats.rows_in_lists, stats.rows.saturating_sub(stats.delta_rows).max(stats.rows_in_lists))
@@ -151,9 +156,12 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "row_files": stats.row_files,
         "id_tables": stats.id_tables,
         "tombstone_files": stats.tombstone_files,
+        "codes": schema.list_codes().map(|codes| codes.to_string()),
         "lists": stats.lists,
         "list_segments": stats.list_segments,
         "rows_in_lists": stats.rows_in_lists,
+        "models": stats.models,
+        "rows_to_convert": stats.rows_to_convert,
         "generation": stats.generation,
         "delta_rows": stats.delta_rows,
         "delta_bytes": stats.delta_bytes,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::CommandFactory as _;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::args::{Cli, EXAMPLES};
 use crate::failure::{Exit, Failure};
@@ -27,7 +27,12 @@ pub fn usage_failure(error: &clap::Error, arguments: &[OsString]) -> Failure {
     let root = Cli::command();
     let named = arguments.iter().skip(1).filter_map(|a| a.to_str()).find_map(|name| root.find_subcommand(name));
     let meant = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
-    let meant = meant.into_iter().find_map(|kind| error.get(kind)).map(|name| format!("did you mean {name}?"));
+    let meant = meant.into_iter().find_map(|kind| error.get(kind)).map(|name| match name {
+        // The likeliest of several stands last.
+        ContextValue::Strings(names) => names.last().cloned().unwrap_or_default(),
+        name => name.to_string(),
+    });
+    let meant = meant.map(|name| format!("did you mean {name}?"));
     match named {
         Some(command) if error.kind() == ErrorKind::MissingRequiredArgument && arguments.len() == 2 => {
             let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();

@@ -23,7 +23,7 @@ pub use writer::write;
 use crate::args;
 use crate::command::{self, Imported, Job};
 use crate::failure::Failure;
-use crate::import::Meter;
+use crate::import::{Meter, RecordSource};
 use crate::screen::{Screen, Tone};
 use crate::words;
 
@@ -69,6 +69,14 @@ pub fn run(args: &args::Demo, screen: &Screen) -> Result<(), Failure> {
         }));
     }
     farewell(args, &data, start, screen)
+}
+
+/// The vectors of the demo's data.
+///
+/// # Errors
+/// The data is not here, or damaged.
+pub fn vectors() -> Result<Box<dyn RecordSource>, Failure> {
+    data::base(&data::find(None)?)
 }
 
 /// One run.

@@ -11,6 +11,12 @@ pub struct Index {
     /// Bits of code per component, if that was said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub bits: Option<u8>,
+    /// Parts and codewords of product codes, if those were asked for.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub product: Option<[u32; 2]>,
+    /// `false` if lists are to be without codes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub codes: Option<bool>,
     /// Number of lists, if that was said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub nlist: Option<u32>,
@@ -29,12 +35,17 @@ impl From<IndexKind> for Index {
             Codes::Bits(bits) => Some(bits),
             _ => None,
         };
+        let (product, codes) = match options.wanted_codes() {
+            Codes::Product { m, codebook_size } => (Some([m, codebook_size]), None),
+            Codes::None => (None, Some(false)),
+            _ => (None, None),
+        };
         let spill = match options.wanted_spill() {
             Spill::On => Some(true),
             Spill::Off => Some(false),
             _ => None,
         };
-        Index { index: kind.name().to_owned(), bits, nlist: options.wanted_nlist(), spill }
+        Index { index: kind.name().to_owned(), bits, product, codes, nlist: options.wanted_nlist(), spill }
     }
 }
 
@@ -42,9 +53,13 @@ impl Index {
     /// The kind; `None` if it is not known here, or has options that it cannot have.
     pub fn kind(&self) -> Option<IndexKind> {
         let mut options = IvfOptions::auto();
-        if let Some(bits) = self.bits {
-            options = options.codes(Codes::Bits(bits));
-        }
+        options = match (self.bits, self.product, self.codes) {
+            (None, None, None) => options,
+            (Some(bits), None, None) => options.codes(Codes::Bits(bits)),
+            (None, Some([m, codebook_size]), None) => options.codes(Codes::Product { m, codebook_size }),
+            (None, None, Some(false)) => options.codes(Codes::None),
+            _ => return None,
+        };
         if let Some(lists) = self.nlist {
             options = options.nlist(lists);
         }
@@ -68,12 +83,16 @@ mod tests {
     #[test]
     fn kinds_come_back_with_their_options() {
         let some = IvfOptions::auto().codes(Codes::Bits(3)).nlist(17).spill(Spill::Off);
-        for kind in [IndexKind::Flat, IndexKind::Auto, IndexKind::Ivf(IvfOptions::auto()), IndexKind::Ivf(some)] {
+        let product = some.codes(Codes::Product { m: 48, codebook_size: 256 });
+        let ivf = [IvfOptions::auto(), some, product, some.codes(Codes::None)].map(IndexKind::Ivf);
+        for kind in ivf.into_iter().chain([IndexKind::Flat, IndexKind::Auto]) {
             let text = serde_json::to_string(&Index::from(kind)).unwrap();
             let back: Index = serde_json::from_str(&text).unwrap();
             assert_eq!(back.kind(), Some(kind), "{text}");
         }
         let flat = Index { nlist: Some(3), ..Index::from(IndexKind::Flat) };
         assert_eq!(flat.kind(), None);
+        let both = Index { bits: Some(3), ..Index::from(IndexKind::Ivf(some.codes(Codes::None))) };
+        assert_eq!(both.kind(), None);
     }
 }

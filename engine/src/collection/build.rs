@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::list_files::{open_lists, open_models};
-use crate::compaction::{Control, Filing, Place};
+use crate::compaction::{Control, Filed, Filing, Place};
 use crate::delta::{Block, Generation};
 use crate::error::Result;
 use crate::format::{FileFacts, id_key};
@@ -144,7 +144,12 @@ impl Build<'_> {
         let control = Control::default();
         let filing = Filing::new(self.storage, self.schema, ids, &model, self.parallel, &control)?;
         let (files, mut next) = ([rows], Place::default());
-        while let Some((entry, file)) = filing.file(&files, &mut next, usize::MAX, self.new_id)? {
+        while let Some(Filed { entry, file, energy }) =
+            filing.file(&files, &mut next, usize::MAX, u64::MAX, self.new_id)?
+        {
+            if let Some(training) = built.manifest.training_of_mut(model.file.hash()) {
+                training.add(entry.file.facts.rows, energy);
+            }
             made.push(FileName::File(FileKind::List, entry.file.id));
             built.bytes += entry.file.facts.len;
             built.manifest.lists.push(entry);

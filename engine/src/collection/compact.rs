@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::build::all_dead;
 use super::flush::{Marks, older_manifests, publish, remove_all};
+use super::index_job::Wanted;
 use super::retired::Retired;
 use super::shared::{Shared, count};
 use crate::budget::Share;
@@ -29,6 +30,9 @@ pub enum Compact {
     Auto,
     /// Everything: as few files as can be, no dead rows.
     Full,
+    /// Lists made anew by a model that is trained on the rows there are now, then what the automatic rules ask for. A change to a new model
+    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`].
+    Retrain,
 }
 
 /// What a compaction did, or would do.
@@ -49,6 +53,10 @@ pub struct CompactReport {
     pub bytes_written: u64,
     /// Rows that got their lists.
     pub filed: u64,
+    /// Models that were trained in place of older ones.
+    pub retrains: u64,
+    /// Rows that went from the lists of an older model to those of the newest.
+    pub refiled: u64,
     /// Merges of list segments.
     pub list_merges: u64,
 }
@@ -58,7 +66,8 @@ pub(super) const MOST_BYTES: u64 = 4 << 30;
 pub(super) const MOST_ROWS: u64 = 4 << 20;
 /// Largest merge that `close` waits for.
 pub(super) const MOST_BYTES_AT_CLOSE: u64 = 16 << 20;
-/// Room that a merge leaves on the disk for the writer: two deltas and their logs.
+/// Room that a merge leaves on the disk for the writer: two deltas and their logs, but no more than half of what is free. On a small disk
+/// or a rather full one nothing would ever be merged otherwise, and dead rows would fill what is left.
 const KEEP_FREE_DELTAS: u64 = 4;
 
 /// Between two looks of a merge that rests at whether it was cancelled.
@@ -72,7 +81,7 @@ impl Shared {
     fn next_merge(&self, version: &Version, what: Compact) -> Option<Range<usize>> {
         let states = states(version);
         match what {
-            Compact::Auto => choose(&states, &self.policy()),
+            Compact::Auto | Compact::Retrain => choose(&states, &self.policy()),
             Compact::Full => choose_full(&states, &self.policy()),
         }
     }
@@ -92,7 +101,7 @@ impl Shared {
         }
         loop {
             let next = match what {
-                Compact::Auto => choose(&files, &self.policy()),
+                Compact::Auto | Compact::Retrain => choose(&files, &self.policy()),
                 Compact::Full => choose_full(&files, &self.policy()),
             };
             let Some(range) = next else { return report };
@@ -122,14 +131,14 @@ impl Shared {
     pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
         let mut report = CompactReport::default();
         let mut no_room = None;
+        let mut wanted = Wanted::of(what);
         loop {
             // For each merge anew: under steady writes there is always one more, and others wait.
-            let _one_at_a_time = self.compacting.lock();
-            control.check()?;
+            let _one_at_a_time = control.turn(&self.compacting)?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
             if no_room.is_none() {
-                match self.list_step(&version, what, control, &mut report) {
+                match self.list_step(&version, &mut wanted, control, &mut report) {
                     Ok(true) => continue,
                     Ok(false) => {}
                     Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
@@ -138,7 +147,9 @@ impl Shared {
                     Err(error) => return Err(error),
                 }
             }
-            let Some(range) = self.next_merge(&version, what) else { return no_room.map_or(Ok(report), Err) };
+            let Some(range) = self.next_merge(&version, what) else {
+                return no_room.or(wanted.no_room).map_or(Ok(report), Err);
+            };
             let retired = Retired::of(&version, range.clone(), self.options.background == Background::Thread);
             let merged = self.merge_one(&version, range, control, &mut report);
             drop(version);
@@ -151,12 +162,12 @@ impl Shared {
     fn list_step(
         &self,
         version: &Version,
-        what: Compact,
+        wanted: &mut Wanted,
         control: &Control,
         report: &mut CompactReport,
     ) -> Result<bool> {
-        match self.next_list_step(version, what)? {
-            Some(step) => self.take_list_step(version, step, control, report).map(|()| true),
+        match self.next_list_step(version, wanted)? {
+            Some(step) => self.take_or_leave(version, step, wanted, control, report).map(|()| true),
             None => Ok(false),
         }
     }
@@ -192,7 +203,7 @@ impl Shared {
             merge(&*self.storage, &self.schema, ids, inputs, Ids::Tables(&tables), &|| self.new_file_id(), control)?;
         let (made, written) = (merged.names(), merged.bytes);
         if self.counters.log_syncs.load(Ordering::Relaxed) > syncs
-            && let Err(cancelled) = self.rest(begun.elapsed() / 2, control)
+            && let Err(cancelled) = self.rest(begun.elapsed(), control)
         {
             remove_all(&*self.storage, &made);
             return Err(cancelled);
@@ -218,7 +229,7 @@ impl Shared {
 
     /// Leaves the disk and a processor to commits for a while. A merge syncs all it wrote at once, and what commits sync queues behind
     /// it (to sync in small steps made that worse: each of them is a transaction of the file system). So a merge beside which
-    /// durable commits were made rests half as long as it worked; merges one after the other then work two thirds of the time.
+    /// durable commits were made rests as long as it worked; merges one after the other then work half of the time.
     fn rest(&self, time: Duration, control: &Control) -> Result<()> {
         let until = Instant::now() + time;
         loop {
@@ -235,7 +246,7 @@ impl Shared {
     pub(super) fn refuse_without_room(&self, what: &str, bytes: u64) -> Result<()> {
         let free =
             self.storage.free_bytes().map_err(|e| Error::io("measure the disk of", self.storage.describe(), e))?;
-        let keep = self.options.delta_bytes().saturating_mul(KEEP_FREE_DELTAS);
+        let keep = self.options.delta_bytes().saturating_mul(KEEP_FREE_DELTAS).min(free / 2);
         if free >= bytes.saturating_add(keep) {
             return Ok(());
         }
@@ -426,7 +437,7 @@ impl Shared {
 
 /// Memory of a merge: the buffers of a row file's sections, what is known of the rows of its output, fence keys and pages.
 pub(super) fn merge_memory(live: u64) -> u64 {
-    const BUFFERS: u64 = 3 << 20;
+    const BUFFERS: u64 = 5 << 20;
     BUFFERS + live / 2
 }
 

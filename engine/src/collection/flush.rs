@@ -191,7 +191,7 @@ impl Shared {
 /// Memory of a flush: places and ids of its rows, and the buffers of a row file's sections.
 /// A tombstone file too many is merged with the others, which lists all dead rows.
 fn flush_memory(job: &Job) -> u64 {
-    const BUFFERS: u64 = 2 << 20;
+    const BUFFERS: u64 = 4 << 20;
     let dead: u64 = match job.version.manifest.tombstones.len() >= MAX_TOMBSTONE_FILES {
         true => job.version.rows.iter().map(LiveRows::dead_count).sum(),
         false => 0,

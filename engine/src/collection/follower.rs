@@ -165,6 +165,14 @@ impl Follower {
         self.view.load().seq
     }
 
+    /// Measures how good the lists of the state shown are: see [`Collection::health`](super::Collection::health).
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn health(&self) -> Result<super::Health> {
+        super::health::health(&self.snapshot(), &mut || Ok(()))
+    }
+
     /// Figures of the state shown. Those that count what a handle did are 0, `flush_bytes` too: it belongs to the writer.
     /// `durable_seq` is what the files hold; more of it may be durable.
     pub fn stats(&self) -> Stats {
@@ -333,12 +341,12 @@ impl State {
 impl Log {
     /// Applies what is new in the log. Returns the rows it kills that are older than the log.
     fn read(&mut self, version: &Version) -> Result<Vec<u64>> {
-        let model = version.current_model().map(|model| &**model);
+        let model = version.model_of(&self.generation).cloned();
         let generation = Arc::make_mut(&mut self.generation);
         let first_row = generation.first_row();
         let mut older = Vec::new();
         self.tail.read(&mut |id, seq, payload| {
-            let killed = apply_record(generation, &version.manifest, id, seq, payload, model)?;
+            let killed = apply_record(generation, &version.manifest, id, seq, payload, model.as_deref())?;
             // What is killed in the generation itself is looked up there once all of it is read: blocks merge.
             older.extend(killed);
             Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A collection with lists begins without any. Once its files have enough live rows a model is trained and named by a manifest (one step); then
 //! row files that are not in lists are filed, some neighbours at a time (a step each); from the model on, flushes write list segments themselves.
-//! Each step is one manifest: a crash leaves the state before it or after it, and orphans. Until rows are filed they are searched one by one, so
+//! A model that has aged is followed by another one, to which list segments are converted one by one: see `retrain`. Each step is one manifest: a crash leaves the state before it or after it, and orphans. Until rows are filed they are searched one by one, so
 //! every state answers alike.
 
 use std::ops::Range;
@@ -11,19 +11,21 @@ use std::sync::Arc;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
+use super::retrain::list_skew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Control, Filing, ListState, ModelJob, Place, choose_lists, merge_lists, next_unfiled, rows_for_lists,
+    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, choose_lists, codebook_memory, merge_lists,
+    next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
-use crate::manifest::{Calibration, HashedEntry};
-use crate::options::{IndexKind, IvfOptions};
+use crate::manifest::{HashedEntry, Training as TrainedOn};
+use crate::options::{Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
-use crate::snapshot::{FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
+use crate::snapshot::{Calibrated, FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// Most rows of a list segment that filing makes; merges make larger ones.
@@ -38,8 +40,12 @@ const LEAST_SAMPLE: usize = 8;
 pub(super) enum ListStep {
     /// Train a model of so many lists.
     Train(usize),
+    /// Train another model of so many lists, for this reason; `None`: it was asked for.
+    Retrain(usize, Option<Aged>),
     /// File these row files.
     File(Range<usize>),
+    /// Put these list segments, which are of an older model, into the lists of the newest.
+    Convert(Range<usize>),
     /// Merge these list segments.
     Merge(Range<usize>),
     /// Measure how many lists find what part of the nearest rows.
@@ -48,15 +54,41 @@ pub(super) enum ListStep {
 
 /// What a step changes: files that are written, synced and read back, and that no manifest names yet.
 #[derive(Default)]
-struct ListChange {
-    model: Option<(HashedEntry, Arc<OpenModel>)>,
+pub(super) struct ListChange {
+    pub(super) model: Option<(HashedEntry, Arc<OpenModel>)>,
     /// List segments that others replace.
-    gone: Vec<FileId>,
-    new: Vec<(HashedEntry, Arc<ListFile>)>,
+    pub(super) gone: Vec<FileId>,
+    pub(super) new: Vec<(HashedEntry, Arc<ListFile>)>,
     /// Row files that are in lists from now on.
-    filed: Vec<FileId>,
-    /// What was measured, in place of what was measured before.
-    calibration: Option<Vec<Calibration>>,
+    pub(super) filed: Vec<FileId>,
+    /// What was measured, in place of what was measured before, and how uneven the lists were then.
+    pub(super) calibration: Option<(Calibrated, f32)>,
+    /// What a model was trained on, in place of what was known of it.
+    pub(super) training: Option<TrainedOn>,
+    /// Rows that came after training and were filed, and the sum of their squared distances from their centroids.
+    pub(super) fresh: (u64, f64),
+}
+
+/// Live rows of neighbouring files, from a place up to a row number.
+pub(super) struct ToFile<'a> {
+    pub(super) files: &'a [LiveRows],
+    pub(super) first: Place,
+    pub(super) last_row: u64,
+    /// At least as many as there are.
+    pub(super) live: u64,
+}
+
+/// What list steps are for.
+pub(super) struct Wanted {
+    pub(super) what: Compact,
+    /// There was no room for another model: the one there is stays.
+    pub(super) no_room: Option<Error>,
+}
+
+impl Wanted {
+    pub(super) fn of(what: Compact) -> Wanted {
+        Wanted { what, no_room: None }
+    }
 }
 
 impl ListChange {
@@ -73,18 +105,25 @@ impl ListChange {
 }
 
 impl Shared {
-    /// What has to be done to have all rows of files in few list segments; `None` if nothing, or if the collection has no lists.
-    pub(super) fn next_list_step(&self, version: &Version, what: Compact) -> Result<Option<ListStep>> {
+    /// What has to be done to have all rows of files in few list segments of a good model; `None` if nothing, or if the collection has
+    /// no lists.
+    pub(super) fn next_list_step(&self, version: &Version, wanted: &Wanted) -> Result<Option<ListStep>> {
         let Some(options) = self.schema.index_kind().lists() else { return Ok(None) };
         if version.current_model().is_none() {
             return Ok(self.next_training(version, &options));
+        }
+        if let Some(step) = self.next_retraining(version, wanted, &options) {
+            return Ok(Some(step));
         }
         let files: Vec<(bool, u64)> = version.rows.iter().map(|rows| (rows.in_lists(), rows.live())).collect();
         if let Some(range) = next_unfiled(&files, self.most_filed()) {
             return Ok(Some(ListStep::File(range)));
         }
         let states = list_states(version)?;
-        let merge = choose_lists(&states, &self.policy(), what == Compact::Full).map(ListStep::Merge);
+        if let Some(range) = next_old(&states, self.most_filed()).filter(|_| wanted.no_room.is_none()) {
+            return Ok(Some(ListStep::Convert(range)));
+        }
+        let merge = choose_lists(&states, &self.policy(), wanted.what == Compact::Full).map(ListStep::Merge);
         Ok(merge.or_else(|| calibration_is_due(version).then_some(ListStep::Calibrate)))
     }
 
@@ -96,7 +135,7 @@ impl Shared {
     }
 
     /// Rows that are filed at a time.
-    fn most_filed(&self) -> u64 {
+    pub(super) fn most_filed(&self) -> u64 {
         const BYTES_PER_ROW: u64 = 32;
         let room = self.budget.limit().map_or(u64::MAX, |limit| limit / 16 / BYTES_PER_ROW);
         room.clamp(1 << 12, MOST_FILED)
@@ -117,16 +156,17 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let change = match &step {
-            ListStep::Train(nlist) => self.train(version, *nlist, control)?,
+            ListStep::Train(nlist) | ListStep::Retrain(nlist, _) => self.train(version, *nlist, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
+            ListStep::Convert(range) => self.convert(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
             ListStep::Calibrate => {
                 let snapshot = Snapshot::new(self.view.load_full(), self.schema.clone());
                 let found = calibrate(&snapshot, &mut || control.check())?;
-                ListChange { calibration: Some(found), ..ListChange::default() }
+                ListChange { calibration: Some((found, list_skew(version))), ..ListChange::default() }
             }
         };
-        let (made, bytes) = (change.made(), change.bytes());
+        let (made, bytes, trained) = (change.made(), change.bytes(), change.model.is_some());
         if let Err(error) = self.install_lists(change) {
             if !error.is_sync_failure() {
                 remove_all(&*self.storage, &made);
@@ -137,7 +177,15 @@ impl Shared {
         count(&self.counters.list_bytes, bytes);
         match step {
             ListStep::Train(_) => self.roll_to_new_model(),
+            ListStep::Retrain(..) if !trained => {}
+            ListStep::Retrain(_, why) => {
+                tracing::info!(?why, "a new model was trained; list segments are converted to it one by one");
+                report.retrains += 1;
+                count(&self.counters.retrains, 1);
+                self.roll_to_new_model();
+            }
             ListStep::File(_) => count(&self.counters.filings, 1),
+            ListStep::Convert(_) => count(&self.counters.conversions, 1),
             ListStep::Calibrate => {}
             ListStep::Merge(_) => {
                 report.list_merges += 1;
@@ -154,7 +202,7 @@ impl Shared {
         }
     }
 
-    fn ids(&self, version: &Version) -> (u128, u128) {
+    pub(super) fn ids(&self, version: &Version) -> (u128, u128) {
         (self.collection, version.manifest.own_origin())
     }
 
@@ -185,12 +233,22 @@ impl Shared {
         }
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
+        let codes = self.schema.list_codes().unwrap_or_default();
+        let book_bytes = codebook_memory(codes, live, padded_dim(dim));
         self.refuse_without_room("model", model_bytes)?;
-        let _working = self.budget.reserve(Share::Compaction, wanted + live * 8 + model_bytes)?;
+        let _working = self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + live * 16 + model_bytes)?;
         let (schema, ids) = (&*self.schema, self.ids(version));
         let job = ModelJob { storage: &*self.storage, schema, ids, parallel: &crew, control };
-        let (entry, model) = job.make(&version.rows, self.new_file_id(), lists, wanted)?;
-        Ok(ListChange { model: Some((entry, Arc::new(model))), ..ListChange::default() })
+        let Made { entry, model, energy } = job.make(&version.rows, self.new_file_id(), lists, wanted)?;
+        let next_row = version.manifest.next_row;
+        let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
+        let mut change = ListChange { training: Some(training), ..ListChange::default() };
+        match version.current_model().is_some_and(|current| *current.file.hash() == entry.hash) {
+            // Nothing has changed since: the lists are what they would become.
+            true => drop(remove_all(&*self.storage, &[FileName::File(FileKind::Model, entry.file.id)])),
+            false => change.model = Some((entry, Arc::new(model))),
+        }
+        Ok(change)
     }
 
     fn file(
@@ -203,21 +261,41 @@ impl Shared {
         let files = version.rows.get(range).unwrap_or_default();
         let filed = files.iter().map(|rows| rows.file.id_of_file()).collect();
         let mut change = ListChange { filed, ..ListChange::default() };
-        let live: u64 = files.iter().map(LiveRows::live).sum();
-        let Some(model) = version.current_model().filter(|_| live > 0) else { return Ok(change) };
-        self.refuse_without_room("list segment", self.most_filed_bytes(model.file.lists() as u64, live))?;
-        let most = live.min(self.most_filed());
+        let Some(model) = version.current_model() else { return Ok(change) };
+        let live = files.iter().map(LiveRows::live).sum();
+        let rows = ToFile { files, first: Place::default(), last_row: u64::MAX, live };
+        report.filed += self.file_rows(version, rows, control, &mut change)?;
+        // Of a file with rows from before and after training nearly all are from before: files of both were merged since.
+        let first_new = version.manifest.training_of(model.file.hash()).map_or(0, |training| training.next_row);
+        if files.iter().any(|rows| rows.file.first_row() < first_new) {
+            change.fresh = (0, 0.0);
+        }
+        Ok(change)
+    }
+
+    /// Files rows by the newest model; how many.
+    pub(super) fn file_rows(
+        &self,
+        version: &Version,
+        rows: ToFile<'_>,
+        control: &Control,
+        change: &mut ListChange,
+    ) -> Result<u64> {
+        let Some(model) = version.current_model().filter(|_| rows.live > 0) else { return Ok(0) };
+        self.refuse_without_room("list segment", self.most_filed_bytes(model.file.lists() as u64, rows.live))?;
+        let most = rows.live.min(self.most_filed());
         let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, most))?;
         let crew = Crew::of(self);
         let filing = Filing::new(&*self.storage, &self.schema, self.ids(version), model, &crew, control)?;
-        let mut next = Place::default();
+        let (mut next, mut filed) = (rows.first, 0);
         loop {
-            match filing.file(files, &mut next, most as usize, &|| self.new_file_id()) {
-                Ok(Some((entry, file))) => {
-                    report.filed += entry.file.facts.rows;
+            match filing.file(rows.files, &mut next, most as usize, rows.last_row, &|| self.new_file_id()) {
+                Ok(Some(Filed { entry, file, energy })) => {
+                    filed += entry.file.facts.rows;
+                    change.fresh = (filed, change.fresh.1 + energy);
                     change.new.push((entry, Arc::new(file)));
                 }
-                Ok(None) => return Ok(change),
+                Ok(None) => return Ok(filed),
                 Err(error) => {
                     remove_all(&*self.storage, &change.made());
                     return Err(error);
@@ -230,31 +308,44 @@ impl Shared {
     fn most_filed_bytes(&self, lists: u64, rows: u64) -> u64 {
         let Some(options) = self.schema.index_kind().lists() else { return 0 };
         let dim = self.schema.dim();
-        let padded = padded_dim(dim) as u64;
         let copies = if options.spills(dim) { 2 } else { 1 };
-        let record = padded / 8 * u64::from(options.bits_for(dim)) + 24;
+        let (record, block) = entry_bytes(options.codes_for(dim), padded_dim(dim) as u64);
         let segments = rows.div_ceil(self.most_filed().max(1));
-        rows.saturating_mul(copies).saturating_mul(record) + segments * (lists * (padded * 4 + 512) + (1 << 20))
+        rows.saturating_mul(copies).saturating_mul(record) + segments * (lists * (block + 512) + (1 << 20))
     }
 
     /// The most bytes that a model of so many lists takes.
     fn most_model_bytes(&self, lists: u64) -> u64 {
-        (lists * 5 / 4 + 1).saturating_mul(padded_dim(self.schema.dim()) as u64 * 2 + 256) + (1 << 20)
+        let padded = padded_dim(self.schema.dim()) as u64;
+        let book = match self.schema.list_codes() {
+            Some(Codes::Product { codebook_size, .. }) => padded * 4 * u64::from(codebook_size),
+            _ => 0,
+        };
+        (lists * 5 / 4 + 1).saturating_mul(padded * 2 + 256) + book + (1 << 20)
     }
 
     /// What the steps would do, added to a report.
     pub(super) fn plan_lists(&self, version: &Version, what: Compact, report: &mut CompactReport) -> Result<()> {
         let Some(options) = self.schema.index_kind().lists() else { return Ok(()) };
-        let lists = match (version.current_model(), self.next_training(version, &options)) {
-            (Some(model), _) => model.file.lists() as u64,
-            (None, Some(ListStep::Train(nlist))) => {
-                report.bytes_written += self.most_model_bytes(nlist as u64);
-                nlist as u64 * 5 / 4 + 1
-            }
-            _ => return Ok(()),
-        };
+        let retraining =
+            version.current_model().and_then(|_| self.next_retraining(version, &Wanted::of(what), &options));
+        let lists =
+            match (version.current_model(), retraining.as_ref().or(self.next_training(version, &options).as_ref())) {
+                (Some(_), Some(ListStep::Retrain(nlist, _))) => {
+                    report.retrains += 1;
+                    report.bytes_written += self.most_model_bytes(*nlist as u64);
+                    *nlist as u64 * 5 / 4 + 1
+                }
+                (Some(model), _) => model.file.lists() as u64,
+                (None, Some(ListStep::Train(nlist))) => {
+                    report.bytes_written += self.most_model_bytes(*nlist as u64);
+                    *nlist as u64 * 5 / 4 + 1
+                }
+                _ => return Ok(()),
+            };
         let facts = version.lists.iter().map(|file| file.facts().first_row);
-        let mut states: Vec<(u64, ListState)> = facts.zip(list_states(version)?).collect();
+        let outdated = |state: ListState| ListState { old: state.old || retraining.is_some(), ..state };
+        let mut states: Vec<(u64, ListState)> = facts.zip(list_states(version)?.into_iter().map(outdated)).collect();
         let mut files: Vec<(bool, u64)> = version.rows.iter().map(|rows| (rows.in_lists(), rows.live())).collect();
         while let Some(range) = next_unfiled(&files, self.most_filed()) {
             let rows = files.get(range.clone()).unwrap_or_default().iter().map(|(_, live)| live).sum();
@@ -264,12 +355,21 @@ impl Shared {
             if rows > 0 {
                 report.filed += rows;
                 report.bytes_written += bytes;
-                states.push((first, ListState { rows, dead: 0, bytes, unfiled_before: 0 }));
+                states.push((first, ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
             }
         }
         states.sort_by_key(|(first, _)| *first);
         let mut states: Vec<ListState> =
             states.into_iter().map(|(_, state)| ListState { unfiled_before: 0, ..state }).collect();
+        while let Some(range) = next_old(&states, self.most_filed()) {
+            let group = states.get(range.clone()).unwrap_or_default();
+            let rows = group.iter().map(|list| list.rows.saturating_sub(list.dead)).sum();
+            let bytes = self.most_filed_bytes(lists, rows);
+            report.refiled += rows;
+            report.bytes_written += if rows > 0 { bytes } else { 0 };
+            states
+                .splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
+        }
         while let Some(range) = choose_lists(&states, &self.policy(), what == Compact::Full) {
             let group = states.get(range.clone()).unwrap_or_default();
             let rows = group.iter().map(|list| list.rows.saturating_sub(list.dead)).sum();
@@ -277,7 +377,8 @@ impl Shared {
             report.list_merges += 1;
             report.bytes_read += bytes;
             report.bytes_written += if rows > 0 { bytes + (1 << 20) } else { 0 };
-            states.splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0 }));
+            states
+                .splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
         }
         Ok(())
     }
@@ -322,13 +423,31 @@ impl Shared {
         let mut manifest = current.manifest.successor();
         manifest.epoch = self.epoch;
         let mut next = (*current).clone();
-        let ListChange { model, gone, new, filed, calibration } = change;
-        if let Some(found) = calibration {
-            manifest.calibration = found;
-        }
+        let ListChange { model, gone, new, filed, calibration, training, fresh } = change;
+        let current_hash = current.current_model().map(|model| *model.file.hash());
         if let Some((entry, model)) = model {
+            if let Some(hash) = current_hash {
+                manifest.hand_calibration_on(&hash, &entry);
+            }
             manifest.models.push(entry);
             next.models.push(model);
+        }
+        if let (Some((found, skew)), Some(hash)) = (calibration, current_hash) {
+            manifest.calibration.retain(|entry| entry.model != hash);
+            manifest.calibration.extend(found.entries);
+            if let Some(training) = manifest.training_of_mut(&hash) {
+                training.changed = 0;
+                if training.skew == 0.0 {
+                    (training.skew, training.scanned) = (skew, found.scanned);
+                }
+            }
+        }
+        if let Some(training) = training {
+            manifest.training.retain(|entry| entry.model != training.model);
+            manifest.training.push(training);
+        }
+        if let Some(training) = current_hash.and_then(|hash| manifest.training_of_mut(&hash)) {
+            training.add(fresh.0, fresh.1);
         }
         manifest.lists.retain(|entry| !gone.contains(&entry.file.id));
         next.lists.retain(|file| !gone.contains(&file.id_of_file()));
@@ -338,6 +457,8 @@ impl Shared {
             manifest.lists.insert(at, entry);
             next.lists.insert(at, file);
         }
+        let dropped_models = manifest.drop_unnamed_models();
+        next.models.retain(|model| !dropped_models.iter().any(|gone| gone.file.id == model.id));
         manifest.row_files.iter_mut().filter(|entry| filed.contains(&entry.id)).for_each(|entry| entry.in_lists = true);
         let listed = |rows: LiveRows| match filed.contains(&rows.file.id_of_file()) {
             true => rows.with_lists(true),
@@ -358,6 +479,7 @@ impl Shared {
             return Err(error);
         }
         let mut dropped: Vec<FileName> = gone.into_iter().map(|id| FileName::File(FileKind::List, id)).collect();
+        dropped.extend(dropped_models.iter().map(|model| FileName::File(FileKind::Model, model.file.id)));
         dropped.extend(older_manifests(manifest.generation));
         next.manifest = Arc::new(manifest);
         dropped.extend(self.swap_version(|install| Version { install, ..next }, None, log));
@@ -371,17 +493,41 @@ impl Shared {
         if self.schema.index_kind() == IndexKind::Flat {
             return Ok(0);
         }
+        let mut wanted = Wanted::of(Compact::Auto);
         loop {
             let _one_at_a_time = self.compacting.lock();
             control.check()?;
             self.check_writable()?;
             let version = self.view.load().version.clone();
-            match self.next_list_step(&version, Compact::Auto)? {
-                Some(step @ (ListStep::Train(_) | ListStep::File(_) | ListStep::Calibrate)) => {
-                    self.take_list_step(&version, step, control, &mut report)?;
-                }
-                _ => return Ok(report.bytes_written),
+            match self.next_list_step(&version, &wanted)? {
+                None | Some(ListStep::Merge(_)) => return Ok(report.bytes_written),
+                Some(step) => self.take_or_leave(&version, step, &mut wanted, control, &mut report)?,
             }
+        }
+    }
+
+    /// A step; if there is no room for what makes the model another one, the old one is kept and the error is left in `wanted`.
+    pub(super) fn take_or_leave(
+        &self,
+        version: &Version,
+        step: ListStep,
+        wanted: &mut Wanted,
+        control: &Control,
+        report: &mut CompactReport,
+    ) -> Result<()> {
+        let trains = matches!(step, ListStep::Train(_) | ListStep::Retrain(..));
+        let optional = matches!(step, ListStep::Retrain(..) | ListStep::Convert(_));
+        match self.take_list_step(version, step, control, report) {
+            Err(error) if optional && matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
+                tracing::warn!(%error, "there is no room for lists of a new model; the rows stay in those of the old one");
+                wanted.no_room = Some(error);
+                Ok(())
+            }
+            Ok(()) if trains && wanted.what == Compact::Retrain => {
+                wanted.what = Compact::Auto;
+                Ok(())
+            }
+            outcome => outcome,
         }
     }
 
@@ -389,11 +535,15 @@ impl Shared {
     pub(super) fn small_list_steps(&self, control: &Control, report: &mut CompactReport) -> Result<()> {
         while self.poison_cause().is_none() {
             let version = self.view.load().version.clone();
-            let Some(step) = self.next_list_step(&version, Compact::Auto)? else { return Ok(()) };
+            let Some(step) = self.next_list_step(&version, &Wanted::of(Compact::Auto))? else { return Ok(()) };
             let row_bytes = |rows: &[LiveRows]| rows.iter().map(|rows| rows.file.facts().len).sum::<u64>();
             let bytes = match &step {
-                ListStep::Train(_) => row_bytes(&version.rows),
+                ListStep::Train(_) | ListStep::Retrain(..) => row_bytes(&version.rows),
                 ListStep::File(range) => row_bytes(version.rows.get(range.clone()).unwrap_or_default()),
+                ListStep::Convert(range) => {
+                    let inputs = version.lists.get(range.clone()).unwrap_or_default();
+                    inputs.iter().map(|file| file.facts().rows * self.schema.vector_bytes() as u64).sum()
+                }
                 ListStep::Merge(range) => {
                     let inputs = version.lists.get(range.clone()).unwrap_or_default();
                     inputs.iter().map(|file| file.facts().len).sum()
@@ -410,16 +560,31 @@ impl Shared {
     }
 }
 
-/// Whether nothing was measured yet with these lists, or with half or twice as many rows.
+/// The most bytes that an entry takes, and those that a block of 32 takes beside it, with codes of `padded` components.
+fn entry_bytes(codes: Codes, padded: u64) -> (u64, u64) {
+    match codes {
+        Codes::Bits(bits) => (padded / 8 * u64::from(bits) + 24, padded * 4),
+        Codes::Product { m, codebook_size } => {
+            let number = if codebook_size > 256 { 2 } else { 1 };
+            (u64::from(m) * number + 16, u64::from(m) * number * 32 + 512)
+        }
+        _ => (8, 128),
+    }
+}
+
+/// Whether nothing was measured yet with these lists, or with half or one and a half times as many rows, or half of the rows came since.
 fn calibration_is_due(version: &Version) -> bool {
+    let Some(model) = version.current_model().filter(|_| version.older_model().is_none()) else { return false };
     let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
-    let measured = version.manifest.calibration.first().map(|entry| entry.rows);
-    let fits = |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows);
+    let changed = version.manifest.training_of(model.file.hash()).map_or(0, |training| training.changed);
+    let measured = version.manifest.calibration_of(model.file.hash()).first().map(|entry| entry.rows);
+    let fits =
+        |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows) && changed < measured / 2;
     !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
 }
 
 /// What the policy knows of the list segments.
-fn list_states(version: &Version) -> Result<Vec<ListState>> {
+pub(super) fn list_states(version: &Version) -> Result<Vec<ListState>> {
     let state = |file: &Arc<ListFile>| {
         let facts = file.facts();
         let before = version.rows.iter().filter(|rows| !rows.in_lists() && rows.file.first_row() < facts.first_row);
@@ -429,13 +594,14 @@ fn list_states(version: &Version) -> Result<Vec<ListState>> {
             dead: facts.rows.saturating_sub(live),
             bytes: facts.len,
             unfiled_before: before.count(),
+            old: version.current_model().is_some_and(|model| model.file.hash() != file.model()),
         })
     };
     version.lists.iter().map(state).collect()
 }
 
 /// Live rows of files that are in lists, by the tombstone files, among these numbers.
-fn live_between(version: &Version, first: u64, last: u64) -> Result<u64> {
+pub(super) fn live_between(version: &Version, first: u64, last: u64) -> Result<u64> {
     let mut live = 0;
     for rows in version.rows.iter().filter(|rows| rows.in_lists()) {
         if rows.file.last_row() >= first && rows.file.first_row() <= last {

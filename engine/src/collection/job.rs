@@ -2,51 +2,63 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::compact::{Compact, CompactReport};
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::planted;
-
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// The jobs of a handle that are at work.
 #[derive(Default)]
 pub(super) struct Jobs {
-    running: Mutex<Vec<Arc<Control>>>,
+    running: Mutex<Vec<Entry>>,
     ended: Condvar,
 }
 
+struct Entry {
+    control: Arc<Control>,
+    /// Whether the end of the collection waits for the job's. It must not where code of the caller may hold the job up.
+    held: bool,
+}
+
 impl Jobs {
-    fn begin(self: &Arc<Self>, control: Arc<Control>) -> Running {
-        self.running.lock().push(control.clone());
+    pub(super) fn begin(self: &Arc<Self>, control: Arc<Control>, held: bool) -> Running {
+        self.running.lock().push(Entry { control: control.clone(), held });
         Running { jobs: self.clone(), control }
     }
 
-    /// Cancels all and returns when none of them has the collection open any more.
+    /// Cancels all and returns when none of those that are held has the collection open any more.
     pub(super) fn end_all(&self) {
         let mut running = self.running.lock();
-        running.iter().for_each(|control| control.cancel());
-        while !running.is_empty() {
+        running.iter().for_each(|entry| entry.control.cancel());
+        while running.iter().any(|entry| entry.held) {
             self.ended.wait(&mut running);
         }
     }
 }
 
 /// Ends a job's entry, also if the job panics.
-struct Running {
+pub(super) struct Running {
     jobs: Arc<Jobs>,
     control: Arc<Control>,
 }
 
+impl Running {
+    /// From here on the end of the collection waits for the job. It has been cancelled if that end was before.
+    pub(super) fn hold(&self) -> Result<()> {
+        let mut running = self.jobs.running.lock();
+        let own = running.iter_mut().find(|entry| Arc::ptr_eq(&entry.control, &self.control));
+        own.into_iter().for_each(|entry| entry.held = true);
+        self.control.check()
+    }
+}
+
 impl Drop for Running {
     fn drop(&mut self) {
-        self.jobs.running.lock().retain(|control| !Arc::ptr_eq(control, &self.control));
+        self.jobs.running.lock().retain(|entry| !Arc::ptr_eq(&entry.control, &self.control));
         self.jobs.ended.notify_all();
     }
 }
@@ -63,12 +75,14 @@ impl Job {
     pub(super) fn start(shared: Arc<Shared>, what: Compact) -> Result<Job> {
         let control = Arc::new(Control::default());
         let (watched, name) = (control.clone(), shared.storage.describe());
-        let running = shared.jobs.begin(control.clone());
+        let running = shared.jobs.begin(control.clone(), true);
         let work = move || {
             // Dropped in the reverse order: the collection is let go of before the job counts as ended.
             let _running = running;
             let shared = shared;
-            shared.compact(what, &watched)
+            let outcome = shared.compact(what, &watched);
+            watched.end();
+            outcome
         };
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())
@@ -82,9 +96,20 @@ impl Job {
         self.control.progress()
     }
 
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics cancels the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
+    }
+
     /// Asks it to stop. What it has installed by then stays; what it was at is given up without a trace.
     pub fn cancel(&self) {
         self.control.cancel();
+    }
+
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Waits for the end.

@@ -34,7 +34,7 @@ pub(super) fn open_model(storage: &dyn Storage, manifest: &Manifest, entry: &Has
     let schema = &manifest.schema;
     let fits = *file.hash() == entry.hash && file.metric() == schema.metric() && file.mean().len() == schema.dim();
     match fits {
-        true => Ok(OpenModel::new(file)),
+        true => OpenModel::new(file, schema.list_codes().unwrap_or_default()),
         false => {
             let what = "it is not the model that the manifest names, or of vectors that are not the collection's";
             Err(Error::corrupt(FileName::File(FileKind::Model, id), "footer", 0, what))
@@ -72,10 +72,10 @@ pub(super) fn open_list(
     let (collection, origin, id) = (manifest.collection, manifest.own_origin(), entry.file.id);
     let file = ListFile::open(storage, id, collection, origin, &entry.hash, &entry.file.facts)?;
     let model = models.iter().find(|model| *model.file.hash() == entry.hash);
-    match model.is_some_and(|model| CodedLists::new(&file, &model.file).is_ok()) {
+    match model.is_some_and(|model| CodedLists::new(&file, model).is_ok()) {
         true => Ok(file),
         false => {
-            let what = "it does not have the lists or the dimension of its model, or holds no codes";
+            let what = "it does not have the lists, the dimension or the codes of its model";
             Err(Error::corrupt(FileName::File(FileKind::List, id), "footer", 0, what))
         }
     }

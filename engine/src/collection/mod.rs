@@ -10,6 +10,7 @@ mod compact;
 mod crew;
 mod flush;
 mod follower;
+mod health;
 mod index_job;
 mod job;
 mod list_files;
@@ -18,6 +19,7 @@ mod prepare;
 mod record;
 mod repair;
 mod retired;
+mod retrain;
 mod roll;
 mod room;
 mod scrub;
@@ -46,6 +48,7 @@ pub use bulk::{BulkItem, BulkLoad, BulkOptions, BulkReport, IntoBulkItem};
 pub use checkpoint::CheckpointReport;
 pub use compact::{Compact, CompactReport};
 pub use follower::Follower;
+pub use health::{Health, RetrainReason};
 pub use job::Job;
 pub use repair::{Loss, Repair, RepairReport};
 pub use scrub::{ScrubJob, ScrubReport};
@@ -236,8 +239,8 @@ impl Collection {
         self.shared.flush()
     }
 
-    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction that
-    /// is at work is cancelled and waited for; small merges that are due are still made, unless compaction is manual.
+    /// Flushes and ends the handle: the next open has nothing to recover. Snapshots taken before stay readable. A compaction or a
+    /// scrub that is at work is cancelled and waited for, a bulk load too unless it waits for its iterator; small merges that are due are still made, unless compaction is manual.
     ///
     /// # Errors
     /// As [`Collection::flush`]; the handle is gone, the log keeps what the flush could not move.
@@ -316,6 +319,14 @@ impl Collection {
         ScrubJob::start(self.shared.clone())
     }
 
+    /// Measures how good the lists are, on up to a thousand rows: in the calling thread, one pass over all vectors.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn health(&self) -> Result<Health> {
+        health::health(&self.snapshot(), &mut || Ok(()))
+    }
+
     /// Figures of the collection and of this handle.
     pub fn stats(&self) -> Stats {
         self.shared.stats()
@@ -372,7 +383,8 @@ impl Collection {
     /// Checks a collection without changing anything: see [`Verify`] for how much.
     ///
     /// # Errors
-    /// `NotFound`, `Io`. Damage is no error of this call: it is in the report.
+    /// `NotFound`, `Io`; `Busy` if a writer replaced files faster than they could be checked, twenty times in a row. Damage is no error
+    /// of this call: it is in the report.
     pub fn verify(path: impl AsRef<Path>, mode: Verify) -> Result<VerifyReport> {
         Self::verify_in(&*real_dir(path.as_ref(), false)?, mode)
     }

@@ -98,8 +98,10 @@ impl Prepared {
         if self.model == view.active.model() {
             return;
         }
-        let model = view.version.models.iter().find(|model| Some(model.id) == view.active.model());
-        self.model = model.map(|model| model.id);
+        // The model of the generation may be gone, if a flush failed that should have followed a new one: the rows are in no lists then,
+        // and the generation is searched row by row.
+        let model = view.version.model_of(&view.active);
+        self.model = view.active.model();
         self.lists = match (model, &self.block) {
             (Some(model), Some(block)) => lists_of(model, schema, schema.has_second_lists(), block),
             _ => Vec::new(),

@@ -1,14 +1,14 @@
 //! Scrub: reading every byte of every file again, at a pace that leaves the disk to others.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::options::Scrub;
 use crate::segment::TombstoneFile;
@@ -20,8 +20,6 @@ const REST: Duration = Duration::from_secs(3600);
 const NAP: Duration = Duration::from_millis(50);
 /// Findings that are kept.
 const MOST_FINDINGS: usize = 100;
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
 
 /// What a scrub found.
 #[derive(Clone, Debug, Default)]
@@ -41,6 +39,10 @@ pub(super) struct Scrubbed {
     state: Mutex<State>,
     /// Tells the thread that its work is over.
     stop: AtomicBool,
+    /// One pass at a time, so that the rate is one.
+    pass: Mutex<()>,
+    /// Scrubs that were asked for: the pass in the background leaves its place to them.
+    asked: AtomicUsize,
 }
 
 #[derive(Clone, Default)]
@@ -69,6 +71,14 @@ impl Scrubbed {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// The place of the pass in the background, which gives it up at its next nap.
+    fn take_over(&self, control: &Control) -> Result<Asked<'_>> {
+        self.asked.fetch_add(1, Ordering::AcqRel);
+        let mut asked = Asked { scrubbed: self, _pass: None };
+        asked._pass = Some(control.turn(&self.pass)?);
+        Ok(asked)
+    }
+
     /// Damage is told at once, wherever it is looked for.
     fn find(&self, error: &Error) {
         tracing::error!(%error, "a scrub has found damage: verify the collection, keep a checkpoint from before, see repair");
@@ -80,7 +90,19 @@ impl Scrubbed {
     }
 }
 
-/// A scrub at work. Dropping it lets the work go on.
+/// A scrub that was asked for.
+struct Asked<'s> {
+    scrubbed: &'s Scrubbed,
+    _pass: Option<MutexGuard<'s, ()>>,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        self.scrubbed.asked.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// A scrub at work, in the place of one in the background. Dropping it lets the work go on; [`crate::Collection::close`] cancels it.
 #[must_use = "what the scrub finds is returned by `wait`"]
 pub struct ScrubJob {
     control: Arc<Control>,
@@ -91,14 +113,21 @@ impl ScrubJob {
     pub(super) fn start(shared: Arc<Shared>) -> Result<ScrubJob> {
         let control = Arc::new(Control::default());
         let (watched, name) = (control.clone(), shared.storage.describe());
+        let running = shared.jobs.begin(control.clone(), true);
         let thread = std::thread::Builder::new()
             .name("stratavec-scrub".into())
             .spawn(move || {
+                // Dropped in the reverse order: the collection is let go of before the job counts as ended.
+                let _running = running;
+                let shared = shared;
                 let rate = match shared.options.scrub {
                     Scrub::Rate(rate) => Some(rate),
                     Scrub::Off => None,
                 };
-                shared.scrub_pass(rate, &|| watched.check(), &watched)
+                let place = shared.scrubbed.take_over(&watched);
+                let outcome = place.and_then(|_place| shared.scrub_pass(rate, &|| watched.check(), &watched));
+                watched.end();
+                outcome
             })
             .map_err(|error| Error::io("start a thread for", name, error))?;
         Ok(ScrubJob { control, thread })
@@ -109,15 +138,26 @@ impl ScrubJob {
         self.control.progress()
     }
 
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics cancels the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
+    }
+
     /// Asks it to stop.
     pub fn cancel(&self) {
         self.control.cancel();
     }
 
+    /// Whether it has ended, in whatever way.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// Waits for the end. Damage is no error: it is in the report.
     ///
     /// # Errors
-    /// `Cancelled`; `Io`.
+    /// `Cancelled`, also if the collection was closed meanwhile; `Io`.
     pub fn wait(self) -> Result<ScrubReport> {
         self.thread.join().unwrap_or_else(|_| Err(Error::new(ErrorKind::Io, "the scrub ended unexpectedly")))
     }
@@ -217,16 +257,22 @@ impl Shared {
 /// The thread of a handle: pass after pass.
 pub(super) fn run(shared: &Shared) {
     let Scrub::Rate(rate) = shared.options.scrub else { return };
-    let go_on = || match shared.scrubbed.stopped() {
-        true => Err(Error::new(ErrorKind::Cancelled, "the handle was closed")),
+    let asked = || shared.scrubbed.asked.load(Ordering::Acquire) > 0;
+    let go_on = || match shared.scrubbed.stopped() || asked() {
+        true => Err(Error::new(ErrorKind::Cancelled, "the handle was closed, or asked for a scrub")),
         false => Ok(()),
     };
     while !shared.scrubbed.stopped() {
+        let Some(place) = shared.scrubbed.pass.try_lock().filter(|_| !asked()) else {
+            std::thread::sleep(NAP);
+            continue;
+        };
         if let Err(error) = shared.scrub_pass(Some(rate), &go_on, &Control::default())
             && error.kind() != ErrorKind::Cancelled
         {
             tracing::warn!(%error, "a scrub could not be finished; it will be tried again");
         }
+        drop(place);
         let mut pending = shared.pending.lock();
         let until = Instant::now() + REST;
         while !pending.stop && Instant::now() < until {

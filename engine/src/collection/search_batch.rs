@@ -37,7 +37,7 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search_batch<'s, Q: AsRef<[f32]> + Sync>(&'s self, queries: &'s [Q]) -> SearchBatch<'s, Q> {
-        SearchBatch { snapshot: self, queries, terms: Terms::default(), threads: 1 }
+        SearchBatch { snapshot: self, queries, terms: Terms::of(self), threads: 1 }
     }
 }
 

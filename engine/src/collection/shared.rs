@@ -130,6 +130,8 @@ pub(super) struct Counters {
     pub(super) merges: AtomicU64,
     pub(super) merge_bytes: AtomicU64,
     pub(super) filings: AtomicU64,
+    pub(super) retrains: AtomicU64,
+    pub(super) conversions: AtomicU64,
     pub(super) list_merges: AtomicU64,
     pub(super) list_bytes: AtomicU64,
     pub(super) merged_at: Mutex<Option<SystemTime>>,

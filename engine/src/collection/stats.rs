@@ -47,6 +47,10 @@ pub struct Stats {
     pub lists: u64,
     /// Live rows that are in list segments; the others are searched one by one.
     pub rows_in_lists: u64,
+    /// Models: 2 while list segments of one are being converted to the next.
+    pub models: u64,
+    /// Rows of list segments that are yet to be converted.
+    pub rows_to_convert: u64,
     /// Number of the newest manifest.
     pub generation: u64,
     /// Sequence number of the last committed batch.
@@ -71,6 +75,10 @@ pub struct Stats {
     pub merge_bytes_written: u64,
     /// Times rows of files were filed in lists by this handle; flushes, which file their own rows, not counted.
     pub filings: u64,
+    /// Models that this handle has trained in place of older ones.
+    pub retrains: u64,
+    /// Times list segments were converted to a newer model by this handle.
+    pub conversions: u64,
     /// Merges of list segments by this handle.
     pub list_merges: u64,
     /// Bytes that training, filing and merging lists wrote.
@@ -175,6 +183,8 @@ impl Shared {
             merges: get(&counters.merges),
             merge_bytes_written: get(&counters.merge_bytes),
             filings: get(&counters.filings),
+            retrains: get(&counters.retrains),
+            conversions: get(&counters.conversions),
             list_merges: get(&counters.list_merges),
             list_bytes_written: get(&counters.list_bytes),
             bulk_loads: get(&counters.loads),
@@ -215,6 +225,8 @@ impl Stats {
             tombstone_files: manifest.tombstones.len() as u64,
             list_segments: manifest.lists.len() as u64,
             lists: view.version.current_model().map_or(0, |model| model.file.lists() as u64),
+            models: manifest.models.len() as u64,
+            rows_to_convert: view.version.older_model().map_or(0, |model| view.version.rows_in_lists_of(model)),
             rows_in_lists: view.version.rows.iter().filter(|rows| rows.in_lists()).map(|rows| rows.live()).sum(),
             generation: manifest.generation,
             last_seq: view.seq,
@@ -228,6 +240,8 @@ impl Stats {
             merges: 0,
             merge_bytes_written: 0,
             filings: 0,
+            retrains: 0,
+            conversions: 0,
             list_merges: 0,
             list_bytes_written: 0,
             bulk_loads: 0,

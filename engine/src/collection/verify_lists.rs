@@ -4,10 +4,10 @@
 use super::verify::VerifyReport;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
-use crate::index::ivf::{EncodedList, EntryEncoder, take_entry};
+use crate::index::ivf::{Coder, EncodedList, EntryEncoder, EntryLayout, take_entry};
 use crate::kernel::{decode_row, kernels};
 use crate::segment::{ListBytes, ListFile};
-use crate::snapshot::{LiveRows, OpenModel, Version};
+use crate::snapshot::{LiveRows, OpenModel, Version, layout_of};
 use crate::storage::{FileKind, FileName};
 
 /// Of so many rows one is coded again.
@@ -112,13 +112,14 @@ struct Again<'a> {
 
 impl<'a> Again<'a> {
     fn new(version: &'a Version, model: &'a OpenModel, file: &'a ListFile) -> Again<'a> {
-        let bits = match file.shape().code() {
-            ListCode::Bits(bits) => bits as usize,
-            ListCode::Raw(_) => 1,
+        let coder = match (file.shape().code(), model.coder()) {
+            // Lists may have been made with another number of bits.
+            (ListCode::Bits(bits), _) => Coder::Bits(bits as usize),
+            (_, coder) => coder,
         };
-        let encoder = EntryEncoder::new(kernels(), &model.frame, model.centroids(), bits);
+        let encoder = EntryEncoder::new(kernels(), &model.frame, model.centroids(), coder);
         let row = vec![0.0; version.manifest.schema.dim()];
-        let coded = EncodedList::new(file.shape().padded());
+        let coded = EncodedList::new(layout_of(file.shape()));
         Again { version, file, encoder, begun: false, row, coded, signs: Default::default() }
     }
 
@@ -131,6 +132,9 @@ impl<'a> Again<'a> {
         rows: &LiveRows,
         ordinal: usize,
     ) -> Result<()> {
+        if layout_of(self.file.shape()) == EntryLayout::Bare {
+            return Ok(());
+        }
         if !std::mem::replace(&mut self.begun, true) {
             self.encoder.begin(list);
         }
@@ -139,9 +143,9 @@ impl<'a> Again<'a> {
         let length = self.row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32;
         self.coded.clear();
         self.encoder.push(row, &self.row, length, &mut self.coded);
-        let (padded, stride) = (self.file.shape().padded(), self.file.shape().stride());
-        let stored = take_entry(padded, bytes.signs, bytes.factors, at, &mut self.signs.0);
-        let coded = take_entry(padded, &self.coded.signs, &self.coded.factors, 0, &mut self.signs.1);
+        let (layout, stride) = (layout_of(self.file.shape()), self.file.shape().stride());
+        let stored = take_entry(layout, bytes.signs, bytes.factors, at, &mut self.signs.0);
+        let coded = take_entry(layout, &self.coded.signs, &self.coded.factors, 0, &mut self.signs.1);
         let mut same = stored == coded && self.signs.0 == self.signs.1;
         if stride > 0 {
             self.file.prove_record(list, at as u32)?;

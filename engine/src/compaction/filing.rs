@@ -4,7 +4,7 @@ use super::control::{Control, Watched};
 use super::list_build::ListBuild;
 use super::live_points::{FramedPoints, LivePoints, Place};
 use crate::error::{Error, Result};
-use crate::format::list::{ListCode, ListShape};
+use crate::index::ivf::CentroidSet;
 use crate::kernel::cluster::{Assigner, Centroids, NO_LIST, Parallel, Places, Spill, Training, Work};
 use crate::kernel::kernels;
 use crate::manifest::{FileEntry, HashedEntry};
@@ -14,8 +14,16 @@ use crate::segment::{ListFile, ListFileHead, ListInput, ListSource, write_lists}
 use crate::snapshot::{LiveRows, OpenModel};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
-/// Memory for each row that is filed: where it is, its number, its lists, its place in them.
-const ROW_BYTES: u64 = 8 + 8 + 4 + 4 + 8;
+/// Memory for each row that is filed: where it is, its number, its lists, its distance from the first, its place in them.
+const ROW_BYTES: u64 = 8 + 8 + 4 + 4 + 4 + 8;
+
+/// A list segment of rows that were filed.
+pub(crate) struct Filed {
+    pub(crate) entry: HashedEntry,
+    pub(crate) file: ListFile,
+    /// Sum of the squared distances of the rows from the centroids of their lists.
+    pub(crate) energy: f64,
+}
 
 /// Files rows by one model.
 pub(crate) struct Filing<'a> {
@@ -25,7 +33,6 @@ pub(crate) struct Filing<'a> {
     control: &'a Control,
     model: &'a OpenModel,
     head: ListFileHead,
-    bits: usize,
     spill: bool,
     assigner: Assigner,
 }
@@ -45,26 +52,29 @@ impl<'a> Filing<'a> {
     ) -> Result<Filing<'a>> {
         let options = schema.index_kind().lists();
         let options = options.ok_or_else(|| Error::argument("index", "has no lists"))?;
-        let (bits, spill) = (options.bits_for(schema.dim()).into(), options.spills(schema.dim()));
-        let shape = ListShape::new(model.file.padded(), ListCode::Bits(bits as u32))
-            .ok_or_else(|| Error::argument("codes", format!("have {bits} bits")))?;
+        let (shape, spill) = (model.shape()?, options.spills(schema.dim()));
         let (collection, origin) = ids;
         let head = ListFileHead { collection, origin, shape, model: *model.file.hash(), seqs: (0, 0) };
         let watch = Watched(control);
         let work = Work { kernels: kernels(), parallel, watch: &watch };
-        let assigner = Assigner::new(&work, &centroids_of(model)?, probes(), spill.then(Spill::default))?;
-        Ok(Filing { storage, schema, parallel, control, model, head, bits, spill, assigner })
+        let assigner = Assigner::new(
+            &work,
+            &centroids_of(&model.centroids(), model.file.padded())?,
+            probes(),
+            spill.then(Spill::default),
+        )?;
+        Ok(Filing { storage, schema, parallel, control, model, head, spill, assigner })
     }
 
     /// Memory of filing so many rows at a time by a model.
     pub(crate) fn memory(model: &OpenModel, rows: u64) -> u64 {
-        const BUFFERS: u64 = 4 << 20;
+        const BUFFERS: u64 = 8 << 20;
         let lists = model.file.lists() as u64;
         BUFFERS + lists * (14 * model.file.padded() as u64 + 256) + rows * ROW_BYTES
     }
 
-    /// Writes one list segment of the live rows of `files` from `next` on, at most so many; `next` is left behind them. It is synced and read
-    /// back, and no manifest names it yet. `None` if no live row is left.
+    /// Writes one list segment of the live rows of `files` from `next` on with numbers up to `last_row`, at most so many; `next` is left behind
+    /// them. It is synced and read back, and no manifest names it yet. `None` if no live row is left.
     ///
     /// # Errors
     /// `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
@@ -73,9 +83,10 @@ impl<'a> Filing<'a> {
         files: &[LiveRows],
         next: &mut Place,
         most: usize,
+        last_row: u64,
         new_id: &dyn Fn() -> FileId,
-    ) -> Result<Option<(HashedEntry, ListFile)>> {
-        let mut points = LivePoints::some(files, self.schema, next, most)?;
+    ) -> Result<Option<Filed>> {
+        let mut points = LivePoints::some(files, self.schema, next, most, last_row)?;
         if planted::is(Bug::LeaveRowUnfiled) && points.len() > 1 {
             points.forget_last();
         }
@@ -84,33 +95,41 @@ impl<'a> Filing<'a> {
         }
         self.control.expect(points.len() as u64);
         let numbers = points.numbers()?;
-        let (lists, seconds) = self.assign(&points)?;
-        let (model, bits) = (self.model, self.bits);
-        let mut build = ListBuild::new(model, bits, &points, &numbers, self.parallel, &lists, &seconds);
+        let (lists, seconds, energy) = self.assign(&points)?;
+        let mut build = ListBuild::new(self.model, &points, &numbers, self.parallel, &lists, &seconds)?;
         let head = ListFileHead { seqs: points.seqs(), ..self.head };
-        write_segment(self.storage, &head, &mut Counted { inner: &mut build, control: self.control }, new_id).map(Some)
+        let mut source = Counted { inner: &mut build, control: self.control };
+        let (entry, file) = write_segment(self.storage, &head, &mut source, new_id)?;
+        Ok(Some(Filed { entry, file, energy }))
     }
 
-    /// First and second lists of rows.
-    fn assign(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>)> {
+    /// Mean squared distance of rows from the nearest centroid; 0 of none.
+    pub(super) fn mean_energy(&self, points: &LivePoints<'_>) -> Result<f64> {
+        let (_, _, energy) = self.assign(points)?;
+        Ok(energy / points.len().max(1) as f64)
+    }
+
+    /// First and second lists of rows, and the sum of their squared distances from the centroids of the first.
+    fn assign(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, f64)> {
         let watch = Watched(self.control);
         let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
         let framed = FramedPoints { points, frame: &self.model.frame };
         let mut lists = vec![0; points.len()];
         let mut seconds = vec![NO_LIST; if self.spill { points.len() } else { 0 }];
         let second = self.spill.then_some(&mut seconds[..]);
-        self.assigner.assign(&work, &framed, 0, Places { lists: &mut lists, seconds: second, distances: None })?;
-        Ok((lists, seconds))
+        let mut distances = vec![0.0; points.len()];
+        let places = Places { lists: &mut lists, seconds: second, distances: Some(&mut distances) };
+        self.assigner.assign(&work, &framed, 0, places)?;
+        let energy = distances.iter().map(|distance| f64::from(*distance)).sum();
+        Ok((lists, seconds, energy))
     }
 }
 
 /// The centroids of a model, in its frame: what its bytes stand for.
-fn centroids_of(model: &OpenModel) -> Result<Centroids> {
-    let padded = model.file.padded();
-    let set = model.centroids();
-    let mut values = Vec::with_capacity(model.file.lists() * padded);
+pub(super) fn centroids_of(set: &CentroidSet<'_>, padded: usize) -> Result<Centroids> {
+    let mut values = Vec::with_capacity(set.count * padded);
     let mut centroid = Vec::new();
-    for list in 0..model.file.lists() {
+    for list in 0..set.count {
         set.centroid(list, padded, &mut centroid);
         values.extend_from_slice(&centroid);
     }
@@ -118,7 +137,7 @@ fn centroids_of(model: &OpenModel) -> Result<Centroids> {
 }
 
 /// Super-lists that a row looks at.
-fn probes() -> usize {
+pub(super) fn probes() -> usize {
     Training::new(1).probes
 }
 

@@ -4,12 +4,12 @@ use std::sync::Mutex;
 
 use super::live_points::length;
 use crate::error::Result;
-use crate::index::ivf::{EncodedList, EntryEncoder};
+use crate::index::ivf::{EncodedList, EntryEncoder, EntryLayout};
 use crate::kernel::cluster::{NO_LIST, Parallel, Points};
 use crate::kernel::kernels;
 use crate::metric::Metric;
 use crate::segment::{ListInput, ListSource};
-use crate::snapshot::OpenModel;
+use crate::snapshot::{OpenModel, layout_of};
 
 /// Lists that are coded at a time: enough for every thread, and never many megabytes.
 const BATCH: usize = 64;
@@ -17,7 +17,7 @@ const BATCH: usize = 64;
 /// Rows with their lists.
 pub(crate) struct ListBuild<'a> {
     model: &'a OpenModel,
-    bits: usize,
+    layout: EntryLayout,
     points: &'a dyn Points,
     numbers: &'a [u64],
     parallel: &'a dyn Parallel,
@@ -30,16 +30,19 @@ pub(crate) struct ListBuild<'a> {
 
 impl<'a> ListBuild<'a> {
     /// Row `i` of `points` has the number `numbers[i]`, the list `lists[i]` and, unless that is [`NO_LIST`], the second list
-    /// `seconds[i]`. Codes get `bits` bits per component.
+    /// `seconds[i]`. Codes are those of the model.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there are no lists of such codes.
     pub(crate) fn new(
         model: &'a OpenModel,
-        bits: usize,
         points: &'a dyn Points,
         numbers: &'a [u64],
         parallel: &'a dyn Parallel,
         lists: &[u32],
         seconds: &[u32],
-    ) -> ListBuild<'a> {
+    ) -> Result<ListBuild<'a>> {
+        let layout = layout_of(&model.shape()?);
         let mut members = vec![Vec::new(); model.file.lists()];
         let mut put = |list: u32, position: usize| {
             if let Some(members) = members.get_mut(list as usize) {
@@ -56,7 +59,7 @@ impl<'a> ListBuild<'a> {
         let spilled =
             seconds.iter().zip(lists).enumerate().filter(|(_, (second, list))| **second != NO_LIST && second != list);
         spilled.for_each(|(position, (second, _))| put(*second, position));
-        ListBuild { model, bits, points, numbers, parallel, members, primary, first: 0, coded: Vec::new() }
+        Ok(ListBuild { model, layout, points, numbers, parallel, members, primary, first: 0, coded: Vec::new() })
     }
 
     fn number(&self, position: u32) -> u64 {
@@ -67,7 +70,7 @@ impl<'a> ListBuild<'a> {
     fn code(&mut self, first: usize) -> Result<()> {
         let count = BATCH.min(self.members.len().saturating_sub(first));
         let slots: Vec<Mutex<(EncodedList, Result<()>)>> =
-            (0..count).map(|_| Mutex::new((EncodedList::new(self.model.file.padded()), Ok(())))).collect();
+            (0..count).map(|_| Mutex::new((EncodedList::new(self.layout), Ok(())))).collect();
         let this = &*self;
         self.parallel.run(count, &|task| {
             if let Some(slot) = slots.get(task)
@@ -88,11 +91,17 @@ impl<'a> ListBuild<'a> {
     }
 
     fn code_one(&self, list: usize, out: &mut EncodedList) -> Result<()> {
-        let mut encoder = EntryEncoder::new(kernels(), &self.model.frame, self.model.centroids(), self.bits);
+        let mut encoder = EntryEncoder::new(kernels(), &self.model.frame, self.model.centroids(), self.model.coder());
         encoder.begin(list);
+        // Rows that are not coded need not be read.
+        let without_codes = self.layout == EntryLayout::Bare;
         let mut row = vec![0.0; self.points.dim()];
         out.primary = self.primary.get(list).copied().unwrap_or(0);
         for position in self.members.get(list).into_iter().flatten() {
+            if without_codes {
+                out.rows.push(self.number(*position));
+                continue;
+            }
             self.points.read(*position as usize, &mut row)?;
             let length = match self.model.frame.metric() {
                 Metric::Cosine => length(&row),

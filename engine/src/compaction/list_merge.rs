@@ -6,9 +6,11 @@
 use super::control::Control;
 use super::filing::{Counted, write_segment};
 use crate::error::{Error, Result};
-use crate::index::ivf::{EncodedList, take_entry};
+use crate::index::ivf::{EncodedList, EntryLayout, take_entry};
 use crate::manifest::HashedEntry;
+use crate::planted::{self, Bug};
 use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource, LoadedList};
+use crate::snapshot::layout_of;
 use crate::storage::{FileId, Storage};
 
 /// Takes an entry: the segment it is of, its list there, its position and row.
@@ -31,7 +33,7 @@ impl<'a> ListMerge<'a> {
         let alike = |a: &ListFile, b: &ListFile| a.lists() == b.lists() && a.shape() == b.shape();
         match inputs.first() {
             Some(first) if inputs.iter().all(|input| alike(first, input)) => {
-                Ok(ListMerge { inputs, dead, list: EncodedList::new(first.shape().padded()) })
+                Ok(ListMerge { inputs, dead, list: EncodedList::new(layout_of(first.shape())) })
             }
             _ => Err(Error::argument("lists", "to be merged are none, or not of one shape")),
         }
@@ -81,12 +83,13 @@ impl ListSource for ListMerge<'_> {
         let mut signs = Vec::new();
         self.entries(list, &mut |input, bytes, at, row| {
             let shape = input.shape();
-            let (padded, stride) = (shape.padded(), shape.stride());
-            if shape.sign_bytes() > 0 {
-                let factors = take_entry(padded, bytes.signs, bytes.factors, at, &mut signs);
-                merged.push(row, &signs, factors.unwrap_or_default());
-            } else {
+            let (layout, stride) = (layout_of(shape), shape.stride());
+            if layout == EntryLayout::Bare {
                 merged.rows.push(row);
+            } else {
+                let lane = if planted::is(Bug::MergeWrongLane) { at ^ 1 } else { at };
+                let factors = take_entry(layout, bytes.signs, bytes.factors, lane, &mut signs);
+                merged.push(row, &signs, factors.unwrap_or_default());
             }
             if stride > 0 {
                 input.prove_record(list, at as u32)?;

@@ -1,7 +1,8 @@
 //! Which list segments to merge, and which rows to file: arithmetic on counts, no files.
 //!
 //! Segments are in the order of their rows. Two segments may become one unless a row file that is not in lists lies between them: its rows
-//! will get a segment of their own there. Otherwise the rules are those of row files.
+//! will get a segment of their own there, or they are of two models. Otherwise the rules are those of row files. What is of an older model is
+//! filed again and not merged before.
 
 use std::ops::Range;
 
@@ -16,13 +17,18 @@ pub(crate) struct ListState {
     pub(crate) bytes: u64,
     /// Row files before it that are not in lists.
     pub(crate) unfiled_before: usize,
+    /// Whether it is of an older model than new rows are filed by.
+    pub(crate) old: bool,
 }
 
 /// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be.
 pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> Option<Range<usize>> {
     let mut end = lists.len();
-    lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before).rev().find_map(|run| {
+    lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before && a.old == b.old).rev().find_map(|run| {
         end -= run.len();
+        if run.first().is_some_and(|list| list.old) {
+            return None;
+        }
         let state = |list: &ListState| FileState {
             rows: list.rows,
             dead: list.dead.min(list.rows),
@@ -33,6 +39,23 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> 
         let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };
         range.map(|range| range.start + end..range.end + end)
     })
+}
+
+/// Segments that are converted at a time at most, so that not much is lost when that is interrupted.
+const MOST_CONVERTED: usize = 4;
+
+/// The oldest segments that are of an older model, neighbours without rows to be filed between them, a few with at most so many rows together, or
+/// one. `None` once all are of the newest.
+pub(crate) fn next_old(lists: &[ListState], most_rows: u64) -> Option<Range<usize>> {
+    let start = lists.iter().position(|list| list.old)?;
+    let before = lists.get(start)?.unfiled_before;
+    let mut rows = 0u64;
+    let fits = |list: &&ListState| {
+        rows = rows.saturating_add(list.rows);
+        list.old && list.unfiled_before == before && rows <= most_rows
+    };
+    let count = lists.get(start..)?.iter().take(MOST_CONVERTED).take_while(fits).count();
+    Some(start..start + count.max(1))
 }
 
 /// Rows from which on a collection has a model: some thousand for one that asked for lists, or as many as its number of lists needs; more for one
@@ -68,7 +91,7 @@ mod tests {
     const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
 
     fn list(kib: u64, dead_percent: u64, unfiled_before: usize) -> ListState {
-        ListState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, unfiled_before }
+        ListState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, unfiled_before, old: false }
     }
 
     #[test]
@@ -90,6 +113,20 @@ mod tests {
         }
         assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 0, 0), list(9, 0, 1)], &POLICY, true), Some(0..2));
         assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 50, 1)], &POLICY, true), Some(1..2));
+    }
+
+    #[test]
+    fn segments_of_an_older_model_are_not_merged_and_are_converted_oldest_first() {
+        let old = |kib| ListState { old: true, ..list(kib, 90, 0) };
+        let lists = [list(9, 0, 0), old(9), old(9), old(9), list(9, 0, 0), list(9, 0, 0), old(9)];
+        assert_eq!(choose_lists(&lists, &POLICY, true), Some(4..6));
+        assert_eq!(choose_lists(&[old(9); 8], &POLICY, false), None);
+        assert_eq!(next_old(&lists, 1_000), Some(1..4));
+        assert_eq!(next_old(&lists, 200), Some(1..3));
+        assert_eq!(next_old(&[old(9); 6], 1_000), Some(0..4));
+        assert_eq!(next_old(&lists, 1), Some(1..2), "one segment, however large");
+        assert_eq!(next_old(&[old(9), ListState { unfiled_before: 1, ..old(9) }], 1_000), Some(0..1));
+        assert_eq!(next_old(&[list(9, 0, 0)], 1_000), None);
     }
 
     #[test]

@@ -32,10 +32,16 @@ impl<'a> LivePoints<'a> {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn all(files: &'a [LiveRows], schema: &'a Schema) -> Result<LivePoints<'a>> {
-        LivePoints::some(files, schema, &mut Place::default(), usize::MAX)
+        LivePoints::some(files, schema, &mut Place::default(), usize::MAX, u64::MAX)
     }
 
-    /// Those from `next` on, at most so many and of no more pages than a list segment may have; `next` is left behind them.
+    /// No rows.
+    pub(crate) fn none(schema: &'a Schema) -> LivePoints<'a> {
+        LivePoints { files: &[], schema, places: Vec::new() }
+    }
+
+    /// Those from `next` on with numbers up to `last_row`, at most so many and of no more pages than a list segment may have; `next` is left
+    /// behind them.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -44,6 +50,7 @@ impl<'a> LivePoints<'a> {
         schema: &'a Schema,
         next: &mut Place,
         most: usize,
+        last_row: u64,
     ) -> Result<LivePoints<'a>> {
         let mut points = LivePoints { files, schema, places: Vec::new() };
         let (mut pages, mut last_page) = (0, None);
@@ -59,7 +66,11 @@ impl<'a> LivePoints<'a> {
                 continue;
             }
             let ordinal = at / 64 * 64 + live.trailing_zeros() as usize;
-            let page = rows.file.row_number(ordinal)? >> PAGE_SHIFT;
+            let row = rows.file.row_number(ordinal)?;
+            if row > last_row {
+                break;
+            }
+            let page = row >> PAGE_SHIFT;
             if last_page.replace(page) != Some(page) {
                 pages += 1;
             }
@@ -70,6 +81,20 @@ impl<'a> LivePoints<'a> {
             next.ordinal = ordinal as u32 + 1;
         }
         Ok(points)
+    }
+
+    /// Each `step`th row; if those are more than `most`, some of them at equal distances.
+    pub(crate) fn thinned(&self, step: usize, most: usize) -> LivePoints<'a> {
+        let further = (self.len() / step.max(1)).div_ceil(most.max(1)).max(1);
+        let places = self.places.iter().skip(step.saturating_sub(1)).step_by(step.max(1).saturating_mul(further));
+        LivePoints { files: self.files, schema: self.schema, places: places.copied().collect() }
+    }
+
+    /// All rows but each `step`th.
+    pub(crate) fn others(&self, step: usize) -> LivePoints<'a> {
+        let places =
+            self.places.iter().enumerate().filter(|(i, _)| !(i + 1).is_multiple_of(step)).map(|(_, place)| *place);
+        LivePoints { files: self.files, schema: self.schema, places: places.collect() }
     }
 
     /// Leaves the last row out.
@@ -165,13 +190,14 @@ impl Points for UnitPoints<'_> {
 
 /// Rows in the frame of a model, where its centroids are.
 pub(crate) struct FramedPoints<'a> {
-    pub(crate) points: &'a LivePoints<'a>,
+    /// As they are stored.
+    pub(crate) points: &'a dyn Points,
     pub(crate) frame: &'a Frame,
 }
 
 impl Points for FramedPoints<'_> {
     fn count(&self) -> usize {
-        self.points.len()
+        self.points.count()
     }
 
     fn dim(&self) -> usize {
@@ -182,7 +208,7 @@ impl Points for FramedPoints<'_> {
         let mut row = vec![0.0; self.points.dim()];
         let mut inside = Vec::new();
         for (out, i) in out.chunks_exact_mut(self.dim()).zip(start..) {
-            self.points.stored(i, &mut row)?;
+            self.points.read(i, &mut row)?;
             self.frame.enter(kernels(), &row, length(&row), &mut inside);
             out.copy_from_slice(&inside);
         }

@@ -4,6 +4,7 @@
 //! it runs need no second look: they are keyed by row. A merge reads a pinned [`Version`](crate::snapshot::Version) and hands back
 //! new files; the collection installs them.
 
+mod codebooks;
 mod control;
 mod filing;
 mod list_build;
@@ -12,15 +13,18 @@ mod list_policy;
 mod live_points;
 mod merge;
 mod policy;
+mod retrain_policy;
 mod train_model;
 
-pub(crate) use control::Control;
+pub(crate) use codebooks::{codebook_memory, codebook_of, train_codebook};
 pub use control::Progress;
-pub(crate) use filing::Filing;
+pub(crate) use control::{BEAT, Control};
+pub(crate) use filing::{Filed, Filing};
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
-pub(crate) use list_policy::{ListState, choose_lists, next_unfiled, rows_for_lists};
+pub(crate) use list_policy::{ListState, choose_lists, next_old, next_unfiled, rows_for_lists};
 pub(crate) use live_points::Place;
 pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};
-pub(crate) use train_model::ModelJob;
+pub(crate) use retrain_policy::{Aged, aged, skew};
+pub(crate) use train_model::{Made, ModelJob};

@@ -1,6 +1,8 @@
 //! A model from the rows there are: mean, unit, centroids.
 
+use super::codebooks::{codebook_of, train_codebook};
 use super::control::{Control, Watched};
+use super::filing::Filing;
 use super::live_points::{LivePoints, UnitPoints};
 use crate::error::Result;
 use crate::format::model::centroid_stride;
@@ -13,8 +15,21 @@ use crate::segment::{ModelContent, ModelFile, write_model};
 use crate::snapshot::{LiveRows, OpenModel};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
+/// From so many rows on each `HELD_OUT`th is kept from training, to tell how far rows are from their centroids that those do not know. Of
+/// rows that they do know it is the less the fewer there are for each list. At most so many are looked at.
+const LEAST_HELD_OUT: usize = 4_096;
+const HELD_OUT: usize = 32;
+const MOST_HELD_OUT: usize = 4_096;
 /// Rows whose mean is taken.
 const MEAN_ROWS: usize = 1 << 16;
+
+/// A model that was trained.
+pub(crate) struct Made {
+    pub(crate) entry: HashedEntry,
+    pub(crate) model: OpenModel,
+    /// Mean squared distance of rows that training did not see from the nearest centroid; 0 if there were too few to tell.
+    pub(crate) energy: f64,
+}
 
 /// What a model is made of and where it goes.
 pub(crate) struct ModelJob<'a> {
@@ -28,19 +43,17 @@ pub(crate) struct ModelJob<'a> {
 
 impl ModelJob<'_> {
     /// Trains so many lists on the live rows of files and writes the model; it is synced and read back, and no manifest names it yet.
-    /// Holds eight bytes per row and what `budget_bytes` lets training have.
+    /// Holds 16 bytes per row and what `budget_bytes` lets training have.
     ///
     /// # Errors
     /// `InvalidArgument` naming `budget_bytes`; `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
-    pub(crate) fn make(
-        &self,
-        files: &[LiveRows],
-        id: FileId,
-        nlist: usize,
-        budget_bytes: u64,
-    ) -> Result<(HashedEntry, OpenModel)> {
+    pub(crate) fn make(&self, files: &[LiveRows], id: FileId, nlist: usize, budget_bytes: u64) -> Result<Made> {
         let (schema, dim) = (self.schema, self.schema.dim());
-        let live = LivePoints::all(files, schema)?;
+        let all = LivePoints::all(files, schema)?;
+        let (live, held_out) = match all.len() >= LEAST_HELD_OUT {
+            true => (all.others(HELD_OUT), all.thinned(HELD_OUT, MOST_HELD_OUT)),
+            false => (all, LivePoints::none(schema)),
+        };
         let points = UnitPoints(&live);
         let watch = Watched(self.control);
         let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
@@ -50,6 +63,12 @@ impl ModelJob<'_> {
         let scale = Frame::scale_for(energy);
         let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
+        let codes = schema.list_codes().unwrap_or_default();
+        let set = bytes.records(centroid_stride(padded_dim(dim)));
+        let words = match codebook_of(codes) {
+            Some(book) => train_codebook(&work, &live, &frame, set, book, schema.random_seed())?,
+            None => Vec::new(),
+        };
         let content = ModelContent {
             metric: schema.metric(),
             seed: schema.random_seed(),
@@ -57,6 +76,7 @@ impl ModelJob<'_> {
             mean: &mean,
             centroids: &bytes.centroids,
             codes: &bytes.codes,
+            codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
         self.control.check()?;
         let (collection, origin) = self.ids;
@@ -64,7 +84,13 @@ impl ModelJob<'_> {
         let file = ModelFile::open(self.storage, id, collection, origin, &facts).inspect_err(|_| {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));
         })?;
-        Ok((HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file)))
+        let (entry, model) =
+            (HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file, codes)?);
+        let filing = Filing::new(self.storage, schema, self.ids, &model, self.parallel, self.control);
+        let energy = filing.and_then(|filing| filing.mean_energy(&held_out)).inspect_err(|_| {
+            let _ = self.storage.remove(FileName::File(FileKind::Model, id));
+        })?;
+        Ok(Made { entry, model, energy })
     }
 }
 

@@ -159,6 +159,25 @@ impl Container {
         })
     }
 
+    /// A frame that a salvage put together.
+    pub(super) fn assembled(
+        wanted: &Identity<'_>,
+        facts: &FileFacts,
+        footer: FooterFacts,
+        sections: Vec<Section>,
+    ) -> Self {
+        Container {
+            name: wanted.name.into(),
+            kind: wanted.kind,
+            file_seed: file_seed(wanted.file_id),
+            len: facts.len,
+            root: facts.root,
+            footer,
+            frame_hash: [0; 32],
+            sections,
+        }
+    }
+
     /// The file's name, for messages.
     pub fn name(&self) -> &Arc<str> {
         &self.name
@@ -219,9 +238,10 @@ impl Container {
         }
     }
 
-    /// The bytes of one of this file's sections.
+    /// The bytes of one of this file's sections; of a file that was cut and is salvaged, those that are there.
     pub fn section_bytes<'a>(&self, bytes: &'a [u8], section: &Section) -> &'a [u8] {
-        bytes.get(section.offset as usize..section.end() as usize).unwrap_or_default()
+        let end = (section.end() as usize).min(bytes.len());
+        bytes.get(section.offset as usize..end).unwrap_or_default()
     }
 
     /// Checks the checksum of a section under the scheme `Whole`, given its bytes.
@@ -412,7 +432,7 @@ impl Container {
 }
 
 /// The root checksum: header, directory, and the footer up to the checksum itself.
-fn root_crc(file_seed: u32, header: &[u8], directory: &[u8], footer: &Footer) -> u32 {
+pub(super) fn root_crc(file_seed: u32, header: &[u8], directory: &[u8], footer: &Footer) -> u32 {
     let start = crc32(crc32(unit_seed(file_seed, footer.directory_offset.get()), header), directory);
     crc32(start, footer.as_bytes().get(..FOOTER_BYTES - 4).unwrap_or_default())
 }
@@ -453,23 +473,7 @@ pub fn encode_tail(
         tail.extend_from_slice(section.encode().as_bytes());
     }
     let file_len = directory_offset + (tail.len() + FOOTER_BYTES) as u64;
-    let mut last = Footer {
-        file_len: file_len.into(),
-        directory_offset: directory_offset.into(),
-        section_count: (sections.len() as u32).into(),
-        reserved_a: 0.into(),
-        rows: footer.rows.into(),
-        first_row: footer.first_row.into(),
-        last_row: footer.last_row.into(),
-        min_seq: footer.min_seq.into(),
-        max_seq: footer.max_seq.into(),
-        origin: footer.origin.into(),
-        parameters: footer.parameters.map(U64::new),
-        frame_hash: *frame_hash,
-        reserved_b: [0; 8],
-        magic: FOOTER_MAGIC,
-        root: 0.into(),
-    };
+    let mut last = footer_before_root(file_len, directory_offset, sections.len(), footer, frame_hash);
     let root = root_crc(file_seed(header.file_id.get()), header.as_bytes(), &tail, &last);
     last.root = root.into();
     tail.extend_from_slice(last.as_bytes());
@@ -483,4 +487,31 @@ pub fn encode_tail(
         max_seq: footer.max_seq,
     };
     (tail, facts)
+}
+
+/// A footer but for its root checksum.
+pub(super) fn footer_before_root(
+    file_len: u64,
+    directory_offset: u64,
+    sections: usize,
+    facts: &FooterFacts,
+    frame_hash: &[u8; 32],
+) -> Footer {
+    Footer {
+        file_len: file_len.into(),
+        directory_offset: directory_offset.into(),
+        section_count: (sections as u32).into(),
+        reserved_a: 0.into(),
+        rows: facts.rows.into(),
+        first_row: facts.first_row.into(),
+        last_row: facts.last_row.into(),
+        min_seq: facts.min_seq.into(),
+        max_seq: facts.max_seq.into(),
+        origin: facts.origin.into(),
+        parameters: facts.parameters.map(U64::new),
+        frame_hash: *frame_hash,
+        reserved_b: [0; 8],
+        magic: FOOTER_MAGIC,
+        root: 0.into(),
+    }
 }

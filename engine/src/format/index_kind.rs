@@ -8,42 +8,49 @@ use crate::options::{Codes, IndexKind, IvfOptions, Spill};
 pub struct IndexCode {
     /// 1 flat, 2 lists, 3 flat while small, then lists.
     pub kind: u8,
-    /// 0 by the dimension, 1 `bits` per component.
+    /// 0 by the dimension, 1 `bits` per component, 2 `parts` numbers of `bits` bits, 3 none.
     pub codes: u8,
-    /// Bits per component, if that was said.
+    /// Bits per component or part, if that was said.
     pub bits: u8,
     /// 0 by the dimension, 1 on, 2 off.
     pub spill: u8,
     /// Number of lists; 0 by the number of rows.
     pub nlist: u32,
+    /// Parts of product codes, else 0.
+    pub parts: u32,
 }
 
 impl IndexCode {
     /// The numbers of a kind.
     pub fn of(kind: IndexKind) -> IndexCode {
-        let plain = |kind| IndexCode { kind, codes: 0, bits: 0, spill: 0, nlist: 0 };
+        let plain = |kind| IndexCode { kind, codes: 0, bits: 0, spill: 0, nlist: 0, parts: 0 };
         let options = match kind {
             IndexKind::Flat => return plain(1),
             IndexKind::Auto => return plain(3),
             IndexKind::Ivf(options) => options,
         };
-        let (codes, bits) = match options.wanted_codes() {
-            Codes::Auto => (0, 0),
-            Codes::Bits(bits) => (1, bits),
+        let (codes, bits, parts) = match options.wanted_codes() {
+            Codes::Auto => (0, 0, 0),
+            Codes::Bits(bits) => (1, bits, 0),
+            // Sizes are powers of two.
+            Codes::Product { m, codebook_size } => (2, codebook_size.trailing_zeros() as u8, m),
+            Codes::None => (3, 0, 0),
         };
         let spill = match options.wanted_spill() {
             Spill::Auto => 0,
             Spill::On => 1,
             Spill::Off => 2,
         };
-        IndexCode { codes, bits, spill, nlist: options.wanted_nlist().unwrap_or(0), ..plain(2) }
+        IndexCode { codes, bits, spill, nlist: options.wanted_nlist().unwrap_or(0), parts, ..plain(2) }
     }
 
     /// The kind that these numbers state; `None` if this build knows none. Limits are left to the schema's check.
     pub fn decode(self) -> Option<IndexKind> {
-        let codes = match (self.codes, self.bits) {
-            (0, 0) => Codes::Auto,
-            (1, bits) => Codes::Bits(bits),
+        let codes = match (self.codes, self.bits, self.parts) {
+            (0, 0, 0) => Codes::Auto,
+            (1, bits, 0) => Codes::Bits(bits),
+            (2, bits, m) => Codes::Product { m, codebook_size: 1u32.checked_shl(bits.into())? },
+            (3, 0, 0) => Codes::None,
             _ => return None,
         };
         let spill = match self.spill {
@@ -75,6 +82,8 @@ mod tests {
         for spill in [Spill::Auto, Spill::On, Spill::Off] {
             kinds.push(IndexKind::Ivf(options.spill(spill).nlist(12).codes(Codes::Bits(3))));
         }
+        kinds.push(IndexKind::Ivf(options.codes(Codes::Product { m: 48, codebook_size: 1024 })));
+        kinds.push(IndexKind::Ivf(options.codes(Codes::None)));
         for kind in kinds {
             assert_eq!(IndexCode::of(kind).decode(), Some(kind));
         }
@@ -85,8 +94,11 @@ mod tests {
             IndexCode { kind: 4, ..flat },
             IndexCode { nlist: 1, ..flat },
             IndexCode { spill: 1, ..IndexCode::of(IndexKind::Auto) },
-            IndexCode { codes: 2, ..lists },
+            IndexCode { codes: 4, ..lists },
             IndexCode { bits: 2, ..lists },
+            IndexCode { parts: 2, ..lists },
+            IndexCode { codes: 3, bits: 1, ..lists },
+            IndexCode { codes: 2, bits: 32, parts: 4, ..lists },
             IndexCode { spill: 3, ..lists },
         ];
         for code in wrong {

@@ -45,6 +45,35 @@ pub enum ListCode {
     Bits(u32),
     /// Whole vectors, so many bytes each.
     Raw(u32),
+    /// Numbers of codewords: so many parts, each with so many codewords to choose from.
+    Product {
+        /// Numbers in a code; divides the padded dimension.
+        parts: u32,
+        /// Codewords per part, a power of two in `16..=1024`.
+        size: u32,
+    },
+    /// Nothing but row words.
+    Rows,
+}
+
+/// Codewords that a byte can name; more take two.
+pub const BYTE_WORDS: u32 = 256;
+/// Codewords that half a byte can name.
+pub const NIBBLE_WORDS: u32 = 16;
+/// Where the binary logarithm of the number of codewords stands above the number of parts in a footer.
+const SIZE_SHIFT: u32 = 24;
+
+/// How a footer states product codes.
+pub fn product_parameter(parts: u32, size: u32) -> u32 {
+    parts & ((1 << SIZE_SHIFT) - 1) | size.trailing_zeros() << SIZE_SHIFT
+}
+
+/// Parts and codewords that a footer states; `None` if there are no such codes for `padded` components.
+pub fn product_of(parameter: u32, padded: usize) -> Option<(u32, u32)> {
+    let parts = parameter & ((1 << SIZE_SHIFT) - 1);
+    let size = 1_u32.checked_shl(parameter >> SIZE_SHIFT)?;
+    (16..=1024).contains(&size).then_some(())?;
+    (parts > 0 && padded.is_multiple_of(parts as usize)).then_some((parts, size))
 }
 
 /// What the layout of every list follows from.
@@ -61,6 +90,10 @@ impl ListShape {
         let valid = match code {
             ListCode::Bits(bits) => (1..=MAX_BITS as u32).contains(&bits),
             ListCode::Raw(stride) => stride >= 8 && stride.is_multiple_of(8) && stride <= 1 << 20,
+            ListCode::Product { parts, size } => {
+                size.is_power_of_two() && product_of(product_parameter(parts, size), padded) == Some((parts, size))
+            }
+            ListCode::Rows => true,
         };
         (whole && valid).then_some(ListShape { padded, code })
     }
@@ -70,6 +103,8 @@ impl ListShape {
         let (kind, value) = match self.code {
             ListCode::Bits(bits) => (1, bits),
             ListCode::Raw(stride) => (2, stride),
+            ListCode::Product { parts, size } => (3, product_parameter(parts, size)),
+            ListCode::Rows => (4, 0),
         };
         [lists, self.padded as u64, kind, value.into()]
     }
@@ -77,13 +112,15 @@ impl ListShape {
     /// The shape and the number of lists that a footer states.
     pub fn from_parameters(parameters: [u64; 4]) -> Option<(ListShape, u64)> {
         let [lists, padded, kind, value] = parameters;
-        let value = u32::try_from(value).ok()?;
-        let code = match kind {
-            1 => ListCode::Bits(value),
-            2 => ListCode::Raw(value),
+        let (value, padded) = (u32::try_from(value).ok()?, usize::try_from(padded).ok()?);
+        let code = match (kind, value) {
+            (1, bits) => ListCode::Bits(bits),
+            (2, stride) => ListCode::Raw(stride),
+            (3, parameter) => product_of(parameter, padded).map(|(parts, size)| ListCode::Product { parts, size })?,
+            (4, 0) => ListCode::Rows,
             _ => return None,
         };
-        Some((ListShape::new(usize::try_from(padded).ok()?, code)?, lists))
+        Some((ListShape::new(padded, code)?, lists))
     }
 
     /// Components after padding.
@@ -96,12 +133,19 @@ impl ListShape {
         self.code
     }
 
-    /// Bytes of the sign codes of 32 entries.
+    /// Bytes of the codes of 32 entries that every scan reads: signs, or numbers of codewords.
     #[inline]
     pub fn sign_bytes(&self) -> usize {
         match self.code {
             ListCode::Bits(_) => self.padded * 4,
-            ListCode::Raw(_) => 0,
+            ListCode::Product { parts, size: NIBBLE_WORDS } => {
+                (parts as usize * 4).next_multiple_of(COMPONENT_STEP) * 4
+            }
+            ListCode::Product { parts, size } => {
+                let bytes = parts as usize * BLOCK_ENTRIES * if size > BYTE_WORDS { 2 } else { 1 };
+                bytes.next_multiple_of(PIECE_ALIGN)
+            }
+            ListCode::Raw(_) | ListCode::Rows => 0,
         }
     }
 
@@ -109,8 +153,8 @@ impl ListShape {
     #[inline]
     pub fn factor_bytes(&self) -> usize {
         match self.code {
-            ListCode::Bits(_) => BLOCK_FACTOR_BYTES,
-            ListCode::Raw(_) => 0,
+            ListCode::Bits(_) | ListCode::Product { .. } => BLOCK_FACTOR_BYTES,
+            ListCode::Raw(_) | ListCode::Rows => 0,
         }
     }
 
@@ -118,7 +162,7 @@ impl ListShape {
     #[inline]
     pub fn stride(&self) -> usize {
         match self.code {
-            ListCode::Bits(1) => 0,
+            ListCode::Bits(1) | ListCode::Product { .. } | ListCode::Rows => 0,
             ListCode::Bits(bits) => self.padded / 8 * (bits as usize - 1) + 8,
             ListCode::Raw(stride) => stride as usize,
         }
@@ -226,9 +270,10 @@ mod tests {
 
     #[test]
     fn chunks_cover_pieces_without_gaps_and_records_do_not_straddle() {
-        for code in
-            [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(1544), ListCode::Raw(1 << 20)]
-        {
+        let product = |parts, size| ListCode::Product { parts, size };
+        let bits = [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8)];
+        let whole = [ListCode::Raw(1544), ListCode::Raw(1 << 20), ListCode::Rows];
+        for code in bits.into_iter().chain(whole).chain([product(3, 16), product(48, 256), product(1, 1024)]) {
             let shape = ListShape::new(384, code).unwrap();
             for count in [0, 1, 31, 32, 33, 425, 426, 3_000, 70_001] {
                 let parts = shape.parts(count);
@@ -252,13 +297,29 @@ mod tests {
     #[test]
     fn footers_state_shapes_and_refuse_what_is_none() {
         let shape = ListShape::new(384, ListCode::Bits(4)).unwrap();
-        assert_eq!(ListShape::from_parameters(shape.parameters(7)), Some((shape, 7)));
+        let product = |parts, size| ListShape::new(384, ListCode::Product { parts, size });
+        let rows = ListShape::new(384, ListCode::Rows).unwrap();
+        for shape in [shape, rows, product(48, 16).unwrap(), product(384, 1024).unwrap()] {
+            assert_eq!(ListShape::from_parameters(shape.parameters(7)), Some((shape, 7)));
+            let block = shape.parts(1).scan_bytes();
+            assert!(block.is_multiple_of(PIECE_ALIGN) && shape.parts(33).scan_bytes() == 2 * block, "{shape:?}");
+        }
+        assert!(
+            [product(0, 16), product(50, 16), product(48, 8), product(48, 48), product(48, 2048)]
+                .iter()
+                .all(Option::is_none)
+        );
         for wrong in [
+            [7, 64, 3, 0],
+            [7, 64, 3, 5 | 4 << 24],
+            [7, 64, 3, 8 | 11 << 24],
+            [7, 64, 3, 8 | 63 << 24],
+            [7, 64, 4, 1],
             [7, 0, 1, 4],
             [7, 65, 1, 4],
             [7, 64, 1, 9],
             [7, 64, 1, 0],
-            [7, 64, 3, 4],
+            [7, 64, 5, 4],
             [7, 64, 2, 12],
             [7, u64::MAX, 1, 4],
         ] {

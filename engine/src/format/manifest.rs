@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use zerocopy::little_endian::{F32, U16, U32, U64};
+use zerocopy::little_endian::{F32, F64, U16, U32, U64};
 
 use super::FileFacts;
 use super::layout::layout;
@@ -55,7 +55,8 @@ layout! {
         spill: u8,
         zero: u8,
         nlist: U32,
-        reserved: [u8; 40],
+        parts: U32,
+        reserved: [u8; 36],
     }
 }
 
@@ -109,6 +110,22 @@ layout! {
 }
 
 layout! {
+    /// What is known of the rows a model was trained on, and of those that were filed by it since.
+    pub struct TrainingBytes: 96 {
+        model: [u8; 32],
+        rows: U64,
+        next_row: U64,
+        energy: F64,
+        fresh: U64,
+        fresh_energy: F64,
+        changed: U64,
+        skew: F32,
+        scanned: F32,
+        reserved: [u8; 8],
+    }
+}
+
+layout! {
     /// At the end of each copy.
     pub struct ManifestTail: 8 {
         zero: U32,
@@ -144,6 +161,8 @@ pub enum TableKind {
     Lists = 7,
     /// How to search for a wanted part of the nearest rows. A reader may go on without it.
     Calibration = 10,
+    /// What models were trained on, in their order. A reader may go on without it.
+    Training = 13,
 }
 
 /// Kinds of tables that later versions will write. They have numbers so that nobody gives them twice.
@@ -152,7 +171,7 @@ pub const RESERVED_TABLES: [(u16, &str); 4] = [(8, "sidecars"), (9, "retired pag
 
 impl TableKind {
     /// All tables in order.
-    pub const ALL: [TableKind; 8] = [
+    pub const ALL: [TableKind; 9] = [
         TableKind::Origins,
         TableKind::RowFiles,
         TableKind::IdTables,
@@ -161,12 +180,13 @@ impl TableKind {
         TableKind::Models,
         TableKind::Lists,
         TableKind::Calibration,
+        TableKind::Training,
     ];
 
     /// Flags in front of the table.
     pub const fn flags(self) -> u16 {
         match self {
-            TableKind::Calibration => TABLE_IGNORABLE,
+            TableKind::Calibration | TableKind::Training => TABLE_IGNORABLE,
             _ => 0,
         }
     }
@@ -179,6 +199,7 @@ impl TableKind {
             TableKind::RowFiles | TableKind::IdTables | TableKind::Tombstones => size_of::<FileEntryBytes>(),
             TableKind::Models | TableKind::Lists => size_of::<HashedEntryBytes>(),
             TableKind::Calibration => size_of::<CalibrationBytes>(),
+            TableKind::Training => size_of::<TrainingBytes>(),
         }
     }
 }

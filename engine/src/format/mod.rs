@@ -18,6 +18,7 @@ pub mod model;
 pub mod proven;
 pub mod section;
 pub mod sha256;
+pub(crate) mod stated;
 pub mod unit;
 pub mod unit_encoder;
 pub mod varint;

@@ -29,6 +29,15 @@ layout! {
     }
 }
 
+layout! {
+    /// In front of the codewords in the section `codebooks`.
+    pub struct CodebookHead: 64 {
+        parts: U32,
+        size: U32,
+        reserved: [u8; 56],
+    }
+}
+
 /// Components that vectors are padded to a multiple of.
 pub const COMPONENT_STEP: usize = 64;
 /// Entries of a sign block.

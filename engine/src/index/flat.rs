@@ -27,25 +27,13 @@ pub(crate) fn check_vector(name: &str, vector: &[f32], schema: &Schema) -> Resul
             format!("has {} components; this collection has {}", vector.len(), schema.dim()),
         ));
     }
-    let squared = squared_length(vector);
+    let squared = kernels().squared_length(vector);
     if !squared.is_finite() {
         let at = vector.iter().position(|x| !x.is_finite()).unwrap_or(0);
         return Err(Error::argument(name, format!("has {} at component {at}; use finite numbers", vector[at])));
     }
     check_length(name, squared, schema.metric())?;
     Ok(squared)
-}
-
-/// Eight sums side by side: several times the speed of one.
-fn squared_length(vector: &[f32]) -> f64 {
-    let mut sums = [0.0f64; 8];
-    let (eights, rest) = vector.as_chunks::<8>();
-    for eight in eights {
-        for (sum, x) in sums.iter_mut().zip(eight) {
-            *sum += f64::from(*x) * f64::from(*x);
-        }
-    }
-    sums.iter().chain(&rest.iter().fold([0.0], |[sum], x| [sum + f64::from(*x) * f64::from(*x)])).sum()
 }
 
 /// Checks the squared length of a vector, as given or as rounded for storage.

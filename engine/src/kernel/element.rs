@@ -50,6 +50,19 @@ pub(super) fn norm_squared(format: RowFormat, row: &[u8]) -> f64 {
     ((a + b) + (c + d)) + ((e + f) + (g + h))
 }
 
+/// Eight sums side by side: several times the speed of one.
+#[inline(always)]
+pub(super) fn squared_length(vector: &[f32]) -> f64 {
+    let mut sums = [0.0f64; 8];
+    let (eights, rest) = vector.as_chunks::<8>();
+    for eight in eights {
+        for (sum, x) in sums.iter_mut().zip(eight) {
+            *sum += f64::from(*x) * f64::from(*x);
+        }
+    }
+    sums.iter().chain(&rest.iter().fold([0.0], |[sum], x| [sum + f64::from(*x) * f64::from(*x)])).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

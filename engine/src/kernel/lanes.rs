@@ -5,7 +5,7 @@
 //! instruction set implements it (one register of AVX-512, two of AVX2, an array), and the functions are compiled for each.
 
 /// Number of lanes.
-pub(super) const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
 /// The instructions of a path, as a token: whoever has one may use them. Comparisons and selections go by lane.
 pub(super) trait Lanes: Copy {

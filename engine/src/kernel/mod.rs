@@ -26,6 +26,7 @@ pub use bytes::ByteOp;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
 pub use element::{decode_row, encode_row};
+pub(crate) use lanes::LANES;
 pub use rotation::{PADDING, Rotation, SplitMix64, padded_dim};
 pub use seen::SeenSet;
 pub use select::{Chosen, Selection};

@@ -2,7 +2,8 @@
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use super::{Calibration, CarriedTable, FileEntry, HashedEntry, Manifest};
+use super::training::{MAX_MODELS, check_measured};
+use super::{Calibration, CarriedTable, FileEntry, HashedEntry, Manifest, Training};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::FileFacts;
 use crate::format::checksum::{file_seed, unit_crc};
@@ -11,7 +12,7 @@ use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
     ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes,
     IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
-    decode_properties, encode_properties,
+    TrainingBytes, decode_properties, encode_properties,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -111,7 +112,8 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         spill: index.spill,
         zero: 0,
         nlist: index.nlist.into(),
-        reserved: [0; 40],
+        parts: index.parts.into(),
+        reserved: [0; 36],
     }
 }
 
@@ -135,43 +137,9 @@ fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
         TableKind::Properties => encode_properties(&manifest.properties),
         TableKind::Models => hashed(&manifest.models),
         TableKind::Lists => hashed(&manifest.lists),
-        TableKind::Calibration => calibration_bytes(&manifest.calibration),
+        TableKind::Calibration => manifest.calibration.iter().flat_map(|entry| entry.to_bytes()).collect(),
+        TableKind::Training => manifest.training.iter().flat_map(|entry| entry.to_bytes()).collect(),
     }
-}
-
-fn calibration_bytes(entries: &[Calibration]) -> Vec<u8> {
-    let bytes = |entry: &Calibration| CalibrationBytes {
-        model: entry.model,
-        rows: entry.rows.into(),
-        k: entry.k.into(),
-        recall: entry.recall.into(),
-        nprobe: entry.nprobe.into(),
-        patience: entry.patience.into(),
-        exact: entry.exact.into(),
-        deviations: entry.deviations.into(),
-    };
-    entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect()
-}
-
-fn read_calibration(entry: &CalibrationBytes) -> std::result::Result<Calibration, &'static str> {
-    let read = Calibration {
-        model: entry.model,
-        rows: entry.rows.get(),
-        k: entry.k.get(),
-        recall: entry.recall.get(),
-        nprobe: entry.nprobe.get(),
-        patience: entry.patience.get(),
-        exact: entry.exact.get(),
-        deviations: entry.deviations.get(),
-    };
-    let sane = read.k > 0
-        && read.nprobe > 0
-        && read.patience > 0
-        && read.recall > 0.0
-        && read.recall <= 1.0
-        && read.deviations.is_finite()
-        && read.deviations >= 0.0;
-    sane.then_some(read).ok_or("a calibration holds an impossible number")
 }
 
 /// Reads a manifest file: the first copy that is whole, and whether that is the second.
@@ -262,12 +230,18 @@ fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<(Manifest, usize
 }
 
 fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
-    if head.reserved != [0; 40] || head.zero != 0 {
+    if head.reserved != [0; 36] || head.zero != 0 {
         return Err("reserved bytes are not zero");
     }
     let unknown = "the schema holds a value this version does not know";
-    let index =
-        IndexCode { kind: head.index, codes: head.codes, bits: head.bits, spill: head.spill, nlist: head.nlist.get() };
+    let index = IndexCode {
+        kind: head.index,
+        codes: head.codes,
+        bits: head.bits,
+        spill: head.spill,
+        nlist: head.nlist.get(),
+        parts: head.parts.get(),
+    };
     let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
         .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)
         .rows(Code::from_code(head.rows.into()).ok_or(unknown)?)
@@ -346,7 +320,12 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     }
     if kind == TableKind::Calibration {
         let entries = <[CalibrationBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
-        manifest.calibration = entries.iter().map(read_calibration).collect::<std::result::Result<_, _>>()?;
+        manifest.calibration = entries.iter().map(Calibration::read).collect::<std::result::Result<_, _>>()?;
+        return Ok(());
+    }
+    if kind == TableKind::Training {
+        let entries = <[TrainingBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
+        manifest.training = entries.iter().map(Training::read).collect::<std::result::Result<_, _>>()?;
         return Ok(());
     }
     if matches!(kind, TableKind::Models | TableKind::Lists) {
@@ -413,8 +392,9 @@ fn check_tables(manifest: &mut Manifest) -> std::result::Result<(), &'static str
 
 /// List segments are of a model that is named, and provide rows once.
 fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str> {
-    if manifest.models.len() > 1 {
-        return Err("there is more than one model");
+    let same = |a: &HashedEntry, b: &HashedEntry| a.hash == b.hash || a.file.id == b.file.id;
+    if manifest.models.len() > MAX_MODELS || matches!(&manifest.models[..], [a, b] if same(a, b)) {
+        return Err("there are more models than a change from one to the next takes, or one is named twice");
     }
     let has_lists = !manifest.models.is_empty() || !manifest.lists.is_empty();
     if has_lists && manifest.schema.index_kind().lists().is_none() {
@@ -439,12 +419,7 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
     if facts.windows(2).any(|pair| matches!(pair, [a, b] if a.last_row >= b.first_row)) {
         return Err("two list segments provide the same rows");
     }
-    // What was measured with a model that is gone says nothing.
-    manifest.calibration.retain(|entry| manifest.models.iter().any(|model| model.hash == entry.model));
-    let order = |entry: &Calibration| (entry.k, entry.recall, entry.patience);
-    if manifest.calibration.windows(2).any(|pair| matches!(pair, [a, b] if order(a) >= order(b))) {
-        return Err("the calibration is not in order");
-    }
+    check_measured(manifest)?;
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
         true => Err("a row file is in lists, and there is no model"),
         false => Ok(()),
@@ -507,6 +482,9 @@ mod tests {
             deviations: 1.5,
         };
         manifest.calibration = vec![entry(10, 0.9), entry(10, 0.95), entry(100, 0.9)];
+        let (rows, next_row, energy, fresh_energy) = (6, 60, 1.5, 0.25);
+        let more = Training { fresh: 3, changed: 9, skew: 2.5, scanned: 7.0, ..Training::default() };
+        manifest.training = vec![Training { model: [7; 32], rows, next_row, energy, fresh_energy, ..more }];
         manifest
     }
 
@@ -517,7 +495,7 @@ mod tests {
         type Change = fn(&mut Manifest);
         let wrong: [(&str, Change); 9] = [
             ("flat", |m| m.schema = m.schema.clone().index(IndexKind::Flat)),
-            ("two models", |m| m.models.push(m.models[0])),
+            ("a model twice", |m| m.models.push(m.models[0])),
             ("no model", |m| m.models.clear()),
             ("a model without lists", |m| m.models[0].file.facts.rows = 0),
             ("another model", |m| m.lists[0].hash = [8; 32]),
@@ -531,6 +509,29 @@ mod tests {
             change(&mut forged);
             assert_eq!(decode(&encode(&forged), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
         }
+        let mut two = manifest.clone();
+        two.models.push(HashedEntry {
+            file: FileEntry::new(FileId { number: 9, epoch: 3 }, two.models[0].file.facts),
+            hash: [8; 32],
+        });
+        two.calibration.push(Calibration { model: [8; 32], ..two.calibration[0] });
+        two.training.push(Training { model: [8; 32], rows: 12, ..Training::default() });
+        assert_eq!(decode(&encode(&two), 5).unwrap().0, two, "while one model follows another");
+        let wrong: [(&str, Change); 4] = [
+            ("three models", |m| m.models.push(HashedEntry { hash: [9; 32], ..m.models[1] })),
+            ("two files of one name", |m| m.models[1].file.id = m.models[0].file.id),
+            ("training out of order", |m| m.training.reverse()),
+            ("training twice", |m| m.training[1] = m.training[0]),
+        ];
+        for (what, change) in wrong {
+            let mut forged = two.clone();
+            change(&mut forged);
+            assert_eq!(decode(&encode(&forged), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt, "{what}");
+        }
+        two.lists[0].hash = [8; 32];
+        let gone = two.drop_unnamed_models();
+        assert_eq!((gone.len(), two.models.len(), two.calibration.len(), two.training.len()), (1, 1, 1, 1));
+        assert_eq!(decode(&encode(&two), 5).unwrap().0, two, "what was known of it is gone with it");
         let mut stale = manifest.clone();
         stale.calibration[0].model = [9; 32];
         assert_eq!(decode(&encode(&stale), 5).unwrap().0.calibration, manifest.calibration[1..]);

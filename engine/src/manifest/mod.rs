@@ -8,6 +8,7 @@ pub(crate) mod codec;
 #[cfg(not(feature = "testing"))]
 mod codec;
 mod publish;
+mod training;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,9 @@ use crate::format::FileFacts;
 use crate::options::Schema;
 use crate::storage::{FileId, FileKind, FileName};
 
-pub use publish::{list_generations, load, load_listed, load_newest, newest_listed, publish, verify};
+pub use training::{Calibration, Training};
+
+pub use publish::{Loaded, list_generations, load, load_listed, load_newest, newest_listed, publish, verify};
 
 /// One state of the immutable files, and where the log begins that continues it.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +53,10 @@ pub struct Manifest {
     pub models: Vec<HashedEntry>,
     /// Ascending by row number.
     pub lists: Vec<HashedEntry>,
-    /// How to search by these models, ascending by number of rows wanted and recall.
+    /// How to search by these models: model by model, of each ascending by number of rows wanted and recall.
     pub calibration: Vec<Calibration>,
+    /// What these models were trained on, as far as it is known; in their order.
+    pub training: Vec<Training>,
     /// What bulk loads have set, by name.
     pub properties: BTreeMap<String, Vec<u8>>,
     /// Feature bits that a build may write without knowing them; kept as they are.
@@ -100,27 +105,6 @@ pub struct HashedEntry {
     pub hash: [u8; 32],
 }
 
-/// How to search so that a part of the nearest rows is found.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Calibration {
-    /// Hash of the model.
-    pub model: [u8; 32],
-    /// Rows that were in lists when this was measured.
-    pub rows: u64,
-    /// Rows wanted, 1 or more.
-    pub k: u32,
-    /// Part of the true nearest rows that was found, above 0, at most 1.
-    pub recall: f32,
-    /// Lists to look at, 1 or more.
-    pub nprobe: u32,
-    /// Lists without improvement after which to end, 1 or more.
-    pub patience: u32,
-    /// Rows to measure.
-    pub exact: u32,
-    /// Standard errors by which bounds are lower than estimates; finite, 0 or more.
-    pub deviations: f32,
-}
-
 impl Manifest {
     /// A manifest that names nothing, as generation 0.
     pub fn new(collection: u128, schema: Schema) -> Self {
@@ -141,6 +125,7 @@ impl Manifest {
             models: Vec::new(),
             lists: Vec::new(),
             calibration: Vec::new(),
+            training: Vec::new(),
             properties: BTreeMap::new(),
             compatible: 0,
             carried: Vec::new(),

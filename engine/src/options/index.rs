@@ -7,6 +7,12 @@ use crate::error::{Error, Result};
 /// Most bits of code per component.
 const MAX_CODE_BITS: u8 = 8;
 
+/// Codewords of a codebook.
+const CODEBOOK_SIZES: std::ops::RangeInclusive<u32> = 16..=1024;
+
+/// Vectors are padded to a multiple of so many components before they are coded.
+const COMPONENT_STEP: usize = 64;
+
 /// Most lists that can be asked for.
 pub(crate) const MAX_NLIST: u32 = 1 << 24;
 
@@ -18,9 +24,10 @@ pub enum IndexKind {
     #[default]
     Flat,
     /// Rows are kept in lists of neighbours, each with a short code; a search looks at a few lists. Searched as flat until there
-    /// are a thousand rows in files (eight for each list if their number was said); then lists are trained, **once**: load the rows that there are
-    /// before many more come one by one, since in the lists of
-    /// the first thousand a hundred times as many rows make a search look at a hundred times as many entries.
+    /// are a thousand rows in files (eight for each list if their number was said); then lists are trained. They are trained anew, in the
+    /// background, when there are twice as many rows (four times if they were fewer than twenty thousand), when an eighth of the rows or
+    /// more came since and lie further from their centroids than rows used to, or some lists have become far longer than the others. See
+    /// [`Compact::Retrain`](crate::Compact::Retrain).
     Ivf(IvfOptions),
     /// Flat while it is small, lists (as [`IndexKind::Ivf`]) from twenty thousand rows in files on.
     Auto,
@@ -65,6 +72,29 @@ pub enum Codes {
     Auto,
     /// So many bits per component, 1 to 8. More: better estimates, fewer rows measured exactly, larger files.
     Bits(u8),
+    /// Product quantisation (Jegou, Douze, Schmid, *Product quantization for nearest neighbor search*, 2011): what a row differs by from the
+    /// centre of its list is cut into `m` parts, and each is named by the nearest of `codebook_size` codewords. Codewords are learned
+    /// from the rows when lists are. Smaller than [`Codes::Bits`] where `m` is less than the dimension divided by eight; of equal size
+    /// [`Codes::Bits`] are the faster and mostly the better.
+    Product {
+        /// Parts: divides the dimension rounded up to a multiple of 64.
+        m: u32,
+        /// Codewords of each part, a power of two from 16 to 1,024. Sixteen take half a byte, up to 256 one byte, more two bytes.
+        codebook_size: u32,
+    },
+    /// No codes: every row of the lists that are looked at is measured. The smallest lists and the slowest searches.
+    None,
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Codes::Auto => f.write_str("bits auto"),
+            Codes::Bits(bits) => write!(f, "bits {bits}"),
+            Codes::Product { m, codebook_size } => write!(f, "product {m}x{codebook_size}"),
+            Codes::None => f.write_str("codes none"),
+        }
+    }
 }
 
 /// Whether a row stands in a second list too, in which other queries find it.
@@ -138,13 +168,13 @@ impl IvfOptions {
         self.spill
     }
 
-    /// Bits per component for vectors of `dim` components.
-    pub(crate) fn bits_for(&self, dim: usize) -> u8 {
+    /// The codes of vectors of `dim` components: anything but [`Codes::Auto`].
+    pub(crate) fn codes_for(&self, dim: usize) -> Codes {
         match self.codes {
-            Codes::Bits(bits) => bits,
-            Codes::Auto if dim <= 384 => 4,
-            Codes::Auto if dim <= 832 => 3,
-            Codes::Auto => 2,
+            Codes::Auto if dim <= 384 => Codes::Bits(4),
+            Codes::Auto if dim <= 832 => Codes::Bits(3),
+            Codes::Auto => Codes::Bits(2),
+            said => said,
         }
     }
 
@@ -169,10 +199,21 @@ impl IvfOptions {
     /// # Errors
     /// `InvalidArgument` naming `codes` or `nlist`.
     pub fn check(&self) -> Result<()> {
-        if let Codes::Bits(bits) = self.codes
-            && !(1..=MAX_CODE_BITS).contains(&bits)
-        {
-            return Err(Error::argument("codes", format!("have {bits} bits per component; use 1..={MAX_CODE_BITS}")));
+        match self.codes {
+            Codes::Bits(bits) if !(1..=MAX_CODE_BITS).contains(&bits) => {
+                let what = format!("have {bits} bits per component; use 1..={MAX_CODE_BITS}");
+                return Err(Error::argument("codes", what));
+            }
+            Codes::Product { codebook_size: size, .. }
+                if !(size.is_power_of_two() && CODEBOOK_SIZES.contains(&size)) =>
+            {
+                return Err(Error::argument(
+                    "codes",
+                    format!("have {size} codewords; use 16, 32, 64, 128, 256, 512 or 1024"),
+                ));
+            }
+            Codes::Product { m: 0, .. } => return Err(Error::argument("codes", "have 0 parts; use 1 or more")),
+            _ => {}
         }
         match self.nlist {
             Some(lists) if !(1..=MAX_NLIST).contains(&lists) => {
@@ -181,14 +222,32 @@ impl IvfOptions {
             _ => Ok(()),
         }
     }
+
+    /// Checks the limits for vectors of `dim` components.
+    ///
+    /// # Errors
+    /// As [`IvfOptions::check`], and naming `codes` if their parts do not divide the dimension.
+    pub(crate) fn check_for(&self, dim: usize) -> Result<()> {
+        self.check()?;
+        let padded = dim.next_multiple_of(COMPONENT_STEP);
+        match self.codes {
+            Codes::Product { m, .. } if !padded.is_multiple_of(m as usize) => {
+                let least = (m as usize..=padded).find(|parts| padded.is_multiple_of(*parts)).unwrap_or(padded);
+                let most = (1..m as usize).rev().find(|parts| padded.is_multiple_of(*parts)).unwrap_or(1);
+                let what = format!(
+                    "have {m} parts, which do not divide {padded} ({dim} components, rounded up to a multiple of \
+                     {COMPONENT_STEP}); the nearest that do are {most} and {least}"
+                );
+                Err(Error::argument("codes", what))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl fmt::Display for IvfOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.codes {
-            Codes::Auto => f.write_str("bits auto")?,
-            Codes::Bits(bits) => write!(f, "bits {bits}")?,
-        }
+        self.codes.fmt(f)?;
         match self.nlist {
             None => f.write_str(", nlist auto")?,
             Some(lists) => write!(f, ", nlist {lists}")?,
@@ -221,6 +280,14 @@ mod tests {
         for wrong in [IvfOptions::auto().codes(Codes::Bits(0)), IvfOptions::auto().codes(Codes::Bits(9))] {
             assert!(wrong.check().unwrap_err().to_string().contains("codes"));
         }
+        let product = |m, codebook_size| IvfOptions::auto().codes(Codes::Product { m, codebook_size });
+        for wrong in [product(0, 16), product(8, 8), product(8, 48), product(8, 2048)] {
+            assert!(wrong.check().unwrap_err().to_string().contains("codes"));
+        }
+        assert!(product(48, 256).check_for(384).is_ok() && product(64, 16).check_for(24).is_ok());
+        let error = product(50, 256).check_for(384).unwrap_err().to_string();
+        assert!(error.contains("48") && error.contains("64"), "{error}");
+        assert!(product(1_000, 256).check_for(384).is_err());
         for wrong in [0, MAX_NLIST + 1] {
             assert!(IvfOptions::auto().nlist(wrong).check().unwrap_err().to_string().contains("nlist"));
         }
@@ -232,5 +299,8 @@ mod tests {
         assert_eq!(IndexKind::Ivf(IvfOptions::auto()).to_string(), "ivf");
         let some = IndexKind::Ivf(IvfOptions::auto().codes(Codes::Bits(2)).nlist(7).spill(Spill::Off));
         assert_eq!(some.to_string(), "ivf(bits 2, nlist 7, spill off)");
+        let product = IvfOptions::auto().codes(Codes::Product { m: 48, codebook_size: 256 });
+        assert_eq!(IndexKind::Ivf(product).to_string(), "ivf(product 48x256, nlist auto, spill auto)");
+        assert_eq!(IndexKind::Ivf(product.codes(Codes::None)).to_string(), "ivf(codes none, nlist auto, spill auto)");
     }
 }

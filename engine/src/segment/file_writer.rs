@@ -15,6 +15,12 @@ use crate::storage::{FileName, Storage, StorageFile};
 
 /// Bytes that each section gathers before it writes.
 const BUFFER_BYTES: usize = 128 << 10;
+/// Bytes that a large section of records or pieces gathers, and what its writes end at a multiple of. A file system that keeps what one write brings in one
+/// large page lets a map of the file use such pages too: searches then wait for fewer translations of addresses, which is a tenth
+/// of the time of a query over lists.
+const PAGE_BYTES: usize = 2 << 20;
+/// What makes a section large.
+const LARGE_BYTES: u64 = 2 * PAGE_BYTES as u64;
 
 /// A file on its way. Dropping it leaves an orphan.
 pub(super) struct FileWriter {
@@ -93,7 +99,7 @@ impl FileWriter {
             crc: 0,
         };
         self.sections.push(section);
-        self.writer(self.end)
+        self.writer(self.end, false)
     }
 
     /// Ends the section of blocks.
@@ -132,11 +138,13 @@ impl FileWriter {
             scheme: Some(scheme),
             crc: 0,
         });
-        Ok(self.writer(offset))
+        let searched = matches!(scheme, Scheme::Record | Scheme::Pieces);
+        Ok(self.writer(offset, searched && len >= LARGE_BYTES))
     }
 
-    fn writer(&self, at: u64) -> SectionWriter {
-        SectionWriter { file: self.file.clone(), name: self.name, at, buffer: Vec::new() }
+    fn writer(&self, at: u64, large: bool) -> SectionWriter {
+        let buffer = if large { Vec::with_capacity(PAGE_BYTES + BUFFER_BYTES) } else { Vec::new() };
+        SectionWriter { file: self.file.clone(), name: self.name, at, large, buffer }
     }
 
     /// Makes the file as long as what was placed, so that what is not written is zeros. Comes before the writes: none of
@@ -174,6 +182,7 @@ pub(super) struct SectionWriter {
     file: Arc<dyn StorageFile>,
     name: FileName,
     at: u64,
+    large: bool,
     buffer: Vec<u8>,
 }
 
@@ -190,15 +199,30 @@ impl SectionWriter {
 
     /// Writes the buffer if it is large.
     pub(super) fn spill(&mut self) -> Result<()> {
-        if self.buffer.len() >= BUFFER_BYTES {
-            self.write()?;
+        match self.large {
+            true if self.buffer.len() >= PAGE_BYTES => self.write_pages(),
+            false if self.buffer.len() >= BUFFER_BYTES => self.write(),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// Writes the rest.
     pub(super) fn finish(mut self) -> Result<()> {
         self.write()
+    }
+
+    /// Writes up to the last multiple of [`PAGE_BYTES`] in the file, a page at a time.
+    fn write_pages(&mut self) -> Result<()> {
+        let mut written = 0;
+        loop {
+            let to_next = PAGE_BYTES - (self.at % PAGE_BYTES as u64) as usize;
+            let Some(page) = self.buffer.get(written..written + to_next) else { break };
+            write_all(&*self.file, self.name, page, self.at)?;
+            self.at += page.len() as u64;
+            written += page.len();
+        }
+        self.buffer.drain(..written);
+        Ok(())
     }
 
     fn write(&mut self) -> Result<()> {
@@ -241,4 +265,42 @@ pub(super) fn settle<T>(
         let _ = storage.remove(name);
     }
     settled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::testing::MemDir;
+    use crate::storage::{FileId, FileKind};
+
+    /// Sections that are written a page at a time, in pieces that never end with a page, beside one that is not: every byte is where it
+    /// belongs, whatever stood in front of the section.
+    #[test]
+    fn a_large_section_is_the_bytes_appended_to_it() {
+        let bytes: Vec<u8> = (0..5_000_003_u64).map(|i| (i.wrapping_mul(0x9E37_79B9) >> 13) as u8).collect();
+        for first in [1, 3000, 4_194_304, 4_300_001] {
+            let dir = MemDir::new(1);
+            let name = FileName::File(FileKind::List, FileId { number: 1, epoch: 1 });
+            let mut file = FileWriter::create(&dir, name, ContainerKind::Lists, 1).unwrap();
+            let front = &bytes[..first];
+            let mut sections = [
+                (file.pieces(SectionKind::LIST_SCAN, 1, front.len() as u64).unwrap(), front),
+                (file.pieces(SectionKind::LIST_RECORDS, 1, bytes.len() as u64).unwrap(), &bytes[..]),
+            ];
+            file.extend().unwrap();
+            for (section, bytes) in &mut sections {
+                for piece in bytes.chunks(99_991) {
+                    section.buffer().extend_from_slice(piece);
+                    section.spill().unwrap();
+                    assert!(section.buffer().len() < PAGE_BYTES + piece.len());
+                }
+            }
+            let places: Vec<usize> = sections.iter().map(|(s, bytes)| s.offset() as usize - bytes.len()).collect();
+            for (section, _) in sections {
+                section.finish().unwrap();
+            }
+            let written = dir.file_bytes(name).unwrap();
+            assert!(written[places[0]..][..front.len()] == *front && written[places[1]..][..bytes.len()] == *bytes);
+        }
+    }
 }

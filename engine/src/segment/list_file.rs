@@ -312,8 +312,8 @@ fn check_headers(file: &MappedFile, section: &Section, shape: &ListShape, rows: 
 
 fn open_records(file: &Arc<MappedFile>, shape: &ListShape, bytes: u64) -> Result<Option<Section>> {
     let (kind, other) = match shape.code() {
-        ListCode::Bits(_) => (SectionKind::LIST_RECORDS, SectionKind::LIST_RAW),
         ListCode::Raw(_) => (SectionKind::LIST_RAW, SectionKind::LIST_RECORDS),
+        _ => (SectionKind::LIST_RECORDS, SectionKind::LIST_RAW),
     };
     file.forbid(&[other])?;
     if bytes == 0 {

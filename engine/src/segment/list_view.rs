@@ -1,5 +1,7 @@
 //! Look-ups in an open list segment, as a search makes them: hundreds per query.
 
+use zerocopy::IntoBytes;
+
 use super::id_table::PageName;
 use super::layout::{PAGE_ROWS, PAGE_SHIFT};
 use super::list_file::ListFile;
@@ -47,6 +49,12 @@ impl<'a> ListView<'a> {
         self.scan.get(start..start + bytes).unwrap_or_default()
     }
 
+    /// Where the pieces of a list are told, to be asked for before [`list`](ListView::list).
+    #[inline]
+    pub(crate) fn header(&self, list: usize) -> &'a [u8] {
+        self.headers.get(list).map_or(&[], IntoBytes::as_bytes)
+    }
+
     /// The part of it that every scan reads: signs and factors.
     #[inline]
     pub(crate) fn codes(&self, list: usize) -> &'a [u8] {
@@ -81,6 +89,12 @@ impl<'a> ListView<'a> {
             rows: part(parts.rows()),
             records: self.record_piece(header, &parts),
         })
+    }
+
+    /// Entries of a list that are first copies, and all of them; none if there is no such list.
+    #[inline]
+    pub(crate) fn counts(&self, list: usize) -> (u32, u32) {
+        self.headers.get(list).map_or((0, 0), |header| (header.n_primary.get(), header.n_total.get()))
     }
 
     #[inline]

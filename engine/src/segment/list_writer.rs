@@ -171,8 +171,8 @@ fn write(
     let lines = |bytes: u64| bytes / PIECE_ALIGN as u64;
     let scan = file.pieces(SectionKind::LIST_SCAN, PIECE_ALIGN, lines(plan.scan))?;
     let kind = match head.shape.code() {
-        ListCode::Bits(_) => SectionKind::LIST_RECORDS,
         ListCode::Raw(_) => SectionKind::LIST_RAW,
+        _ => SectionKind::LIST_RECORDS,
     };
     let records = match plan.records {
         0 => None,

@@ -13,7 +13,7 @@ use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::section::{Scheme, Section};
 use crate::format::unit::{UnitShape, UnitStream, read_u32};
-use crate::storage::{AccessPattern, Bytes, FileId, FileKind, FileName, Storage};
+use crate::storage::{AccessPattern, Bytes, FileId, FileKind, FileName, Mapping, Storage};
 
 /// Bytes of the header of a block under the scheme `Blocks`; its stored length is at 4, its checksum at 12.
 pub(super) const BLOCK_HEADER_BYTES: usize = 16;
@@ -65,6 +65,18 @@ impl MappedFile {
     /// Bytes of memory that an open file holds because it is not mapped.
     pub(super) fn resident_bytes(&self) -> u64 {
         self.resident.iter().map(|(_, bytes)| bytes.len() as u64).sum()
+    }
+
+    /// A file whose frame a salvage has put together.
+    pub(super) fn assembled(
+        mapping: Arc<dyn Mapping>,
+        container: Container,
+        kind: ContainerKind,
+        id: FileId,
+        collection: u128,
+    ) -> Arc<MappedFile> {
+        let content = Content::Mapped(mapping, FileName::File(file_kind(kind), id));
+        Arc::new(MappedFile { content, container, resident: Vec::new(), kind, file_id: id.to_u128(), collection })
     }
 
     pub(super) fn id(&self) -> FileId {
@@ -211,6 +223,10 @@ impl MappedFile {
     /// Checks one record: its last four bytes are the checksum of the rest.
     pub(super) fn check_record(&self, section: &Section, index: u64, record: &[u8]) -> Result<()> {
         let at = section.offset.saturating_add(index.saturating_mul(u64::from(section.width)));
+        if record.len() != section.width as usize {
+            let what = format!("record {index} is not in the file");
+            return Err(Error::corrupt(self.container.name(), section.kind.name(), at, what));
+        }
         let (covered, stored) =
             record.split_last_chunk::<4>().map_or((record, 0), |(c, s)| (c, u32::from_le_bytes(*s)));
         let found = unit_crc(self.container.file_seed(), at, covered);

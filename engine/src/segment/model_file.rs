@@ -10,9 +10,10 @@ use crate::error::{Error, Result};
 use crate::format::code::Code;
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
+use crate::format::list::{product_of, product_parameter};
 use crate::format::model::{
-    BLOCK_ENTRIES, COMPONENT_STEP, CentroidTail, FrameHead, ROTATION_ROUNDS, centroid_stride, code_block_bytes,
-    is_scale,
+    BLOCK_ENTRIES, COMPONENT_STEP, CentroidTail, CodebookHead, FrameHead, ROTATION_ROUNDS, centroid_stride,
+    code_block_bytes, is_scale,
 };
 use crate::format::section::{Scheme, Section};
 use crate::format::sha256::Sha256;
@@ -22,9 +23,22 @@ use crate::storage::{FileId, Storage};
 
 /// Most lists of a model.
 pub(super) const MAX_LISTS: u64 = 1 << 28;
-/// The sections of a model, in the order of the file and of the hash.
-pub(super) const SECTIONS: [SectionKind; 3] =
-    [SectionKind::MODEL_FRAME, SectionKind::MODEL_CENTROIDS, SectionKind::MODEL_CENTROID_CODES];
+/// The sections of a model, in the order of the file and of the hash. The last is there if lists have product codes.
+pub(super) const SECTIONS: [SectionKind; 4] = [
+    SectionKind::MODEL_FRAME,
+    SectionKind::MODEL_CENTROIDS,
+    SectionKind::MODEL_CENTROID_CODES,
+    SectionKind::MODEL_CODEBOOKS,
+];
+
+/// The codewords of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CodebookFacts {
+    /// Numbers in a code.
+    pub(crate) parts: usize,
+    /// Codewords per part.
+    pub(crate) size: usize,
+}
 
 /// Everything in it was proven when it was opened: a query reads all of it anyway.
 pub(crate) struct ModelFile {
@@ -34,6 +48,7 @@ pub(crate) struct ModelFile {
     mean: Vec<f32>,
     centroids: Section,
     codes: Section,
+    codebooks: Option<(Section, CodebookFacts)>,
 }
 
 impl ModelFile {
@@ -57,8 +72,11 @@ impl ModelFile {
         let (head, metric, mean) = read_frame(&file, &frame)?;
         let padded = head.padded.get() as usize;
         let lists = file.container().footer().rows;
+        let stated = file.container().footer().parameters;
+        let book = stated_book(stated, padded);
         if !(1..=MAX_LISTS).contains(&lists)
-            || file.container().footer().parameters != parameters(lists, padded, metric)
+            || book.is_none()
+            || book.is_some_and(|book| stated != parameters(lists, padded, metric, book))
         {
             return Err(file
                 .container()
@@ -70,7 +88,8 @@ impl ModelFile {
         let blocks = lists.div_ceil(BLOCK_ENTRIES as u64);
         let codes = file.require(SectionKind::MODEL_CENTROID_CODES, Scheme::Whole, code_block_bytes(padded), blocks)?;
         file.whole(&codes)?;
-        let model = ModelFile { file, head, metric, mean, centroids, codes };
+        let codebooks = open_codebooks(&file, padded, book.flatten())?;
+        let model = ModelFile { file, head, metric, mean, centroids, codes, codebooks };
         model.check_centroids()?;
         Ok(model)
     }
@@ -142,6 +161,17 @@ impl ModelFile {
         bytes.split_at_checked(blocks.saturating_mul(self.padded() * 4)).unwrap_or_default()
     }
 
+    /// What codewords there are, if lists have product codes.
+    pub(crate) fn codebook(&self) -> Option<CodebookFacts> {
+        self.codebooks.map(|(_, facts)| facts)
+    }
+
+    /// The numbers of the codewords: part after part, component after component, codewords side by side. Empty if there are none.
+    pub(crate) fn codewords(&self) -> Vec<f32> {
+        let bytes = self.codebooks.as_ref().map_or(&[][..], |(section, _)| self.file.section_bytes(section));
+        numbers(bytes.get(size_of::<CodebookHead>()..).unwrap_or_default()).map(|x| x.get()).collect()
+    }
+
     /// Centroids are numbers, and what follows them is zero.
     fn check_centroids(&self) -> Result<()> {
         let padded = self.padded();
@@ -194,8 +224,50 @@ pub(super) fn content_hash<'a>(sections: impl Iterator<Item = &'a [u8]>) -> [u8;
 }
 
 /// How a footer states a model.
-pub(super) fn parameters(lists: u64, padded: usize, metric: Metric) -> [u64; 4] {
-    [lists, padded as u64, metric.code().into(), 0]
+pub(super) fn parameters(lists: u64, padded: usize, metric: Metric, book: Option<CodebookFacts>) -> [u64; 4] {
+    let book = book.map_or(0, |book| product_parameter(book.parts as u32, book.size as u32));
+    [lists, padded as u64, metric.code().into(), book.into()]
+}
+
+/// The codewords that a footer states, if any; `None` if they are of no book.
+fn stated_book(parameters: [u64; 4], padded: usize) -> Option<Option<CodebookFacts>> {
+    let [.., book] = parameters;
+    if book == 0 {
+        return Some(None);
+    }
+    let (parts, size) = product_of(u32::try_from(book).ok()?, padded)?;
+    Some(Some(CodebookFacts { parts: parts as usize, size: size as usize }))
+}
+
+fn numbers(bytes: &[u8]) -> impl Iterator<Item = &F32> {
+    <[F32]>::ref_from_bytes(bytes).unwrap_or_default().iter()
+}
+
+/// Finds the codewords that the footer states, and proves that they are finite numbers and as many as they must be.
+fn open_codebooks(
+    file: &MappedFile,
+    padded: usize,
+    book: Option<CodebookFacts>,
+) -> Result<Option<(Section, CodebookFacts)>> {
+    let kind = SectionKind::MODEL_CODEBOOKS;
+    let Some(book) = book else { return file.forbid(&[kind]).map(|()| None) };
+    // At most 2^17 components of 1,024 words.
+    let entries = (size_of::<CodebookHead>() / 4 + padded * book.size) as u64;
+    let section = file.require(kind, Scheme::Whole, 4, entries)?;
+    file.whole(&section)?;
+    let bytes = file.section_bytes(&section);
+    let right = CodebookHead::read_from_prefix(bytes).is_ok_and(|(head, words)| {
+        let stated = head.parts.get() as usize == book.parts && head.size.get() as usize == book.size;
+        stated && head.reserved == [0; 56] && numbers(words).all(|x| x.get().is_finite())
+    });
+    match right {
+        true => Ok(Some((section, book))),
+        false => {
+            let what =
+                "its codewords are not those the footer states, or not finite numbers, or reserved bytes are set";
+            Err(file.container().corrupt_section(&section, what))
+        }
+    }
 }
 
 fn read_frame(file: &MappedFile, section: &Section) -> Result<(FrameHead, Metric, Vec<f32>)> {

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use zerocopy::IntoBytes;
 
 use super::file_writer::{FileWriter, settle};
-use super::model_file::{MAX_LISTS, ModelFile, content_hash, parameters};
+use super::model_file::{CodebookFacts, MAX_LISTS, ModelFile, content_hash, parameters};
 use crate::error::{Error, Result};
 use crate::format::code::Code;
 use crate::format::container::FooterFacts;
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
+use crate::format::list::{product_of, product_parameter};
 use crate::format::model::{
-    BLOCK_ENTRIES, COMPONENT_STEP, FrameHead, ROTATION_ROUNDS, centroid_stride, code_block_bytes, is_scale,
+    BLOCK_ENTRIES, COMPONENT_STEP, CodebookHead, FrameHead, ROTATION_ROUNDS, centroid_stride, code_block_bytes,
+    is_scale,
 };
 use crate::metric::Metric;
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
@@ -31,6 +33,8 @@ pub(crate) struct ModelContent<'a> {
     pub(crate) centroids: &'a [u8],
     /// Sign blocks of the centroids, then the factors of the blocks.
     pub(crate) codes: &'a [u8],
+    /// Codewords, if lists have product codes: what they are, and their numbers as [`ModelFile::codewords`] gives them.
+    pub(crate) codebook: Option<(CodebookFacts, &'a [f32])>,
 }
 
 /// Writes a model, syncs it, opens it again and checks every byte. The name is durable only after a `sync_dir` by the caller.
@@ -52,7 +56,8 @@ pub(crate) fn write_model(
         && content.codes.len() == blocks * code_block_bytes(padded)
         && (1..=MAX_LISTS).contains(&lists)
         && is_scale(content.scale)
-        && !content.mean.is_empty();
+        && !content.mean.is_empty()
+        && content.codebook.is_none_or(|(book, words)| book_fits(book, words, padded));
     if !fits {
         return Err(Error::argument(
             "model",
@@ -68,7 +73,7 @@ pub(crate) fn write_model(
         min_seq: 0,
         max_seq: 0,
         origin,
-        parameters: parameters(lists, padded, content.metric),
+        parameters: parameters(lists, padded, content.metric, content.codebook.map(|(book, _)| book)),
     };
     settle(storage, name, write(writer, content, padded, &footer), |facts| {
         let model = ModelFile::open(storage, id, collection, origin, facts)?;
@@ -78,6 +83,14 @@ pub(crate) fn write_model(
         });
         first.map_or(Ok(*facts), Err)
     })
+}
+
+fn book_fits(book: CodebookFacts, words: &[f32], padded: usize) -> bool {
+    let CodebookFacts { parts, size } = book;
+    let stated = product_of(product_parameter(parts as u32, size as u32), padded);
+    stated == Some((parts as u32, size as u32))
+        && padded.checked_mul(size) == Some(words.len())
+        && words.iter().all(|x| x.is_finite())
 }
 
 fn write(
@@ -100,6 +113,14 @@ fn write(
     file.whole(SectionKind::MODEL_FRAME, 4, &frame)?;
     file.whole(SectionKind::MODEL_CENTROIDS, centroid_stride(padded), content.centroids)?;
     file.whole(SectionKind::MODEL_CENTROID_CODES, code_block_bytes(padded), content.codes)?;
-    let hash = content_hash([&frame[..], content.centroids, content.codes].into_iter());
+    let mut book = Vec::new();
+    if let Some((CodebookFacts { parts, size }, words)) = content.codebook {
+        let head = CodebookHead { parts: (parts as u32).into(), size: (size as u32).into(), reserved: [0; 56] };
+        book.extend_from_slice(head.as_bytes());
+        words.iter().for_each(|x| book.extend_from_slice(&x.to_le_bytes()));
+        file.whole(SectionKind::MODEL_CODEBOOKS, 4, &book)?;
+    }
+    let sections = [&frame[..], content.centroids, content.codes, &book[..]];
+    let hash = content_hash(sections.into_iter().take(if book.is_empty() { 3 } else { 4 }));
     file.finish_under(footer, &hash)
 }

@@ -121,6 +121,8 @@ pub(super) struct PageDirectory {
     /// A copy of the section, 24 bytes for 4,096 rows: searches look rows up by the dozen.
     entries: Box<[PageEntry]>,
     bitmaps: Option<UnitSection>,
+    /// All rows, ascending, of a file whose pages cannot be read; then there are no entries.
+    told: Box<[u64]>,
 }
 
 impl PageDirectory {
@@ -140,7 +142,32 @@ impl PageDirectory {
             None => return Err(file.container().missing(SectionKind::ROW_PAGE_BITMAPS)),
         };
         let entries = file.entries::<PageEntry>(&section).into();
-        Ok(PageDirectory { file: file.clone(), section, entries, bitmaps })
+        Ok(PageDirectory { file: file.clone(), section, entries, bitmaps, told: Box::default() })
+    }
+
+    /// The directory of a damaged file whose rows are `first..=last` without gaps.
+    pub(super) fn run(file: &Arc<MappedFile>, first: u64, last: u64) -> Result<PageDirectory> {
+        let entries = run_entries(first, last).into();
+        Ok(PageDirectory { entries, ..PageDirectory::untold(file)? })
+    }
+
+    /// The directory of a damaged file of whose rows no number is known.
+    pub(super) fn untold(file: &Arc<MappedFile>) -> Result<PageDirectory> {
+        let kind = SectionKind::ROW_PAGES;
+        let section = *file.container().section(kind).ok_or_else(|| file.container().missing(kind))?;
+        let (entries, told) = (Box::default(), Box::default());
+        Ok(PageDirectory { file: file.clone(), section, entries, bitmaps: None, told })
+    }
+
+    /// Takes the numbers of all rows, ascending, from elsewhere.
+    pub(super) fn tell(&mut self, rows: Box<[u64]>) {
+        (self.entries, self.bitmaps, self.told) = (Box::default(), None, rows);
+    }
+
+    /// Not hot: only files that a repair reads have told rows.
+    #[cold]
+    fn told_ordinal(&self, row: u64) -> Option<u64> {
+        self.told.binary_search(&row).ok().map(|ordinal| ordinal as u64)
     }
 
     fn entries(&self) -> &[PageEntry] {
@@ -158,7 +185,9 @@ impl PageDirectory {
         let guess = page.checked_sub(first).and_then(|index| entries.get(usize::try_from(index).ok()?));
         let search = || entries.get(entries.partition_point(|entry| entry.page.get() < page));
         let right = |entry: &&PageEntry| entry.page.get() == page;
-        let Some(entry) = guess.filter(right).or_else(|| search().filter(right)) else { return Ok(None) };
+        let Some(entry) = guess.filter(right).or_else(|| search().filter(right)) else {
+            return Ok(self.told_ordinal(row));
+        };
         let first_ordinal = u64::from(entry.first_ordinal.get());
         if entry.bitmap.get() == DENSE {
             let inside = at.checked_sub(entry.first.get().into()).filter(|i| *i < entry.row_count.get().into());
@@ -194,6 +223,9 @@ impl PageDirectory {
         let entry = behind.checked_sub(1).and_then(|index| entries.get(index));
         let within = |entry: &&PageEntry| ordinal - u64::from(entry.first_ordinal.get()) < entry.row_count.get().into();
         let Some(entry) = entry.filter(within) else {
+            if let Some(row) = usize::try_from(ordinal).ok().and_then(|ordinal| self.told.get(ordinal)) {
+                return Ok(*row);
+            }
             let what = format!("row {ordinal} of the file was asked for");
             return Err(self.file.container().corrupt_section(&self.section, what));
         };
@@ -282,32 +314,84 @@ fn select(bitmap: &PageBitmap, rank: u64) -> Option<u64> {
     None
 }
 
-/// Proves the structure of the directory; returns how many bitmaps it names.
-fn check_entries(file: &MappedFile, section: &Section, rows: u64) -> Result<u64> {
-    let mut next_page = 0u64;
-    let mut ordinals = 0u64;
-    let mut bitmaps = 0u64;
-    for (entry, i) in file.entries::<PageEntry>(section).iter().zip(0u64..) {
+/// The entries of `first..=last`.
+pub(super) fn run_entries(first: u64, last: u64) -> Vec<PageEntry> {
+    let mut entries = Vec::new();
+    let mut row = first;
+    while row <= last {
+        let at = row & (PAGE_ROWS - 1);
+        let count = (PAGE_ROWS - at).min((last - row).saturating_add(1));
+        entries.push(PageEntry {
+            page: (row >> PAGE_SHIFT).into(),
+            first_ordinal: ((row - first) as u32).into(),
+            row_count: (count as u16).into(),
+            first: (at as u16).into(),
+            bitmap: DENSE.into(),
+            reserved: 0.into(),
+        });
+        let Some(next) = row.checked_add(count) else { break };
+        row = next;
+    }
+    entries
+}
+
+/// How many entries at the start of `bytes` hold `rows` rows, and how many bitmaps they name, if they follow each other as they must.
+pub(super) fn count_entries(bytes: &[u8], rows: u64) -> Option<(u64, u64)> {
+    let mut follow = Follow::default();
+    for (chunk, i) in bytes.chunks_exact(size_of::<PageEntry>()).zip(1u64..) {
+        let entry: &PageEntry = zerocopy::FromBytes::ref_from_bytes(chunk).ok()?;
+        if !follow.add(entry) || follow.ordinals > rows {
+            return None;
+        }
+        if follow.ordinals == rows {
+            return Some((i, follow.bitmaps));
+        }
+    }
+    None
+}
+
+/// What the next entry has to go on from.
+#[derive(Default)]
+struct Follow {
+    next_page: u64,
+    ordinals: u64,
+    bitmaps: u64,
+}
+
+impl Follow {
+    /// Whether an entry follows those before.
+    fn add(&mut self, entry: &PageEntry) -> bool {
         let count = u64::from(entry.row_count.get());
         let first = u64::from(entry.first.get());
         let page = entry.page.get();
         let dense = entry.bitmap.get() == DENSE;
-        let right = page >= next_page
+        let right = page >= self.next_page
             && page <= MAX_PAGE
-            && u64::from(entry.first_ordinal.get()) == ordinals
+            && u64::from(entry.first_ordinal.get()) == self.ordinals
             && (1..=PAGE_ROWS).contains(&count)
             && entry.reserved.get() == 0
             && match dense {
                 true => first + count <= PAGE_ROWS,
-                false => first == 0 && u64::from(entry.bitmap.get()) == bitmaps,
+                false => first == 0 && u64::from(entry.bitmap.get()) == self.bitmaps,
             };
-        if !right {
+        if right {
+            self.next_page = page + 1;
+            self.ordinals += count;
+            self.bitmaps += u64::from(!dense);
+        }
+        right
+    }
+}
+
+/// Proves the structure of the directory; returns how many bitmaps it names.
+fn check_entries(file: &MappedFile, section: &Section, rows: u64) -> Result<u64> {
+    let mut follow = Follow::default();
+    for (entry, i) in file.entries::<PageEntry>(section).iter().zip(0u64..) {
+        if !follow.add(entry) {
             return Err(file.container().corrupt_section(section, format!("entry {i} does not follow the one before")));
         }
-        next_page = page + 1;
-        ordinals += count;
-        bitmaps += u64::from(!dense);
     }
+    let Follow { ordinals, bitmaps, .. } = follow;
     match ordinals == rows {
         true => Ok(bitmaps),
         false => {

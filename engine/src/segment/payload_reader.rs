@@ -19,10 +19,17 @@ use crate::options::MAX_PAYLOAD_BYTES;
 pub(super) struct PayloadColumn {
     file: Arc<MappedFile>,
     offsets: UnitSection,
-    table: UnitSection,
+    table: Table,
     blocks: Section,
     /// The block unpacked last: rows are often read in order.
     last: Mutex<Option<(u64, Arc<Unpacked>)>>,
+}
+
+/// Where the blocks start.
+enum Table {
+    Stored(UnitSection),
+    /// Of a damaged file: the blocks that follow each other from the first on.
+    Walked(Vec<BlockEntry>),
 }
 
 /// A block, decoded.
@@ -43,14 +50,52 @@ impl PayloadColumn {
             .ok_or_else(|| file.container().missing(SectionKind::ROW_PAYLOAD_BLOCKS))?;
         let table =
             file.require(SectionKind::ROW_PAYLOAD_TABLE, Scheme::Units, size_of::<BlockEntry>(), blocks.entries)?;
-        let (offsets, table) = (UnitSection::new(file, offsets)?, UnitSection::new(file, table)?);
+        let (offsets, table) = (UnitSection::new(file, offsets)?, Table::Stored(UnitSection::new(file, table)?));
         Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
+    }
+
+    /// The payloads of a damaged file, `None` if it has none: by the blocks themselves where the table is not whole.
+    pub(super) fn salvage(file: &Arc<MappedFile>, rows: u64) -> Result<Option<PayloadColumn>> {
+        let kinds = (SectionKind::ROW_PAYLOAD_OFFSETS, SectionKind::ROW_PAYLOAD_BLOCKS);
+        let Some(offsets) = file.section(kinds.0, Scheme::Offsets, 4)? else { return PayloadColumn::open(file, rows) };
+        file.check_entries(&offsets, rows)?;
+        let blocks = file.section(kinds.1, Scheme::Blocks, 1)?.ok_or_else(|| file.container().missing(kinds.1))?;
+        if let Ok(Some(mut column)) = PayloadColumn::open(file, rows) {
+            column.find_blocks();
+            return Ok(Some(column));
+        }
+        let table = Table::Walked(walk(file, &blocks, u64::MAX).0);
+        let offsets = UnitSection::new(file, offsets)?;
+        Ok(Some(PayloadColumn { file: file.clone(), offsets, table, blocks, last: Mutex::new(None) }))
+    }
+
+    /// Goes by the blocks themselves if the table is damaged.
+    pub(super) fn find_blocks(&mut self) {
+        if (0..self.entries()).any(|block| self.entry(block).is_err()) {
+            self.table = Table::Walked(walk(&self.file, &self.blocks, u64::MAX).0);
+        }
+    }
+
+    fn entries(&self) -> u64 {
+        match &self.table {
+            Table::Stored(table) => table.entries(),
+            Table::Walked(entries) => entries.len() as u64,
+        }
+    }
+
+    fn corrupt(&self, block: u64, what: &str) -> Error {
+        match &self.table {
+            Table::Stored(table) => table.corrupt(block, what),
+            Table::Walked(_) => self.file.container().corrupt_section(&self.blocks, format!("block {block}: {what}")),
+        }
     }
 
     /// As [`UnitSection::set_proven`]. Blocks are checked whenever they are unpacked.
     pub(super) fn set_proven(&self) {
         self.offsets.set_proven();
-        self.table.set_proven();
+        if let Table::Stored(table) = &self.table {
+            table.set_proven();
+        }
     }
 
     /// The payload of one row; empty if it has none.
@@ -90,7 +135,7 @@ impl PayloadColumn {
 
     /// The block that holds a place among the payloads.
     fn block_of(&self, at: u64) -> Result<u64> {
-        let (mut low, mut high) = (0, self.table.entries());
+        let (mut low, mut high) = (0, self.entries());
         while low < high {
             let middle = low + (high - low) / 2;
             if self.entry(middle)?.raw_start.get() <= at {
@@ -99,12 +144,19 @@ impl PayloadColumn {
                 high = middle;
             }
         }
-        low.checked_sub(1).ok_or_else(|| self.table.corrupt(0, "no block holds the first payload"))
+        low.checked_sub(1).ok_or_else(|| self.corrupt(0, "no block holds the first payload"))
     }
 
     fn entry(&self, block: u64) -> Result<BlockEntry> {
-        let bytes = self.table.entry(block)?;
-        BlockEntry::read_from_bytes(&bytes).map_err(|_| self.table.corrupt(block, "an entry of the table is cut"))
+        let table = match &self.table {
+            Table::Stored(table) => table,
+            Table::Walked(entries) => {
+                let entry = usize::try_from(block).ok().and_then(|block| entries.get(block));
+                return entry.copied().ok_or_else(|| self.corrupt(block, "it cannot be found"));
+            }
+        };
+        let bytes = table.entry(block)?;
+        BlockEntry::read_from_bytes(&bytes).map_err(|_| self.corrupt(block, "an entry of the table is cut"))
     }
 
     /// A block, decoded: never longer than [`MAX_PAYLOAD_BYTES`], never more than [`MAX_RATIO`] times what is stored.
@@ -140,7 +192,7 @@ impl PayloadColumn {
         let mut raw_end = 0;
         let mut stored_end = 0;
         let mut ends = Vec::new();
-        for index in 0..self.table.entries() {
+        for index in 0..self.entries() {
             match self.block(index) {
                 Ok(Unpacked { entry, raw })
                     if (entry.raw_start.get(), entry.stored_start.get()) == (raw_end, stored_end) =>
@@ -152,7 +204,7 @@ impl PayloadColumn {
                         .map_or(BLOCK_HEADER_BYTES, |block| block.len()) as u64;
                     ends.push(raw_end);
                 }
-                Ok(_) => return report(self.table.corrupt(index, "a block does not follow the one before")),
+                Ok(_) => return report(self.corrupt(index, "a block does not follow the one before")),
                 Err(error) => return report(error),
             }
         }
@@ -165,6 +217,21 @@ impl PayloadColumn {
             }
         }
     }
+}
+
+/// The blocks from the first on, as far as each is whole or until they hold `raw` bytes; and their raw and stored bytes.
+pub(super) fn walk(file: &MappedFile, blocks: &Section, raw: u64) -> (Vec<BlockEntry>, u64, u64) {
+    let (mut entries, mut raw_start, mut stored_start) = (Vec::new(), 0u64, 0u64);
+    while raw_start < raw
+        && let Ok(block) = file.check_block(blocks, stored_start)
+        && let Ok((header, _)) = BlockHeader::read_from_prefix(&block)
+        && header.raw_len.get() > 0
+    {
+        entries.push(BlockEntry { raw_start: raw_start.into(), stored_start: stored_start.into() });
+        raw_start = raw_start.saturating_add(header.raw_len.get().into());
+        stored_start = stored_start.saturating_add(block.len() as u64);
+    }
+    (entries, raw_start, stored_start)
 }
 
 fn straddles(ends: &[u64], range: Range<u64>) -> bool {

@@ -23,7 +23,7 @@ use crate::storage::{AccessPattern, Bytes, FileId, Storage};
 /// Bytes of rows that a pass in order asks for at a time.
 const WINDOW_BYTES: usize = 1 << 20;
 /// The sections that this build reads.
-const KNOWN: &[SectionKind] = &[
+pub(super) const KNOWN: &[SectionKind] = &[
     SectionKind::ROW_PAGES,
     SectionKind::ROW_PAGE_BITMAPS,
     SectionKind::ROW_VECTORS,
@@ -66,29 +66,33 @@ impl RowFile {
         facts: &FileFacts,
     ) -> Result<RowFile> {
         let file = MappedFile::open(storage, ContainerKind::Rows, id, collection, origin, facts, KNOWN)?;
-        let footer = *file.container().footer();
-        if footer.parameters != layout.parameters() {
-            let what = format!(
-                "its rows are laid out as {:?}, the collection's as {:?}",
-                footer.parameters,
-                layout.parameters()
-            );
-            return Err(file.container().corrupt_footer(what));
-        }
-        let (rows, stride) = (footer.rows, layout.stride());
-        if rows == 0 || rows > MAX_ROWS || footer.first_row > footer.last_row || footer.min_seq > footer.max_seq {
-            return Err(file
-                .container()
-                .corrupt_footer("it has no rows, too many, or a range that ends before it starts"));
-        }
-        let vectors = file.require(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows)?;
+        let rows = file.container().footer().rows;
+        check_footer(&file, layout)?;
         let pages = PageDirectory::open(&file, rows)?;
+        let payloads = PayloadColumn::open(&file, rows)?;
+        RowFile::assembled(file, layout, pages, payloads)
+    }
+
+    /// Takes the numbers of all rows, ascending, from elsewhere than the pages.
+    pub(crate) fn tell_numbers(&mut self, rows: Box<[u64]>) {
+        self.pages.tell(rows);
+    }
+
+    /// A file of these pages and payloads, the rest as its sections say.
+    pub(super) fn assembled(
+        file: Arc<MappedFile>,
+        layout: &RowLayout,
+        pages: PageDirectory,
+        payloads: Option<PayloadColumn>,
+    ) -> Result<RowFile> {
+        let footer = *file.container().footer();
+        let (rows, stride) = (footer.rows, layout.stride());
+        let vectors = file.require(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows)?;
         let seqs = open_seqs(&file, rows, footer.min_seq == footer.max_seq)?;
         let ids = open_ids(&file, rows, layout.ids)?;
         let attribute_kinds = (SectionKind::ROW_ATTRIBUTE_OFFSETS, SectionKind::ROW_ATTRIBUTE_BYTES);
         let attributes = BlobColumn::open(&file, attribute_kinds, rows, MAX_ATTRIBUTE_BYTES)?;
-        let payloads = PayloadColumn::open(&file, rows)?;
-        // `rows` records are inside the file, so the count is no more than its bytes.
+        // `rows` records are inside the file, or its salvage has bounded them: the count is no more than its bytes.
         let proven = ProvenBits::new(rows as usize);
         let (layout, rows) = (*layout, rows as usize);
         Ok(RowFile { file, layout, rows, stride, vectors, proven, pages, seqs, ids, attributes, payloads })
@@ -361,6 +365,23 @@ impl RowFile {
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }
+}
+
+fn check_footer(file: &MappedFile, layout: &RowLayout) -> Result<()> {
+    let footer = *file.container().footer();
+    if footer.parameters != layout.parameters() {
+        let what =
+            format!("its rows are laid out as {:?}, the collection's as {:?}", footer.parameters, layout.parameters());
+        return Err(file.container().corrupt_footer(what));
+    }
+    if footer.rows == 0
+        || footer.rows > MAX_ROWS
+        || footer.first_row > footer.last_row
+        || footer.min_seq > footer.max_seq
+    {
+        return Err(file.container().corrupt_footer("it has no rows, too many, or a range that ends before it starts"));
+    }
+    Ok(())
 }
 
 fn open_seqs(file: &Arc<MappedFile>, rows: u64, constant: bool) -> Result<Option<UnitSection>> {

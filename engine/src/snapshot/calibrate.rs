@@ -1,16 +1,18 @@
 //! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
 
+use super::effort::Effort;
 use super::mode::SearchMode;
+use super::questions::{Question, answer, sample};
 use super::seek::Seek;
-use super::{LiveRows, OpenModel, Snapshot};
+use super::{LiveRows, OpenModel, Snapshot, Source};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Probe, Scratch};
-use crate::kernel::decode_row;
+use crate::index::ivf::{Coder, Probe, Scratch};
 use crate::manifest::Calibration;
 
-/// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows.
-const QUERIES: u64 = 400;
+/// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows. Of a large collection fewer do, since
+/// each is compared with all rows.
+const QUERIES: std::ops::RangeInclusive<u64> = 200..=400;
 /// How many nearest rows are measured for.
 const KS: [usize; 2] = [10, 100];
 /// The parts of the nearest rows that are measured for.
@@ -19,43 +21,46 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// The same of product codes, whose estimates have no bounds and are rougher; without codes there is one way.
+const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 100)];
+const EXACT_WAYS: [(f32, usize); 1] = [(1.0, 0)];
+/// Standard errors where nothing short of all lists is good enough.
+const MOST_DEVIATIONS: f32 = 3.5;
 /// A search that may end early may look at so many times the lists of one that may not, and this is how patient it may be.
 const LONGER: usize = 3;
 const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
-/// Standard errors and rows measured for each wanted, by which the truth is found.
-const TRUTH: (f32, usize) = (3.5, 4);
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
 pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
-/// A stored row that serves as a query, and the numbers of the rows nearest to it.
-struct Question {
-    row: u64,
-    vector: Vec<f32>,
-    truth: Vec<u64>,
+/// What was measured.
+#[derive(Default)]
+pub(crate) struct Calibrated {
+    pub(crate) entries: Vec<Calibration>,
+    /// Entries of lists that a search of the default effort scans, on average; 0 if it measures every row.
+    pub(crate) scanned: f32,
 }
 
 /// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
 /// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
-/// a second or some, and one query's memory; `go_on` is asked now and then.
+/// a few seconds, and two mebibytes; `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
-pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Vec<Calibration>> {
+pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Calibrated> {
     let version = &snapshot.view().version;
-    let Some(model) = version.current_model() else { return Ok(Vec::new()) };
+    let mut calibrated = Calibrated::default();
+    let Some(model) = version.current_model() else { return Ok(calibrated) };
     let listed = |rows: &&LiveRows| rows.in_lists();
     let rows: u64 = version.rows.iter().filter(listed).map(LiveRows::live).sum();
-    let mut found = Vec::new();
+    let found = &mut calibrated.entries;
     if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
-        return Ok(found);
+        return Ok(calibrated);
     }
     let mut asking = Asking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default() };
-    let mut questions = sample(snapshot, rows)?;
+    let mut questions = sample(snapshot, rows, QUERIES)?;
+    let files = version.rows.iter().filter(listed).map(Source::File);
+    answer(snapshot, files, &mut questions, KS.into_iter().max().unwrap_or(1), go_on)?;
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
-        for question in &mut questions {
-            go_on()?;
-            question.truth = asking.truth(question, k)?;
-        }
         for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
             let Some((_, probe)) = best else { continue };
             let patient = asking.patient(&questions, k, target, &probe, go_on)?;
@@ -75,46 +80,31 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     }
     if found.is_empty() {
         // Nothing is good enough short of everything; that is worth knowing too.
-        let (nprobe, k) = (model.file.lists() as u32, KS[0] as u32);
-        let (patience, exact, deviations) = (u32::MAX, 2 * k, TRUTH.0);
+        let (k, lists) = (KS[0] as u32, model.file.lists() as u32);
         found.push(Calibration {
             model: *model.file.hash(),
             rows,
             k,
             recall: 1.0,
-            nprobe,
-            patience,
-            exact,
-            deviations,
+            nprobe: lists,
+            patience: u32::MAX,
+            exact: 2 * k,
+            deviations: MOST_DEVIATIONS,
         });
     }
-    Ok(found)
+    if let Some(probe) = Effort::default().probe(KS[0], model.file.lists(), found) {
+        for question in &questions {
+            go_on()?;
+            asking.ask(question, KS[0], &probe)?.for_each(drop);
+            calibrated.scanned += asking.scratch.work.0 as f32 / questions.len() as f32;
+        }
+    }
+    Ok(calibrated)
 }
 
 fn with_margin(target: f32) -> f64 {
     let target = f64::from(target);
     target + MARGIN * (1.0 - target)
-}
-
-/// Live rows in lists, evenly spaced.
-fn sample(snapshot: &Snapshot, rows: u64) -> Result<Vec<Question>> {
-    let schema = snapshot.schema();
-    let step = (rows / QUERIES).max(1) as usize;
-    let mut questions = Vec::new();
-    let mut skip = step / 2;
-    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
-        while skip < live.file.len() {
-            if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
-                let mut vector = vec![0.0; schema.dim()];
-                let stored = live.file.records(skip..skip + 1)?;
-                decode_row(schema.row_format(), stored.vector(0), &mut vector);
-                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
-            }
-            skip += step;
-        }
-        skip -= live.file.len();
-    }
-    Ok(questions)
 }
 
 /// Somebody who asks with stored rows, each of which finds itself first.
@@ -129,29 +119,27 @@ struct Asking<'s> {
 type Curve = [Option<(f64, Probe)>; TARGETS.len()];
 
 impl Asking<'_> {
-    /// Rows found by one search, without the one that asks.
-    fn ask(&mut self, question: &Question, k: usize, probe: &Probe) -> Result<impl Iterator<Item = u64> + '_> {
+    /// Distances of the rows found by one search, without the one that asks.
+    fn ask(&mut self, question: &Question, k: usize, probe: &Probe) -> Result<impl Iterator<Item = f32> + '_> {
         let row = question.row;
         self.exact.set(&question.vector, self.snapshot.schema())?;
         let (snapshot, model) = (self.snapshot, self.model);
         let cold = SearchMode::Auto.is_cold(snapshot);
         let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold };
         seek.segments(&self.exact, probe, &mut self.scratch)?;
-        Ok(self.scratch.found().iter().map(|found| found.1).filter(move |found| *found != row).take(k))
-    }
-
-    /// The nearest rows, as good as exactly: every list is looked at.
-    fn truth(&mut self, question: &Question, k: usize) -> Result<Vec<u64>> {
-        let (deviations, each) = TRUTH;
-        let probe = Probe { nprobe: self.model.file.lists(), patience: usize::MAX, exact: each * (k + 1), deviations };
-        Ok(self.ask(question, k, &probe)?.collect())
+        Ok(self.scratch.found().iter().filter(move |found| found.1 != row).map(|found| found.0).take(k))
     }
 
     /// Goes up the numbers of lists, for each way of looking at them.
     fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
-        for (deviations, beyond) in WAYS {
+        let ways = match self.model.coder() {
+            Coder::Bits(_) => &WAYS[..],
+            Coder::Product(_) => &PRODUCT_WAYS[..],
+            Coder::None => &EXACT_WAYS[..],
+        };
+        for (deviations, beyond) in ways.iter().copied() {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
             let mut nprobe = 1;
@@ -204,9 +192,10 @@ impl Asking<'_> {
     fn measure(&mut self, questions: &[Question], k: usize, probe: &Probe) -> Result<(f64, f64)> {
         let (mut found, mut wanted, mut cost) = (0, 0, 0.0);
         for question in questions {
-            let hits = self.ask(question, k, probe)?.filter(|row| question.truth.contains(row)).count();
-            found += hits;
-            wanted += question.truth.len();
+            let truth = question.truth.get(..k).unwrap_or(&question.truth);
+            let reach = truth.last().copied().unwrap_or(f32::NEG_INFINITY);
+            found += self.ask(question, k, probe)?.filter(|distance| *distance <= reach).count();
+            wanted += truth.len();
             cost += self.cost(probe);
         }
         Ok((found as f64 / wanted.max(1) as f64, cost / questions.len().max(1) as f64))
@@ -218,9 +207,17 @@ impl Asking<'_> {
         let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
         let (entries, records) = (self.scratch.work.0 as f64, self.scratch.work.1 as f64);
         let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
-        let entry = 0.3 + 0.004 * dim;
+        let entry = match self.model.coder() {
+            Coder::Bits(_) => 0.3 + 0.004 * dim,
+            Coder::Product(book) => 0.3 + 0.02 * book.parts() as f64,
+            Coder::None => 5.0,
+        };
         let record = 20.0 + 0.1 * dim;
         let row = 40.0 + 0.06 * bytes;
-        self.scratch.looked as f64 * list + entries * entry + records * record + probe.exact as f64 * row
+        let measured = match self.model.coder() {
+            Coder::None => self.scratch.measured(),
+            _ => probe.exact,
+        };
+        self.scratch.looked as f64 * list + entries * entry + records * record + measured as f64 * row
     }
 }

@@ -68,7 +68,7 @@ impl Lists for HereLists<'_> {
             HereLists::Mapped(lists) => lists.bits(),
             HereLists::Read(file, _) => match file.shape().code() {
                 ListCode::Bits(bits) => bits as usize,
-                ListCode::Raw(_) => 0,
+                _ => 0,
             },
         }
     }
@@ -84,6 +84,13 @@ impl Lists for HereLists<'_> {
                 }
                 None => Err(file.no_list(list as usize)),
             },
+        }
+    }
+
+    fn header(&self, list: u32) -> &[u8] {
+        match self {
+            HereLists::Mapped(lists) => lists.header(list),
+            HereLists::Read(..) => &[],
         }
     }
 

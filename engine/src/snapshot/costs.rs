@@ -28,6 +28,8 @@ pub(super) struct Costs {
     pub(super) vector_bytes: usize,
     /// Components.
     pub(super) dim: usize,
+    /// Entries of a list, if lists have no codes, so that what matches is measured.
+    pub(super) uncoded: Option<f64>,
     /// Whether the places of matching rows are known, so that nothing has to be looked up.
     pub(super) placed: bool,
 }
@@ -47,7 +49,12 @@ impl Costs {
     /// A search by lists of which a part of the rows matches.
     pub(super) fn lists(&self, probe: &Probe, part: f64) -> f64 {
         let entry = if self.placed { ENTRY.0 } else { ENTRY.1 };
-        FIXED + probe.likely_lists() as f64 * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
+        let lists = probe.likely_lists() as f64;
+        if let Some(per_list) = self.uncoded {
+            let row = ANY_ROW.0 + ANY_ROW.1 * self.vector_bytes as f64;
+            return FIXED + lists * per_list * (entry / 2.0 + part * row);
+        }
+        FIXED + lists * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
     use super::*;
 
     fn costs(placed: bool) -> Costs {
-        Costs { rows: 50_000, vector_bytes: 1536, dim: 384, placed }
+        Costs { rows: 50_000, vector_bytes: 1536, dim: 384, uncoded: None, placed }
     }
 
     #[test]
@@ -75,6 +82,17 @@ mod tests {
             assert!(costs.each(50) < lists(0.001) && costs.each(50) < costs.scan());
             assert!(lists(0.5) < costs.each(25_000) && lists(0.5) < costs.scan());
             assert!(lists(0.1) < costs.each(5_000) && lists(0.1) < costs.scan());
+        }
+    }
+
+    #[test]
+    fn rows_of_lists_without_codes_are_measured_one_by_one() {
+        let probe = Probe::new(40);
+        for placed in [false, true] {
+            let uncoded = Costs { uncoded: Some(30.0), ..costs(placed) };
+            let lists = |part: f64| uncoded.lists(&widened(&probe, part), part);
+            assert!(lists(0.5) > costs(placed).lists(&widened(&probe, 0.5), 0.5));
+            assert!(uncoded.each(50) < lists(0.001) && lists(0.5) < uncoded.scan());
         }
     }
 

@@ -11,10 +11,10 @@ pub enum Effort {
     /// As hard as it takes to find this part (above 0, at most 1) of the true nearest rows, on average over queries that are like the
     /// stored rows. Queries of another kind may find less. 1 is the same as [`Effort::Exact`], and so is a part above what was measured
     /// (0.995), or one that no search by lists was seen to find. What it takes is measured once the lists are made and again when
-    /// their rows have halved or grown by half; not when as many rows of another kind have taken their place.
+    /// their rows have halved or grown by half, or half of them have come since.
     Recall(f32),
     /// The nearest lists, this many of them (1 or more; more than there are is fine). All of them is not [`Effort::Exact`]: of what is
-    /// in lists a few more rows than are wanted are measured, those with the nearest codes.
+    /// in lists a few more rows than are wanted are measured, those with the nearest codes (all of them if there are no codes).
     Probe {
         /// Lists to look at.
         nprobe: usize,
@@ -34,6 +34,9 @@ impl Default for Effort {
         Effort::Recall(0.95)
     }
 }
+
+/// The property of a collection that says how hard searches look that do not say it themselves.
+pub(crate) const EFFORT_PROPERTY: &str = "engine.effort";
 
 /// Rows measured exactly for each ten that are wanted, and beyond.
 const MEASURED_PER_TEN: usize = 11;
@@ -66,6 +69,33 @@ impl Effort {
             Effort::Probe { patience: 0, .. } => refuse("has a patience of 0 lists; use 1 or more".into()),
             _ => Ok(()),
         }
+    }
+
+    /// As the property [`EFFORT_PROPERTY`] has it: a word and its numbers.
+    pub(crate) fn to_text(self) -> String {
+        match self {
+            Effort::Recall(part) => format!("recall {part}"),
+            Effort::Confidence(part) => format!("confidence {part}"),
+            Effort::Probe { nprobe, patience: usize::MAX } => format!("probe {nprobe}"),
+            Effort::Probe { nprobe, patience } => format!("probe {nprobe} {patience}"),
+            Effort::Exact => "exact".into(),
+        }
+    }
+
+    /// What [`Effort::to_text`] wrote; `None` if it is of a kind that this release does not know, or out of range.
+    pub(crate) fn from_text(text: &[u8]) -> Option<Effort> {
+        let mut words = std::str::from_utf8(text).ok()?.split(' ');
+        let effort = match (words.next()?, words.next(), words.next(), words.next()) {
+            ("recall", Some(part), None, None) => Effort::Recall(part.parse().ok()?),
+            ("confidence", Some(part), None, None) => Effort::Confidence(part.parse().ok()?),
+            ("probe", Some(nprobe), None, None) => Effort::Probe { nprobe: nprobe.parse().ok()?, patience: usize::MAX },
+            ("probe", Some(nprobe), Some(patience), None) => {
+                Effort::Probe { nprobe: nprobe.parse().ok()?, patience: patience.parse().ok()? }
+            }
+            ("exact", None, None, None) => Effort::Exact,
+            _ => return None,
+        };
+        effort.check().is_ok().then_some(effort)
     }
 
     /// How to search `lists` lists for `k` rows; `None`: measure every row. `known` is what was measured with these lists, ascending by
@@ -191,6 +221,23 @@ mod tests {
             assert_eq!(effort.check().unwrap_err().argument_name(), Some("effort"), "{effort:?}");
         }
         assert!(Effort::Recall(1.0).check().is_ok() && Effort::default().check().is_ok());
+    }
+
+    #[test]
+    fn efforts_are_kept_as_text() {
+        for effort in [
+            Effort::Recall(0.973),
+            Effort::Confidence(0.9),
+            Effort::Probe { nprobe: 24, patience: usize::MAX },
+            Effort::Probe { nprobe: 24, patience: 3 },
+            Effort::Exact,
+        ] {
+            assert_eq!(Effort::from_text(effort.to_text().as_bytes()), Some(effort));
+        }
+        for text in ["", "recall", "recall 2", "recall .5 1", "probe 0", "probe 1 0", "later 1", "exact 1", "\u{ff}"] {
+            assert_eq!(Effort::from_text(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(Effort::from_text(&[0xff, 0xfe]), None);
     }
 
     #[test]

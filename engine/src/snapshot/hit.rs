@@ -124,12 +124,13 @@ impl Explain {
     pub(super) fn add_lists(&mut self, snapshot: &Snapshot, scratch: &Scratch) {
         let measured = scratch.measured() as u64;
         self.seq = snapshot.seq();
-        let cold = scratch.cold.unwrap_or_default();
-        (self.cold, self.reads) = (scratch.cold.is_some(), cold.pieces);
-        self.lists_probed = scratch.looked as u64;
-        (self.entries_scanned, self.records_read) = (scratch.work.0 as u64, scratch.work.1 as u64);
+        self.cold |= scratch.cold.is_some();
+        self.lists_probed += scratch.looked as u64;
+        self.entries_scanned += scratch.work.0 as u64;
+        self.records_read += scratch.work.1 as u64;
         self.rows_scored += measured;
         let vectors = measured * snapshot.schema().vector_bytes() as u64;
-        self.bytes_read += if self.cold { cold.bytes } else { vectors };
+        self.reads += scratch.cold.map_or(0, |cold| cold.pieces);
+        self.bytes_read += scratch.cold.map_or(vectors, |cold| cold.bytes);
     }
 }

@@ -2,12 +2,14 @@
 
 use super::version::LiveRows;
 use crate::error::{Error, Result};
-use crate::format::list::ListCode;
+use crate::format::list::{BYTE_WORDS, ListCode, ListShape, NIBBLE_WORDS};
 use crate::format::model::centroid_stride;
 use crate::id::Id;
-use crate::index::ivf::{CentroidSet, Frame, ListPieces, Lists, Rows};
-use crate::segment::{ListFile, ListView, ModelFile, Records};
-use crate::storage::{Bytes, FileId};
+use crate::index::ivf::{CentroidSet, Coder, EntryLayout, Frame, ListPieces, Lists, Rows};
+use crate::kernel::code::product::Codebook;
+use crate::options::Codes;
+use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile, Records};
+use crate::storage::{Bytes, FileId, FileKind, FileName};
 
 /// A model, ready for queries.
 pub(crate) struct OpenModel {
@@ -15,13 +17,75 @@ pub(crate) struct OpenModel {
     pub(crate) id: FileId,
     pub(crate) file: ModelFile,
     pub(crate) frame: Frame,
+    /// How its lists code rows: anything but [`Codes::Auto`].
+    codes: Codes,
+    book: Option<Codebook>,
 }
 
 impl OpenModel {
-    /// Prepares the rotation.
-    pub(crate) fn new(file: ModelFile) -> OpenModel {
+    /// Prepares the rotation. `codes` are those of the schema.
+    ///
+    /// # Errors
+    /// `Corrupt` if the model does not have the codewords of such codes, or has some and should not.
+    pub(crate) fn new(file: ModelFile, codes: Codes) -> Result<OpenModel> {
         let frame = Frame::new(file.metric(), file.mean().to_vec(), file.seed(), file.scale());
-        OpenModel { id: file.id_of_file(), file, frame }
+        let wanted = match codes {
+            Codes::Product { m, codebook_size } => {
+                Some(CodebookFacts { parts: m as usize, size: codebook_size as usize })
+            }
+            _ => None,
+        };
+        let book = file
+            .codebook()
+            .and_then(|CodebookFacts { parts, size }| Codebook::new(file.padded(), parts, size, file.codewords()));
+        if file.codebook() != wanted || book.is_some() != wanted.is_some() {
+            let name = FileName::File(FileKind::Model, file.id_of_file());
+            return Err(Error::corrupt(name, "footer", 0, "its codewords are not those that the schema asks for"));
+        }
+        Ok(OpenModel { id: file.id_of_file(), file, frame, codes, book })
+    }
+
+    /// How its lists code rows.
+    pub(crate) fn coder(&self) -> Coder<'_> {
+        match (self.codes, &self.book) {
+            (Codes::Product { .. }, Some(book)) => Coder::Product(book),
+            (Codes::None, _) => Coder::None,
+            (Codes::Bits(bits), _) => Coder::Bits(bits.into()),
+            _ => Coder::Bits(1),
+        }
+    }
+
+    /// Rows to measure at least for `k` that are wanted, where nobody looked how many it takes: the fewer bits a code has, the more.
+    pub(crate) fn fewest_measured(&self, k: usize) -> usize {
+        let each = match &self.book {
+            None => 1,
+            Some(book) => match book.parts() * book.bits() / book.dim().max(1) {
+                0 => 8,
+                1 => 4,
+                2 => 3,
+                _ => 2,
+            },
+        };
+        k.saturating_mul(each)
+    }
+
+    /// Codewords of all parts; 0 if its lists have no product codes.
+    pub(crate) fn codewords(&self) -> usize {
+        self.book.as_ref().map_or(0, |book| book.parts() * book.size().max(256))
+    }
+
+    /// The shape of its lists.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if there are no such lists, which a schema that was checked does not ask for.
+    pub(crate) fn shape(&self) -> Result<ListShape> {
+        let code = match self.coder() {
+            Coder::Bits(bits) => ListCode::Bits(bits as u32),
+            Coder::Product(book) => ListCode::Product { parts: book.parts() as u32, size: book.size() as u32 },
+            Coder::None => ListCode::Rows,
+        };
+        ListShape::new(self.file.padded(), code)
+            .ok_or_else(|| Error::argument("codes", format!("are {}, of which there are no lists", self.codes)))
     }
 
     /// The centroids.
@@ -41,14 +105,17 @@ pub(crate) struct CodedLists<'a> {
 
 impl<'a> CodedLists<'a> {
     /// # Errors
-    /// `InvalidArgument` if the segment holds whole vectors, or does not have the model's lists or dimension.
-    pub(crate) fn new(file: &'a ListFile, model: &ModelFile) -> Result<Self> {
-        let shape = file.shape();
-        match shape.code() {
-            ListCode::Bits(bits) if file.lists() == model.lists() && shape.padded() == model.padded() => {
-                Ok(CodedLists { view: file.view(), bits: bits as usize })
-            }
-            _ => Err(Error::argument("lists", "are no codes, or not as many or as long as those of the model")),
+    /// `InvalidArgument` if the segment holds codes of another kind than the model's, or does not have its lists or dimension.
+    pub(crate) fn new(file: &'a ListFile, model: &OpenModel) -> Result<Self> {
+        let (shape, wanted) = (file.shape(), model.shape()?);
+        let alike = match (shape.code(), wanted.code()) {
+            // Lists of other bits are searched side by side.
+            (ListCode::Bits(_), ListCode::Bits(_)) => true,
+            (code, wanted) => code == wanted,
+        };
+        match alike && file.lists() == model.file.lists() && shape.padded() == wanted.padded() {
+            true => Ok(CodedLists::of(file)),
+            false => Err(Error::argument("lists", "have other codes than the model, or are not as many or as long")),
         }
     }
 
@@ -57,9 +124,21 @@ impl<'a> CodedLists<'a> {
     pub(super) fn of(file: &'a ListFile) -> Self {
         let bits = match file.shape().code() {
             ListCode::Bits(bits) => bits as usize,
-            ListCode::Raw(_) => 0,
+            _ => 0,
         };
         CodedLists { view: file.view(), bits }
+    }
+}
+
+/// How entries of this shape are put into blocks.
+pub(crate) fn layout_of(shape: &ListShape) -> EntryLayout {
+    match shape.code() {
+        ListCode::Bits(_) => EntryLayout::Nibbles(shape.padded()),
+        ListCode::Product { size: NIBBLE_WORDS, .. } => EntryLayout::Nibbles(shape.sign_bytes() / 4),
+        ListCode::Product { parts, size } => {
+            EntryLayout::Columns { parts: parts as usize, width: if size > BYTE_WORDS { 2 } else { 1 } }
+        }
+        ListCode::Raw(_) | ListCode::Rows => EntryLayout::Bare,
     }
 }
 
@@ -73,6 +152,11 @@ impl Lists for CodedLists<'_> {
         let bytes = self.view.list(list as usize)?;
         let (signs, factors, rows, records) = (bytes.signs, bytes.factors, bytes.rows, bytes.records);
         Ok(ListPieces { count: bytes.count, signs, factors, rows, records })
+    }
+
+    #[inline]
+    fn header(&self, list: u32) -> &[u8] {
+        self.view.header(list as usize)
     }
 
     #[inline]

@@ -25,7 +25,7 @@ pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms
                 share_scan(snapshot, group, terms, &mut answers)?;
             }
         }
-        Plan::Lists(lists) if queries.len() > 1 && terms.filter.is_none() => {
+        Plan::Lists(lists) if queries.len() > 1 && terms.filter.is_none() && lists.older.is_none() => {
             Room::with(|room| share_lists(snapshot, queries, terms, &lists, room, &mut answers))?;
         }
         _ => {
@@ -67,8 +67,8 @@ fn share_lists(
         let seek = seek(query);
         room.query.set(query, snapshot.schema())?;
         seek.finish(&room.query, probe, ready, &mut room.lists)?;
-        *place = collect(&seek, terms, room)?;
-        if is_few(&seek, terms, place, room) {
+        *place = collect(&seek, None, terms, room)?;
+        if is_few(&seek, terms, place, room.lists.found().len()) {
             *place = answer(snapshot, query, terms, room)?;
         }
     }

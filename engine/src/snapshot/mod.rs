@@ -6,12 +6,14 @@ mod cold;
 mod costs;
 mod effort;
 mod filing;
+mod health;
 mod hit;
 mod item;
 mod killed;
 mod lists;
 mod many;
 mod mode;
+mod questions;
 mod read_ahead;
 mod room;
 mod scan;
@@ -32,13 +34,15 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
-pub(crate) use calibrate::{FEWEST_CALIBRATED, calibrate};
+pub(crate) use calibrate::{Calibrated, FEWEST_CALIBRATED, calibrate};
+pub(crate) use effort::EFFORT_PROPERTY;
 pub use effort::Effort;
 pub(crate) use filing::lists_of;
+pub(crate) use health::{Measured, measure};
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
 pub(crate) use killed::Killed;
-pub(crate) use lists::{CodedLists, FileRows, OpenModel};
+pub(crate) use lists::{CodedLists, FileRows, OpenModel, layout_of};
 pub(crate) use many::answer_many;
 pub use mode::SearchMode;
 pub use search::Search;
@@ -81,6 +85,13 @@ impl Snapshot {
     /// What the collection is.
     pub fn schema(&self) -> &Schema {
         &self.schema
+    }
+
+    /// How hard searches look that do not say it themselves: what [`crate::Collection::set_default_effort`] stored last, else
+    /// [`Effort::default`].
+    pub fn default_effort(&self) -> Effort {
+        let stored = self.view.version.manifest.properties.get(EFFORT_PROPERTY);
+        stored.and_then(|text| Effort::from_text(text)).unwrap_or_default()
     }
 
     /// Starts a search for the rows nearest to `query` (`dim` components). The search runs in [`Search::run`], in the

@@ -17,6 +17,8 @@ const FIXED_BYTES: u64 = 128 << 10;
 const BYTES_PER_HIT: u64 = size_of::<Hit>() as u64 + 128;
 const BYTES_PER_LIST: u64 = 64;
 const BYTES_PER_COMPONENT: u64 = 128;
+/// A number and a byte of a query's tables.
+const BYTES_PER_CODEWORD: u64 = 5;
 /// What a query is once its centroids are ranked: for each component, and for each list it will look at.
 const READY_BYTES_PER_COMPONENT: u64 = 12;
 const BYTES_PER_PROBE: u64 = 12;
@@ -30,6 +32,8 @@ pub(super) struct Needs {
     pub(super) nprobe: usize,
     /// Components after padding.
     pub(super) components: usize,
+    /// Codewords of all parts, if lists have product codes.
+    pub(super) codewords: usize,
     /// Queries whose centroids are ranked before the first is answered.
     pub(super) together: usize,
 }
@@ -37,6 +41,8 @@ pub(super) struct Needs {
 /// What one search by lists works in.
 pub(super) struct Room {
     pub(super) lists: Scratch,
+    /// The same for the lists of an older model.
+    pub(super) older: Scratch,
     pub(super) query: FlatQuery,
     pub(super) marked: Marked,
     /// Row numbers of fresh rows in the probed lists.
@@ -55,6 +61,7 @@ impl Room {
     fn new() -> Box<Room> {
         Box::new(Room {
             lists: Scratch::default(),
+            older: Scratch::default(),
             query: FlatQuery::blank(),
             marked: Marked::default(),
             fresh: Vec::new(),
@@ -86,6 +93,7 @@ impl Room {
             .saturating_add(times(needs.k, BYTES_PER_HIT))
             .saturating_add(times(needs.lists, BYTES_PER_LIST))
             .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
+            .saturating_add(times(needs.codewords, BYTES_PER_CODEWORD))
             .saturating_add(each.saturating_mul(needs.together as u64));
         if self.charge.is_of(budget) {
             match bytes.checked_sub(self.charge.bytes()) {

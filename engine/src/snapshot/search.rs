@@ -18,8 +18,9 @@ use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::{Filter, IdSet};
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::Probe;
+use crate::index::ivf::{Coder, Probe};
 use crate::kernel::TopK;
+use crate::planted::{self, Bug};
 
 /// Scoring all rows costs less than looking up this fraction of them by id.
 const SCAN_PER_LOOKUP: u64 = 16;
@@ -37,7 +38,7 @@ pub struct Search<'s> {
 
 impl<'s> Search<'s> {
     pub(super) fn new(snapshot: &'s Snapshot, query: &'s [f32]) -> Self {
-        Search { snapshot, query, terms: Terms::default() }
+        Search { snapshot, query, terms: Terms::of(snapshot) }
     }
 
     /// How many rows at most; 1 or more, 10 if not said. More than there are rows is fine.
@@ -47,7 +48,7 @@ impl<'s> Search<'s> {
         self
     }
 
-    /// How hard to look, where the collection has lists; [`Effort::Recall`] of 0.95 if not said. A flat collection is always searched
+    /// How hard to look, where the collection has lists; [`Snapshot::default_effort`] if not said. A flat collection is always searched
     /// exactly.
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
@@ -124,6 +125,9 @@ pub(super) struct Lists<'s> {
     pub(super) model: &'s OpenModel,
     /// As for a search without a filter.
     pub(super) probe: Probe,
+    /// The same for a model whose list segments are being converted. Each row is in the lists of one of the two, and as large a part of
+    /// each one's rows is looked at, so as much is found as with one model.
+    pub(super) older: Option<(&'s OpenModel, Probe)>,
     /// The rows of the filter's ids, if the filter names some and they are known.
     chosen: Option<Arc<ChosenRows>>,
     /// The part of the rows that matches, if it is known.
@@ -131,10 +135,20 @@ pub(super) struct Lists<'s> {
 }
 
 impl Lists<'_> {
+    /// A probe that costs as much as those of both models.
+    fn together(&self) -> Probe {
+        together(&self.probe, self.older.as_ref().map(|(_, probe)| probe))
+    }
+
     /// What memory depends on, for so many rows and queries.
     pub(super) fn needs(&self, k: usize, together: usize) -> Needs {
-        let (lists, components) = (self.model.file.lists(), self.model.file.padded());
-        Needs { k, lists, nprobe: self.probe.nprobe.min(lists), components, together }
+        let components = self.model.file.padded();
+        let (older_lists, older_probes) =
+            self.older.map_or((0, 0), |(model, probe)| (model.file.lists(), probe.nprobe.min(model.file.lists())));
+        let nprobe = self.probe.nprobe.min(self.model.file.lists()).saturating_add(older_probes);
+        let codewords = self.model.codewords().max(self.older.map_or(0, |(model, _)| model.codewords()));
+        let lists = self.model.file.lists().saturating_add(older_lists);
+        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, together }
     }
 }
 
@@ -151,9 +165,7 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
     let k = wanted(snapshot, terms);
     let lists = by_effort(snapshot, terms, k);
     let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
-        return Ok(
-            lists.map_or(Plan::Scan, |(model, probe)| Plan::Lists(Lists { model, probe, chosen: None, part: None }))
-        );
+        return Ok(lists.map_or(Plan::Scan, Plan::Lists));
     };
     let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
     let chosen = ChosenRows::of(ids, snapshot)?;
@@ -170,26 +182,49 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
         None => costs.scan(),
     };
     match lists {
-        Some((model, probe)) if costs.lists(&widened(&probe, part), part) < exact => {
-            Ok(Plan::Lists(Lists { model, probe, chosen, part: Some(part) }))
+        Some(lists) if costs.lists(&widened(&lists.together(), part), part) < exact => {
+            Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists }))
         }
         _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
     }
 }
 
 /// How the effort wants lists to be searched; `None`: every row is to be measured.
-fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<(&'s OpenModel, Probe)> {
-    let model = snapshot.view().version.current_model().filter(|_| k > 0)?;
-    let known = &snapshot.view().version.manifest.calibration;
-    let probe = terms.effort.probe(k, model.file.lists(), known)?;
+fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<Lists<'s>> {
+    let version = &snapshot.view().version;
+    let model = version.current_model().filter(|_| k > 0)?;
+    let probe_of = |model: &OpenModel| {
+        let known = version.manifest.calibration_of(model.file.hash());
+        let mut probe = terms.effort.probe(k, model.file.lists(), known)?;
+        if known.is_empty() || matches!(terms.effort, Effort::Probe { .. }) {
+            probe.exact = probe.exact.max(model.fewest_measured(k));
+        }
+        Some(probe)
+    };
+    let probe = probe_of(model)?;
+    let older = match version.older_model().filter(|_| !planted::is(Bug::SearchNewestModelOnly)) {
+        Some(older) => Some((&**older, probe_of(older)?)),
+        None => None,
+    };
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
-    (told || probe.likely_lists().saturating_mul(2) < model.file.lists()).then_some((&**model, probe))
+    let part = |model: &OpenModel, probe: &Probe| (probe.likely_lists() as f64 / model.file.lists() as f64).min(1.0);
+    let part = match older {
+        None => part(model, &probe),
+        Some((older, older_probe)) => {
+            let (new, old) = (version.rows_in_lists_of(model) as f64, version.rows_in_lists_of(older) as f64);
+            (new * part(model, &probe) + old * part(older, &older_probe)) / (new + old).max(1.0)
+        }
+    };
+    (told || part < 0.5).then_some(Lists { model, probe, older, chosen: None, part: None })
 }
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
     let schema = snapshot.schema();
-    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), placed }
+    let model = snapshot.view().version.current_model().filter(|model| matches!(model.coder(), Coder::None));
+    let copies = if schema.has_second_lists() { 2.0 } else { 1.0 };
+    let uncoded = model.map(|model| copies * snapshot.count() as f64 / model.file.lists() as f64);
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), uncoded, placed }
 }
 
 /// Answers one query; the terms were checked.
@@ -243,46 +278,73 @@ pub(super) fn new_scan<'s, 'q>(
 }
 
 /// Whether rows are missing that more lists may hold. A row that was found and is too far away shows that nearer ones were looked at.
-pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits, room: &Room) -> bool {
-    hits.len() < seek.k && (terms.max_distance.is_none() || room.lists.found().len() < seek.k)
+pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits, found: usize) -> bool {
+    hits.len() < seek.k && (terms.max_distance.is_none() || found < seek.k)
 }
 
-/// The hits of a search of list segments, and of what is not in them.
-pub(super) fn collect(seek: &Seek<'_, '_>, terms: &Terms, room: &mut Room) -> Result<Hits> {
-    let mut hits = if seek.all_in_segments() {
-        seek.hits(room.lists.found(), terms.bound(), terms.include)?
-    } else {
-        let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
-        seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
-        scan.finish(terms.include)?
-    };
+/// The hits of a search of list segments, and of what is not in them. `older`: the lists of another model were looked at too.
+pub(super) fn collect<'s>(
+    seek: &Seek<'s, '_>,
+    older: Option<&'s OpenModel>,
+    terms: &Terms,
+    room: &mut Room,
+) -> Result<Hits> {
+    if older.is_none() && seek.all_in_segments() {
+        let mut hits = seek.hits(room.lists.found(), terms.bound(), terms.include)?;
+        hits.explain.add_lists(seek.snapshot, &room.lists);
+        return Ok(hits);
+    }
+    let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
+    seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
+    if let Some(model) = older {
+        Seek { model, ..*seek }.gather(&room.older, &mut room.marked, &mut room.fresh, &mut scan)?;
+    }
+    seek.gather_unfiled(&mut scan)?;
+    let mut hits = scan.finish(terms.include)?;
     hits.explain.add_lists(seek.snapshot, &room.lists);
+    if older.is_some() {
+        hits.explain.add_lists(seek.snapshot, &room.older);
+    }
     Ok(hits)
 }
 
 /// Searches lists, and more of them if those hold too few rows that may be returned.
 fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
-    let lists = seek.model.file.lists();
     let mut part = plan.part.unwrap_or(ASSUMED_PART);
-    let mut probe = match seek.filter {
-        None => plan.probe,
-        Some(_) => widened(&plan.probe, part),
-    };
+    let widen = |probe: &Probe, part: f64| if seek.filter.is_some() { widened(probe, part) } else { *probe };
+    let mut probe = widen(&plan.probe, part);
+    let mut older = plan.older.map(|(model, probe)| (model, widen(&probe, part)));
     loop {
-        let seen = seek.segments(&room.query, &probe, &mut room.lists)?;
-        let hits = collect(seek, terms, room)?;
+        let mut seen = seek.segments(&room.query, &probe, &mut room.lists)?;
+        if let Some((model, probe)) = &older {
+            let also = Seek { model, ..*seek }.segments(&room.query, probe, &mut room.older)?;
+            seen = seen.into_iter().chain(also).reduce(f64::min);
+        }
+        let hits = collect(seek, older.map(|(model, _)| model), terms, room)?;
         // Fewer match near the query than elsewhere.
         let found = seen.filter(|seen| *seen < part / 2.0);
-        let few = is_few(seek, terms, &hits, room);
-        if (found.is_none() && !few) || probe.nprobe >= lists || hits.explain.cut_short {
+        let met = room.lists.found().len() + older.map_or(0, |_| room.older.found().len());
+        let few = is_few(seek, terms, &hits, met);
+        let all = |model: &OpenModel, probe: &Probe| probe.nprobe >= model.file.lists();
+        let everything = all(seek.model, &probe) && older.is_none_or(|(model, probe)| all(model, &probe));
+        if (found.is_none() && !few) || everything || hits.explain.cut_short {
             return Ok(hits);
         }
         part = found.unwrap_or(part / MORE_LISTS as f64);
-        probe = widened(&plan.probe, part);
-        probe.nprobe = probe.nprobe.min(lists);
+        let more = |model: &OpenModel, probe: &Probe| {
+            let wide = widened(probe, part);
+            Probe { nprobe: wide.nprobe.min(model.file.lists()), ..wide }
+        };
+        probe = more(seek.model, &plan.probe);
+        older = plan.older.map(|(model, probe)| (model, more(model, &probe)));
         let costs = costs(seek.snapshot, seek.chosen.is_some());
-        if costs.lists(&probe, part) > costs.scan() {
+        if costs.lists(&together(&probe, older.as_ref().map(|(_, probe)| probe)), part) > costs.scan() {
             return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
         }
     }
+}
+
+/// A probe that costs as much as two.
+fn together(probe: &Probe, older: Option<&Probe>) -> Probe {
+    Probe { nprobe: probe.nprobe.saturating_add(older.map_or(0, |older| older.nprobe)), ..*probe }
 }

@@ -1,6 +1,7 @@
 //! Search by lists: the nearest lists of all segments, fresh rows in those lists, and exactly what is in no list yet.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
 use super::chosen::ChosenRows;
 use super::cold::ColdFile;
@@ -15,6 +16,7 @@ use crate::filter::Filter;
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::{ColdSearch, IvfSearch, Probe, Ready, Rows, Scratch};
 use crate::kernel::kernels;
+use crate::segment::ListFile;
 use crate::storage::Bytes;
 
 /// With more segments than this a search allocates.
@@ -44,11 +46,11 @@ impl<'s> Seek<'s, '_> {
         self.snapshot.view().generations().filter(move |generation| generation.model() == Some(id))
     }
 
-    /// Everything that is in no list of the model.
+    /// Everything that is in no list of any model.
     fn unfiled(&self) -> impl Iterator<Item = Source<'s>> {
-        let (view, id): (&'s View, _) = (self.snapshot.view(), self.model.id);
+        let view: &'s View = self.snapshot.view();
         let files = view.version.rows.iter().filter(|rows| !rows.in_lists()).map(Source::File);
-        let generations = view.generations().filter(move |generation| generation.model() != Some(id));
+        let generations = view.generations().filter(|generation| view.version.model_of(generation).is_none());
         files.chain(generations.flat_map(Generation::blocks).map(|block| Source::Block(block)))
     }
 
@@ -61,9 +63,10 @@ impl<'s> Seek<'s, '_> {
     /// The first half of [`segments`](Seek::segments), without a filter: `exact` is the query, `scratch` is worked in.
     pub(super) fn prepare(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
         let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+        let coder = self.model.coder();
         let rows = FileRows { files: &[], killed: |_: u64| false };
         let segments: &[CodedLists<'_>] = &[];
-        let search = IvfSearch { kernels, frame, centroids, segments, rows: &rows };
+        let search = IvfSearch { kernels, frame, centroids, coder, segments, rows: &rows };
         search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
     }
 
@@ -92,10 +95,9 @@ impl<'s> Seek<'s, '_> {
         ready: &mut Ready,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        let files = &self.snapshot.view().version.lists;
-        let segments: Vec<ColdFile<'_>> = files.iter().map(|file| ColdFile::new(file)).collect();
+        let segments: Vec<ColdFile<'_>> = self.files().map(|file| ColdFile::new(file)).collect();
         let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
-        let search = ColdSearch { kernels, frame, centroids, segments: &segments, rows };
+        let search = ColdSearch { kernels, frame, centroids, coder: self.model.coder(), segments: &segments, rows };
         search.finish(exact, self.k, probe, ready, scratch, &mut ())
     }
 
@@ -129,13 +131,28 @@ impl<'s> Seek<'s, '_> {
         })
     }
 
-    /// Calls `run` with a search over all list segments.
+    /// The list segments of the model.
+    fn files(&self) -> impl Iterator<Item = &'s Arc<ListFile>> {
+        let hash = self.model.file.hash();
+        self.snapshot.view().version.lists.iter().filter(move |file| file.model() == hash)
+    }
+
+    /// Calls `run` with a search over all list segments of the model.
     #[inline]
     fn with<R: Rows, T>(&self, rows: &R, run: impl FnOnce(&IvfSearch<'_, CodedLists<'_>, R>) -> T) -> T {
-        let files = &self.snapshot.view().version.lists[..];
+        let version = &self.snapshot.view().version;
+        let own: Vec<Arc<ListFile>>;
+        let files = match version.older_model() {
+            None => &version.lists[..],
+            Some(_) => {
+                own = self.files().cloned().collect();
+                &own[..]
+            }
+        };
         let run = |segments: &[CodedLists<'_>]| {
             let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
-            run(&IvfSearch { kernels, frame, centroids, segments, rows })
+            let coder = self.model.coder();
+            run(&IvfSearch { kernels, frame, centroids, coder, segments, rows })
         };
         match files {
             [] => run(&[]),
@@ -163,7 +180,7 @@ impl<'s> Seek<'s, '_> {
         Ok(hits)
     }
 
-    /// Offers to `scan` what was found in segments, then the fresh rows of the probed lists, then all that is in no list.
+    /// Offers to `scan` what was found in segments, then the fresh rows of the probed lists.
     pub(super) fn gather(
         &self,
         scratch: &Scratch,
@@ -189,6 +206,11 @@ impl<'s> Seek<'s, '_> {
             members.for_each_in(scratch.probed(), marked, |row| fresh.push(row));
             self.fresh(generation, fresh, scan)?;
         }
+        Ok(())
+    }
+
+    /// Offers to `scan` all that is in no list.
+    pub(super) fn gather_unfiled(&self, scan: &mut Scan<'s, '_>) -> Result<()> {
         scan.scan_all(self.unfiled())
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::Snapshot;
 use super::effort::Effort;
 use super::hit::Include;
 use super::mode::SearchMode;
@@ -30,6 +31,11 @@ impl Default for Terms {
 }
 
 impl Terms {
+    /// What counts where nothing is said.
+    pub(crate) fn of(snapshot: &Snapshot) -> Self {
+        Terms { effort: snapshot.default_effort(), ..Terms::default() }
+    }
+
     /// Adds a filter: a second one narrows the first.
     pub(crate) fn narrow(&mut self, filter: Filter) {
         self.filter = Some(match self.filter.take() {

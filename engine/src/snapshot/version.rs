@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lists::OpenModel;
+use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::id::IdRef;
 use crate::manifest::Manifest;
@@ -121,7 +122,10 @@ impl LiveRows {
     }
 
     /// The first ordinal whose row number is at least `row`.
-    fn ordinal_from(&self, row: u64) -> Result<usize> {
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn ordinal_from(&self, row: u64) -> Result<usize> {
         let (mut low, mut high) = (0, self.file.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -176,6 +180,22 @@ impl Version {
     /// What new rows are filed by: the model file and its number of lists.
     pub(crate) fn filed_by(&self) -> Option<(FileId, usize)> {
         self.current_model().map(|model| (model.id, model.file.lists()))
+    }
+
+    /// The model whose list segments are being converted to the current one, if any.
+    pub(crate) fn older_model(&self) -> Option<&Arc<OpenModel>> {
+        self.models.split_last().and_then(|(_, older)| older.last())
+    }
+
+    /// Rows in the list segments of a model, dead ones included.
+    pub(crate) fn rows_in_lists_of(&self, model: &OpenModel) -> u64 {
+        let files = self.lists.iter().filter(|file| file.model() == model.file.hash());
+        files.map(|file| file.facts().rows).sum()
+    }
+
+    /// The model that a generation's rows are filed by.
+    pub(crate) fn model_of(&self, generation: &Generation) -> Option<&Arc<OpenModel>> {
+        self.models.iter().find(|model| Some(model.id) == generation.model())
     }
 
     /// The model of list segment `i`.

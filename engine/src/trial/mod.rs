@@ -6,9 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::compaction::{ListBuild, ListMerge};
+use crate::compaction::{ListBuild, ListMerge, codebook_of, train_codebook};
 use crate::error::{Error, Result};
-use crate::format::list::{ListCode, ListShape};
 use crate::format::model::centroid_stride;
 use crate::id::IdRef;
 use crate::index::flat::FlatQuery;
@@ -18,11 +17,13 @@ use crate::kernel::cluster::{
 };
 use crate::kernel::{Kernels, encode_row, kernels, padded_dim};
 use crate::metric::Metric;
-use crate::options::Schema;
+use crate::options::{Codes, Schema};
 use crate::segment::{
     ListFile, ListFileHead, ModelContent, ModelFile, RowInput, RowLayout, RowSource, write_lists, write_model,
     write_row_file,
 };
+#[cfg(test)]
+use crate::snapshot::layout_of;
 use crate::snapshot::{CodedLists, FileRows, LiveRows, OpenModel};
 use crate::storage::{FileId, Storage};
 
@@ -110,6 +111,21 @@ impl Trial {
         options: TrialOptions,
         parallel: &dyn Parallel,
     ) -> Result<Trial> {
+        Trial::build_coded(storage, schema, values, options, Codes::Bits(options.bits as u8), parallel)
+    }
+
+    /// [`Trial::build`] with other codes than bits.
+    ///
+    /// # Errors
+    /// Those of training and of the writers.
+    pub fn build_coded(
+        storage: Arc<dyn Storage>,
+        schema: &Schema,
+        values: &[f32],
+        options: TrialOptions,
+        codes: Codes,
+        parallel: &dyn Parallel,
+    ) -> Result<Trial> {
         let dim = schema.dim();
         let work = Work { kernels: kernels(), parallel, watch: &Unwatched };
         let unit = normalised(values, schema);
@@ -126,6 +142,13 @@ impl Trial {
         let (mean, energy) = mean_and_energy(&unit, dim);
         let frame = Frame::new(schema.metric(), mean.clone(), options.seed, Frame::scale_for(energy));
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));
+        let words = match codebook_of(codes) {
+            Some(book) => {
+                let (set, raw) = (bytes.records(centroid_stride(padded_dim(dim))), Rows::new(values, dim)?);
+                train_codebook(&work, &raw, &frame, set, book, options.seed)?
+            }
+            None => Vec::new(),
+        };
         let id = new_id(&mut next);
         let content = ModelContent {
             metric: schema.metric(),
@@ -134,9 +157,11 @@ impl Trial {
             mean: &mean,
             centroids: &bytes.centroids,
             codes: &bytes.codes,
+            codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
         let facts = write_model(&*storage, id, COLLECTION, COLLECTION, &content)?;
-        let model = Arc::new(OpenModel::new(ModelFile::open(&*storage, id, COLLECTION, COLLECTION, &facts)?));
+        let file = ModelFile::open(&*storage, id, COLLECTION, COLLECTION, &facts)?;
+        let model = Arc::new(OpenModel::new(file, codes)?);
         let rows = write_rows(&*storage, schema, values, &mut next)?;
         let mut trial =
             Trial { storage, schema: schema.clone(), options, model, segments: Vec::new(), rows: vec![rows], next };
@@ -159,7 +184,7 @@ impl Trial {
             let points = Rows::new(&values[first * dim..(first + lists.len()) * dim], dim)?;
             let head = self.head()?;
             let id = new_id(&mut self.next);
-            let mut build = ListBuild::new(&self.model, self.options.bits, &points, &numbers, parallel, lists, seconds);
+            let mut build = ListBuild::new(&self.model, &points, &numbers, parallel, lists, seconds)?;
             let facts = write_lists(&*self.storage, id, &head, &mut build)?;
             let file = ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts)?;
             self.segments.push(Arc::new(file));
@@ -168,9 +193,7 @@ impl Trial {
     }
 
     fn head(&self) -> Result<ListFileHead> {
-        let code = ListCode::Bits(self.options.bits as u32);
-        let shape = ListShape::new(self.model.file.padded(), code)
-            .ok_or_else(|| Error::argument("bits", format!("are {}", self.options.bits)))?;
+        let shape = self.model.shape()?;
         Ok(ListFileHead {
             collection: COLLECTION,
             origin: COLLECTION,
@@ -204,14 +227,14 @@ impl Trial {
     fn entries(&self) -> Vec<(usize, u64, bool, Vec<u8>, [u16; 2], Vec<u8>)> {
         let mut entries = Vec::new();
         for segment in &self.segments {
-            let (padded, stride) = (segment.shape().padded(), segment.shape().stride());
+            let (layout, stride) = (layout_of(segment.shape()), segment.shape().stride());
             for list in 0..segment.lists() {
                 let loaded = segment.load(list).unwrap();
                 let bytes = loaded.bytes();
                 for at in 0..bytes.count as usize {
                     let word = u32::from_le_bytes(bytes.rows[4 * at..4 * at + 4].try_into().unwrap());
                     let mut signs = Vec::new();
-                    let factors = crate::index::ivf::take_entry(padded, bytes.signs, bytes.factors, at, &mut signs);
+                    let factors = crate::index::ivf::take_entry(layout, bytes.signs, bytes.factors, at, &mut signs);
                     let factors = factors.map(|f| [f.add, f.rescale]).unwrap();
                     let record = bytes.records[at * stride..(at + 1) * stride].to_vec();
                     let first = at < bytes.primary as usize;
@@ -255,8 +278,7 @@ impl Trial {
     /// # Errors
     /// `InvalidArgument` if segments and model do not fit.
     pub fn seeker(&self) -> Result<Seeker<'_>> {
-        let segments =
-            self.segments.iter().map(|file| CodedLists::new(file, &self.model.file)).collect::<Result<_>>()?;
+        let segments = self.segments.iter().map(|file| CodedLists::new(file, &self.model)).collect::<Result<_>>()?;
         Ok(Seeker { trial: self, segments, kernels: kernels(), scratch: Scratch::default() })
     }
 }
@@ -305,6 +327,7 @@ impl Seeker<'_> {
             kernels: self.kernels,
             frame: &model.frame,
             centroids: model.centroids(),
+            coder: model.coder(),
             segments: &self.segments,
             rows: &rows,
         };
@@ -378,6 +401,8 @@ fn write_rows(storage: &dyn Storage, schema: &Schema, values: &[f32], next: &mut
     Ok(LiveRows::new(Arc::new(file)))
 }
 
+#[cfg(test)]
+mod codes_tests;
 mod pinned;
 #[cfg(test)]
 mod tests;

@@ -6,18 +6,18 @@ use crate::storage::testing::MemDir;
 use crate::storage::{FileKind, FileName};
 
 /// The rows and queries of the demonstration: 5,000 and some texts of 384 components, of unit length.
-const BASE: &[u8] = include_bytes!("../../../demo/data/base.f16.npy");
-const QUERIES: &[u8] = include_bytes!("../../../demo/data/query.f16.npy");
-const DIM: usize = 384;
+pub(super) const BASE: &[u8] = include_bytes!("../../../demo/data/base.f16.npy");
+pub(super) const QUERIES: &[u8] = include_bytes!("../../../demo/data/query.f16.npy");
+pub(super) const DIM: usize = 384;
 
-fn halves(npy: &[u8]) -> Vec<f32> {
+pub(super) fn halves(npy: &[u8]) -> Vec<f32> {
     let bytes = &npy[10 + usize::from(u16::from_le_bytes([npy[8], npy[9]]))..];
     let mut values = vec![0.0; bytes.len() / 2];
     decode_row(RowFormat::F16, bytes, &mut values);
     values
 }
 
-fn random(count: usize, dim: usize, seed: u64) -> Vec<f32> {
+pub(super) fn random(count: usize, dim: usize, seed: u64) -> Vec<f32> {
     let mut draw = SplitMix64::new(seed);
     // Clustered: near one of twenty points.
     let centres: Vec<f32> = (0..20 * dim).map(|_| (draw.next_u64() >> 40) as f32 / 8e6 - 1.0).collect();
@@ -30,7 +30,7 @@ fn random(count: usize, dim: usize, seed: u64) -> Vec<f32> {
         .collect()
 }
 
-fn schema(dim: usize, metric: Metric) -> Schema {
+pub(super) fn schema(dim: usize, metric: Metric) -> Schema {
     Schema::new(dim, metric).ids(crate::id::IdKind::U64)
 }
 
@@ -41,12 +41,12 @@ fn build(schema: &Schema, values: &[f32], options: TrialOptions) -> Trial {
     trial
 }
 
-fn options(lists: usize) -> TrialOptions {
+pub(super) fn options(lists: usize) -> TrialOptions {
     TrialOptions { lists, bits: 4, spill: true, segments: 1, seed: 7 }
 }
 
 /// Exact search, scored as flat collections score.
-fn truth(schema: &Schema, values: &[f32], query: &[f32], k: usize, dead: &[u64]) -> Vec<(f32, u64)> {
+pub(super) fn truth(schema: &Schema, values: &[f32], query: &[f32], k: usize, dead: &[u64]) -> Vec<(f32, u64)> {
     let flat = FlatQuery::new(query, schema).unwrap();
     let mut all: Vec<(f32, u64)> = lengths(values, schema.dim())
         .zip(values.chunks_exact(schema.dim()))
@@ -62,7 +62,7 @@ fn truth(schema: &Schema, values: &[f32], query: &[f32], k: usize, dead: &[u64])
     all
 }
 
-fn everything(trial: &Trial) -> Effort {
+pub(super) fn everything(trial: &Trial) -> Effort {
     Effort { exact: 200, deviations: 8.0, ..Effort::new(trial.lists()) }
 }
 

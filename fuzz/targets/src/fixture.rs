@@ -132,7 +132,31 @@ pub fn letters() -> Fixture {
 
 /// A model and two list segments, with second copies; rows deleted since, in files and in a log with two batches.
 pub fn lists() -> Fixture {
-    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(Codes::Bits(2)));
+    lists_of("lists", Codes::Bits(2))
+}
+
+/// The same with product codes, and a model that has codewords.
+pub fn product() -> Fixture {
+    lists_of("product", Codes::Product { m: 8, codebook_size: 32 })
+}
+
+/// The same with product codes of half a byte.
+pub fn nibbles() -> Fixture {
+    lists_of("nibbles", Codes::Product { m: 16, codebook_size: 16 })
+}
+
+/// The same without codes.
+pub fn uncoded() -> Fixture {
+    lists_of("uncoded", Codes::None)
+}
+
+/// One of each kind of lists.
+pub fn all_lists() -> Vec<Fixture> {
+    vec![lists(), product(), nibbles(), uncoded()]
+}
+
+fn lists_of(name: &'static str, codes: Codes) -> Fixture {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(codes));
     let schema = Schema::new(4, Metric::L2).ids(IdKind::U64).index(index);
     let dir = MemDir::new(14);
     let c = Collection::create_in(Arc::new(dir.clone()), schema.clone(), options()).expect("create");
@@ -152,7 +176,7 @@ pub fn lists() -> Fixture {
     write(24..26, 0);
     c.delete(4u64).expect("delete");
     drop(c);
-    Fixture { name: "lists", schema, dir, ids: (0..28).map(Id::U64).collect() }
+    Fixture { name, schema, dir, ids: (0..28).map(Id::U64).collect() }
 }
 
 /// Numeric ids, f16 under L2, a bitmap of dead rows; a log that was sealed.

@@ -32,7 +32,13 @@ const MANIFEST_FIELDS: Fields = &[
     ("rows", 1),
     ("index", 1),
     ("seed", 8),
-    ("reserved", 48),
+    ("codes", 1),
+    ("bits", 1),
+    ("spill", 1),
+    ("zero", 1),
+    ("nlist", 4),
+    ("parts", 4),
+    ("reserved", 36),
 ];
 const TABLE_FIELDS: Fields = &[("kind", 2), ("flags", 2), ("width", 4), ("count", 8)];
 const ORIGIN_FIELDS: Fields = &[("origin", 16)];
@@ -48,6 +54,18 @@ const FILE_ENTRY_FIELDS: Fields = &[
     ("max_seq", 8),
     ("origin", 4),
     ("reserved", 4),
+];
+const HASH_FIELDS: Fields = &[("hash", 16), ("hash, second half", 16)];
+const CALIBRATION_FIELDS: Fields = &[
+    ("model", 16),
+    ("model, second half", 16),
+    ("rows", 8),
+    ("k", 4),
+    ("recall", 4),
+    ("nprobe", 4),
+    ("patience", 4),
+    ("exact", 4),
+    ("deviations", 4),
 ];
 const TAIL_FIELDS: Fields = &[("zero", 4)];
 const LOG_FIELDS: Fields = &[
@@ -140,6 +158,37 @@ fn entry_fields(kind: u32) -> (&'static str, Fields) {
         0x0203 => ("filter", &[("word 0", 8), ("word 1", 8)]),
         0x0204 => ("id table entries", &[("key", 8), ("row_word", 4)]),
         0x0301 => ("dead pages", &[("page", 8), ("dead_count", 4), ("place", 4)]),
+        0x0401 => ("list pages", &[("page", 8), ("origin_index", 4), ("reserved", 4)]),
+        0x0402 => (
+            "list header",
+            &[
+                ("scan_offset", 8),
+                ("record_offset", 8),
+                ("n_primary", 4),
+                ("n_total", 4),
+                ("first_check", 4),
+                ("reserved", 4),
+            ],
+        ),
+        0x0403 => ("list scan", &[("code", 4), ("codes", 4), ("factor", 2), ("factors", 2), ("row word", 4)]),
+        0x0404 => ("list records", &[("code", 4), ("codes", 4)]),
+        0x0406 => ("list checks", &[("crc", 4)]),
+        0x0501 => (
+            "frame",
+            &[
+                ("dim", 4),
+                ("padded", 4),
+                ("seed", 8),
+                ("rounds", 4),
+                ("metric", 4),
+                ("scale", 4),
+                ("reserved", 36),
+                ("mean 0", 4),
+            ],
+        ),
+        0x0502 => ("centroids", &[("byte", 1), ("bytes", 8)]),
+        0x0503 => ("centroid codes", &[("codes", 8), ("more codes", 8)]),
+        0x0504 => ("codebooks", &[("parts", 4), ("size", 4), ("reserved", 8)]),
         0x0302 => ("dead arrays", &[("position", 2)]),
         0x0303 => ("dead bitmaps", &[("word 0", 8), ("word 1", 8)]),
         _ => ("unknown section", &[("word", 8)]),
@@ -169,7 +218,9 @@ pub fn places(files: &Files) -> Vec<Place> {
         match name.kind() {
             Some(FileKind::Manifest) => found.manifest(bytes),
             Some(FileKind::Wal) => found.log(bytes),
-            Some(FileKind::Row | FileKind::IdTable | FileKind::Tombstone) => found.container(bytes),
+            Some(FileKind::Row | FileKind::IdTable | FileKind::Tombstone | FileKind::Model | FileKind::List) => {
+                found.container(bytes);
+            }
             _ => {}
         }
     }
@@ -204,8 +255,15 @@ impl Found {
             self.add(&format!("table {kind}"), head, TABLE_FIELDS);
             let (what, fields) = if kind == 1 { ("origin", ORIGIN_FIELDS) } else { ("file entry", FILE_ENTRY_FIELDS) };
             let mut at = entries.start;
+            if kind == 10 {
+                self.add("calibration", at, CALIBRATION_FIELDS);
+                at = entries.end;
+            }
             while at < entries.end {
                 at = self.add(&format!("{what} of table {kind}"), at, fields);
+                if matches!(kind, 6 | 7) {
+                    at = self.add(&format!("hash of table {kind}"), at, HASH_FIELDS);
+                }
             }
             end = entries.end;
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Attributes, Collection, Compaction, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item, Repair,
-    Snapshot, Value, Verify,
+    Attributes, Collection, Compaction, Effort, Error, ErrorKind, Filter, Hits, Id, IdKind, IdRef, Include, Item,
+    Repair, Snapshot, Value, Verify,
 };
 
 use crate::fixture::options;
@@ -58,7 +58,7 @@ impl Questions {
             1 => search.filter(Filter::ids(self.ids.iter().take(3).cloned())).run(),
             2 => search.filter(Filter::by(|id| !sum_id(id).is_multiple_of(3))).run(),
             3 => search.filter(!Filter::ids(self.ids.iter().skip(5).cloned())).max_distance(40.0).run(),
-            _ => search.include(Include::PAYLOAD).run(),
+            _ => search.include(Include::PAYLOAD).effort(Effort::Probe { nprobe: 3, patience: usize::MAX }).run(),
         }?;
         check_hits(&hits, k);
         Ok(hits)

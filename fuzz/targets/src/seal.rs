@@ -27,6 +27,8 @@ pub const RECORD_HEADER: usize = 32;
 pub const MANIFEST_HEAD: usize = 176;
 /// Bytes of an entry of a manifest's tables of files.
 pub const FILE_ENTRY: usize = 80;
+/// Bytes of an entry of a model or a list segment.
+pub const HASHED_ENTRY: usize = 112;
 
 /// The files of a directory.
 pub fn files_of(dir: &MemDir) -> Files {
@@ -110,7 +112,13 @@ pub fn seal_file(name: FileName, bytes: &mut [u8]) {
     match name.kind() {
         Some(FileKind::Manifest) => seal_manifest(bytes, name.file_id()),
         Some(FileKind::Wal) => seal_log(bytes, name.file_id(), None),
-        Some(FileKind::Row | FileKind::IdTable | FileKind::Tombstone) => seal_container(bytes, name.file_id()),
+        Some(FileKind::List) => {
+            seal_lists(bytes, name.file_id());
+            seal_container(bytes, name.file_id());
+        }
+        Some(FileKind::Row | FileKind::IdTable | FileKind::Tombstone | FileKind::Model) => {
+            seal_container(bytes, name.file_id());
+        }
         _ => {}
     }
 }
@@ -255,6 +263,65 @@ fn seal_pieces(bytes: &mut [u8], range: std::ops::Range<usize>, width: usize, se
     }
 }
 
+/// Bytes of codes and factors of 32 entries, and of the record of an entry, as the footer of a list segment states them.
+fn entry_bytes(padded: usize, kind: u64, value: usize) -> (usize, usize) {
+    match kind {
+        1 => (padded * 4 + 128, if value <= 1 { 0 } else { padded / 8 * (value - 1) + 8 }),
+        2 => (0, value),
+        3 if value >> 24 == 4 => ((4 * (value & 0xFF_FFFF)).next_multiple_of(64) * 4 + 128, 0),
+        3 => {
+            let width = if value >> 24 > 8 { 2 } else { 1 };
+            (((value & 0xFF_FFFF) * 32 * width).next_multiple_of(64) + 128, 0)
+        }
+        _ => (0, 0),
+    }
+}
+
+/// Makes the checksums of the pieces of lists right, as far as headers and footer say where those are. The hash of a model is left as it
+/// is: only a full check compares it.
+fn seal_lists(bytes: &mut [u8], id: FileId) {
+    const CHUNK: usize = 65_536;
+    let Some(footer) = bytes.len().checked_sub(FOOTER) else { return };
+    let parameter = |i: usize| number(bytes, footer + 80 + 8 * i, 8);
+    let (padded, kind, value) = (parameter(1).min(1 << 17) as usize, parameter(2), parameter(3).min(1 << 32) as usize);
+    let (block, stride) = entry_bytes(padded, kind, value);
+    let found = sections(bytes);
+    let section = |kinds: &[u32]| found.iter().find(|section| kinds.contains(&section.kind)).copied();
+    let (Some(headers), Some(scan), Some(checks)) = (section(&[0x0402]), section(&[0x0403]), section(&[0x0406])) else {
+        return;
+    };
+    let records = section(&[0x0404, 0x0405]);
+    let seed = file_seed(id);
+    for header in (headers.offset..headers.offset + headers.len).step_by(32) {
+        let total = (number(bytes, header + 20, 4) as usize).min(1 << 20);
+        let blocks = total.div_ceil(32);
+        let (scan_bytes, record_bytes) = (blocks * (block + 128), (total * stride).next_multiple_of(64));
+        let mut chunks: Vec<(usize, usize)> = Vec::new();
+        let scan_at = scan.offset.saturating_add(number(bytes, header, 8) as usize);
+        chunks
+            .extend((0..scan_bytes).step_by(CHUNK).map(|at| (scan_at.saturating_add(at), CHUNK.min(scan_bytes - at))));
+        if let Some(records) = records.filter(|_| total * stride > 0) {
+            let start = records.offset.saturating_add(number(bytes, header + 8, 8) as usize);
+            let each = (CHUNK / stride).max(1);
+            let count = if total * stride <= CHUNK { 1 } else { total.div_ceil(each) };
+            chunks.extend((0..count).map(|i| {
+                let (from, to) =
+                    (i * each * stride, if i + 1 == count { record_bytes } else { (i + 1) * each * stride });
+                (start.saturating_add(from), to - from)
+            }));
+        }
+        for ((at, len), check) in chunks.into_iter().zip(number(bytes, header + 24, 4) as usize..) {
+            let end = at.saturating_add(len);
+            if end <= scan.offset + scan.len || records.is_some_and(|r| at >= r.offset && end <= r.offset + r.len) {
+                let crc = unit_crc(seed, at, &bytes[at..end]);
+                if 4 * check + 4 <= checks.len {
+                    put(bytes, checks.offset + 4 * check, &crc.to_le_bytes());
+                }
+            }
+        }
+    }
+}
+
 /// Blocks: a header of 16 bytes with the length of the body at 4 and the checksum at 12; the body, padded to 8.
 fn seal_blocks(bytes: &mut [u8], start: usize, end: usize, seed: u32) {
     let mut at = start;
@@ -301,8 +368,10 @@ pub fn file_entries(manifest: &[u8]) -> Vec<(u64, usize)> {
     let copies = [Some(0), second_copy(manifest.len())];
     let mut found = Vec::new();
     for (kind, _, entries) in copies.into_iter().flatten().flat_map(|copy| tables(manifest, copy)) {
-        if (2..=4).contains(&kind) {
-            found.extend(entries.step_by(FILE_ENTRY).map(|at| (kind, at)));
+        match kind {
+            2..=4 => found.extend(entries.step_by(FILE_ENTRY).map(|at| (kind, at))),
+            6 | 7 => found.extend(entries.step_by(HASHED_ENTRY).map(|at| (kind, at))),
+            _ => {}
         }
     }
     found

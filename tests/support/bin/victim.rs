@@ -10,7 +10,7 @@ use std::os::unix::fs::FileExt;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use stratavec::{Collection, Error};
+use stratavec::{Collection, Compact, Error};
 use stratavec_tests::{Errand, MortalDir, THREADS};
 
 fn main() -> ExitCode {
@@ -75,6 +75,14 @@ fn write_for_ever(dir: &str, errand: Errand, told: &Told) -> Result<(), Error> {
                 scope.spawn(move || write_batches(collection, errand, thread, told))
             })
             .collect();
+        if errand.retrains() {
+            let collection = &collection;
+            scope.spawn(move || {
+                while collection.compact(Compact::Retrain).and_then(|job| job.wait()).is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+            });
+        }
         threads.into_iter().map(|thread| thread.join()).collect::<Vec<_>>()
     });
     results.into_iter().try_for_each(|result| result.unwrap_or(Ok(())))

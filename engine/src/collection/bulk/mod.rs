@@ -8,20 +8,21 @@ mod parts;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use self::parts::Parts;
 use super::Collection;
+use super::job::Running;
 use super::shared::Shared;
-use crate::compaction::{Control, Progress};
+use crate::compaction::{BEAT, Control, Progress};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::{MAX_PROPERTIES, MAX_PROPERTY_NAME, MAX_PROPERTY_VALUE};
 use crate::options::{Background, Compaction};
+use crate::snapshot::{EFFORT_PROPERTY, Effort};
 
 pub use item::{BulkItem, IntoBulkItem};
 
-/// How often a callback hears of progress.
-const BEAT: Duration = Duration::from_millis(100);
+/// What names of properties begin with that the engine gives a meaning.
+const OWN_PROPERTIES: &str = "engine.";
 
 /// What a bulk load did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct BulkReport {
 #[non_exhaustive]
 pub struct BulkOptions {
     properties: BTreeMap<String, Vec<u8>>,
+    /// The engine sets its own properties.
+    own: bool,
 }
 
 impl BulkOptions {
@@ -57,7 +60,7 @@ impl BulkOptions {
 
     /// Sets a property of the collection in the same step in which the rows become visible: how far a source was read, for example.
     /// It stays until a load sets it anew; an empty value removes it. A name has 1 to 255 bytes, a value at most 4,096, and a
-    /// collection at most 64 of them. See [`Collection::property`].
+    /// collection at most 64 of them; names that begin with `engine.` are the engine's. See [`Collection::property`].
     #[must_use]
     pub fn property(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.properties.insert(name.into(), value.into());
@@ -66,6 +69,12 @@ impl BulkOptions {
 
     fn check(&self) -> Result<()> {
         for (name, value) in &self.properties {
+            if name.starts_with(OWN_PROPERTIES) && !self.own {
+                return Err(Error::argument(
+                    "property",
+                    format!("{name:?} begins with {OWN_PROPERTIES:?}; use another name"),
+                ));
+            }
             if !(1..=MAX_PROPERTY_NAME).contains(&name.len()) || value.len() > MAX_PROPERTY_VALUE {
                 let found = format!("has {} bytes in its name and {} in its value", name.len(), value.len());
                 let what = format!("{found}; use 1..={MAX_PROPERTY_NAME} and 0..={MAX_PROPERTY_VALUE}");
@@ -88,7 +97,8 @@ impl BulkOptions {
     }
 }
 
-/// A bulk load at work. Dropping it lets the work go on; the collection stays open until it ends.
+/// A bulk load at work. Dropping it lets the work go on; so does dropping the collection, whose lock is held until it ends.
+/// [`crate::Collection::close`] cancels it; a load whose iterator is waited for ends with its next item, and holds the lock until then.
 #[must_use = "errors of the load are returned by `wait`"]
 pub struct BulkLoad {
     control: Arc<Control>,
@@ -99,6 +109,12 @@ impl BulkLoad {
     /// How far it is: items taken and rows merged, of what is known by now to come.
     pub fn progress(&self) -> Progress {
         self.control.progress()
+    }
+
+    /// Tells the callback how far it is: now, then about ten times a second from the thread of the job, and once more at its end. The newest
+    /// callback counts. It holds the job up while it runs; one that panics cancels the job.
+    pub fn on_progress(&self, callback: impl FnMut(Progress) + Send + 'static) {
+        self.control.listen(Box::new(callback));
     }
 
     /// Asks it to stop. Unless it is visible already, nothing of it ever is, and its files are removed.
@@ -114,7 +130,8 @@ impl BulkLoad {
     /// Waits for the end.
     ///
     /// # Errors
-    /// `InvalidArgument` naming the item that was refused; what the iterator gave as an error; `Cancelled`; `NoSpace`;
+    /// `InvalidArgument` naming the item that was refused; what the iterator gave as an error; `Cancelled`, also if the collection was
+    /// closed meanwhile; `NoSpace`;
     /// `Corrupt` if a file of the collection fails a checksum; `Io`; `Poisoned`; `Closed`. Unless [`Error::outcome`] says that it is
     /// unknown, nothing of the load is in the collection.
     pub fn wait(self) -> Result<BulkReport> {
@@ -188,9 +205,18 @@ impl Collection {
         let control = Arc::new(Control::default());
         control.expect(announced);
         let (watched, name) = (control.clone(), shared.storage.describe());
+        // What the iterator waits for may be the caller, who must be able to close.
+        let running = shared.jobs.begin(control.clone(), false);
         #[cfg(any(test, feature = "testing"))]
         let bugs = crate::planted::current();
-        let work = move || shared.bulk_load(items, &options, &watched);
+        let work = move || {
+            // Dropped in the reverse order: the collection is let go of before the load counts as ended.
+            let running = running;
+            let shared = shared;
+            let outcome = shared.bulk_load(items, announced, &options, &watched, &running);
+            watched.end();
+            outcome
+        };
         #[cfg(any(test, feature = "testing"))]
         let work = move || crate::planted::carry(bugs, work);
         let thread = std::thread::Builder::new()
@@ -208,13 +234,43 @@ impl Collection {
     }
 }
 
+impl Collection {
+    /// Stores how hard searches look that do not say it themselves, on every handle and follower that sees this or a later state. Takes a place
+    /// in the commit order, and the cost of a flush. Until then it is [`Effort::default`].
+    ///
+    /// ```
+    /// use stratavec::{Collection, Effort, Metric, OpenOptions, Schema};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("idx");
+    /// let c = Collection::create(&path, Schema::new(2, Metric::L2), OpenOptions::default())?;
+    /// c.set_default_effort(Effort::Recall(0.98))?;
+    /// assert_eq!(c.snapshot().default_effort(), Effort::Recall(0.98));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `InvalidArgument` naming `effort`; as [`Collection::bulk_load`].
+    pub fn set_default_effort(&self, effort: Effort) -> Result<()> {
+        effort.check()?;
+        let options = BulkOptions { own: true, ..BulkOptions::new() }.property(EFFORT_PROPERTY, effort.to_text());
+        self.bulk_load_with(std::iter::empty::<BulkItem>(), options)?.wait().map(|_| ())
+    }
+}
+
 impl Shared {
-    fn bulk_load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
+    fn bulk_load<I>(
+        &self,
+        items: I,
+        announced: u64,
+        options: &BulkOptions,
+        control: &Control,
+        running: &Running,
+    ) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let mut report = self.load(items, options, control)?;
+        let mut report = self.load(items, announced, options, control, running)?;
         if report.items > 0 && self.options.compaction != Compaction::Manual {
             // The rows are there, whatever becomes of their lists: they are searched one by one until they have some.
             match self.file_all(control) {
@@ -236,13 +292,19 @@ impl Shared {
         Ok(report)
     }
 
-    fn load<I>(&self, items: I, options: &BulkOptions, control: &Control) -> Result<BulkReport>
+    fn load<I>(
+        &self,
+        items: I,
+        announced: u64,
+        options: &BulkOptions,
+        control: &Control,
+        running: &Running,
+    ) -> Result<BulkReport>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let _one_at_a_time = self.loading.lock();
-        control.check()?;
+        let _one_at_a_time = control.turn(&self.loading)?;
         let mut parts = Parts::new(self, control, install::first_row(self))?;
         let mut taken = 0;
         for item in items {
@@ -254,8 +316,12 @@ impl Shared {
                 _ => error,
             })?;
             taken += 1;
+            if taken > announced {
+                control.expect(1);
+            }
             control.step()?;
         }
+        running.hold()?;
         parts.finish()?;
         if parts.done.is_empty() && options.properties.is_empty() {
             return Ok(BulkReport { seq: self.view.load().seq, ..BulkReport::default() });

@@ -5,6 +5,7 @@
 
 mod adopt;
 mod logs;
+mod numbers;
 mod report;
 mod rows;
 mod settle;
@@ -25,7 +26,7 @@ use super::verify::{Verify, verify};
 use crate::compaction::{Control, Ids, merge};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::manifest::COUNTER_END;
-use crate::manifest::{self, Manifest};
+use crate::manifest::{self, Loaded, Manifest};
 use crate::snapshot::Version;
 use crate::storage::{FileId, FileName, LockGuard, Storage};
 
@@ -41,7 +42,7 @@ pub enum Repair {
 /// Repairs into an empty directory:
 ///
 /// 1. Lock both. Choose the newest manifest of which a copy is whole; if there was a newer one, take up what it named.
-/// 2. Open its row files; prove each row by itself. Read the logs as far as they chain.
+/// 2. Open its row files, those that are damaged with the help of the manifest and of id tables; prove each row by itself. Read the logs as far as they chain.
 /// 3. Bury: what tombstones and logs kill. Settle: of the rows of an id the newest stays, if it is alive and proven.
 /// 4. Write a row file and an id table for each old row file, and one for the logs. Each is synced and read back.
 /// 5. Create an empty log, publish a manifest. A crash before: a directory that holds no collection.
@@ -88,8 +89,12 @@ fn lock_old(from: &dyn Storage, report: &mut RepairReport) -> Result<Option<Box<
     }
 }
 
-/// The newest manifest that can be read.
+/// The newest manifest that can be read. One that names files of which none is here counts less than an older one of another
+/// collection whose files are here: it has strayed in.
 fn choose_manifest(from: &dyn Storage, report: &mut RepairReport) -> Result<Manifest> {
+    let entries = from.list().map_err(|error| Error::io("list", from.describe(), error))?;
+    let here = |manifest: &Manifest| manifest.files().any(|(name, _)| entries.iter().any(|e| e.name == Some(name)));
+    let mut strayed: Option<(u64, Loaded)> = None;
     let generations = manifest::list_generations(from)?;
     if generations.is_empty() {
         return Err(Error::new(ErrorKind::NotFound, format!("there is no manifest in {}", from.describe()))
@@ -98,13 +103,20 @@ fn choose_manifest(from: &dyn Storage, report: &mut RepairReport) -> Result<Mani
     let mut last = None;
     for generation in generations.into_iter().rev() {
         match manifest::load(from, generation) {
-            Ok(loaded) => {
-                if loaded.second_copy_used {
-                    report.notes.push(format!("manifest {generation} was read from its second copy"));
-                }
-                report.generation = generation;
-                return Ok(loaded.manifest);
+            Ok(loaded) if strayed.is_none() && loaded.manifest.files().next().is_some() && !here(&loaded.manifest) => {
+                strayed = Some((generation, loaded));
             }
+            Ok(loaded) => match &strayed {
+                Some((_, newer))
+                    if newer.manifest.collection == loaded.manifest.collection || !here(&loaded.manifest) => {}
+                Some((newer, _)) => {
+                    let what = "it is of another collection, none of its files is here";
+                    let error = Error::corrupt(FileName::Manifest(*newer), "manifest", 0, what);
+                    report.lose(Loss::Manifest { generation: *newer, error });
+                    return Ok(chosen(generation, loaded, report));
+                }
+                None => return Ok(chosen(generation, loaded, report)),
+            },
             Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
             Err(error) => {
                 report.lose(Loss::Manifest { generation, error: error.clone() });
@@ -112,8 +124,19 @@ fn choose_manifest(from: &dyn Storage, report: &mut RepairReport) -> Result<Mani
             }
         }
     }
+    if let Some((generation, loaded)) = strayed {
+        return Ok(chosen(generation, loaded, report));
+    }
     let none = Error::new(ErrorKind::Corrupt, "no manifest is whole");
     Err(last.unwrap_or(none).with_hint("nothing says what belongs to the collection: restore a checkpoint"))
+}
+
+fn chosen(generation: u64, loaded: Loaded, report: &mut RepairReport) -> Manifest {
+    if loaded.second_copy_used {
+        report.notes.push(format!("manifest {generation} was read from its second copy"));
+    }
+    report.generation = generation;
+    loaded.manifest
 }
 
 /// Gives file numbers above every one in the old directory.
@@ -156,9 +179,9 @@ fn write(
     let numbers = Numbers::new(from, to, old)?;
     let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
     // Models and lists follow from rows: the first writer makes them again.
-    let (models, lists, calibration) = (Vec::new(), Vec::new(), Vec::new());
+    let (models, lists, calibration, training) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let (row_files, id_tables, tombstones) = (Vec::new(), Vec::new(), Vec::new());
-    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, ..old.clone() };
+    let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, training, ..old.clone() };
     let mut version = Version {
         install: 0,
         manifest: Arc::new(old.clone()),

@@ -3,15 +3,16 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use super::numbers::told_numbers;
 use super::report::{Loss, RepairReport};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Id;
-use crate::manifest::Manifest;
-use crate::segment::{RowFile, RowLayout, TombstoneFile};
+use crate::manifest::{FileEntry, Manifest};
+use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::LiveRows;
-use crate::storage::Storage;
+use crate::storage::{EntryKind, FileId, FileKind, FileName, Storage};
 
-/// A row file that opens.
+/// A row file that opens, or of which enough is left.
 pub(super) struct Salvage {
     /// Dead: by tombstones and logs, unproven, or older than another row of the id.
     pub(super) live: LiveRows,
@@ -44,12 +45,18 @@ pub(super) struct Files {
 impl Files {
     /// Opens the row files and proves each row by itself.
     pub(super) fn read(from: &dyn Storage, manifest: &Manifest, report: &mut RepairReport) -> Result<Files> {
-        let layout = RowLayout::from(&manifest.schema);
         let mut files = Files { open: Vec::new(), lost: Vec::new() };
+        let tables = whole_tables(from, manifest)?;
         for entry in &manifest.row_files {
             let facts = entry.facts;
-            match RowFile::open(from, entry.id, manifest.collection, manifest.own_origin(), &layout, &facts) {
-                Ok(file) => files.open.push(prove(LiveRows::new(Arc::new(file)))),
+            match open_or_salvage(from, manifest, entry, &tables, report) {
+                Ok(file) => {
+                    // Where numbers are not known, whatever id tables tell of the range may be one of these rows.
+                    if (0..file.live.file.len()).any(|ordinal| file.live.file.row_number(ordinal).is_err()) {
+                        files.lost.push(facts.first_row..=facts.last_row);
+                    }
+                    files.open.push(file);
+                }
                 Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
                 Err(error) => {
                     files.lost.push(facts.first_row..=facts.last_row);
@@ -175,6 +182,72 @@ impl Run {
             error,
         });
     }
+}
+
+/// The id tables that open.
+fn whole_tables(from: &dyn Storage, manifest: &Manifest) -> Result<Vec<IdTable>> {
+    let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
+    let mut tables = Vec::new();
+    for entry in &manifest.id_tables {
+        match IdTable::open(from, entry.id, collection, origin, kind, &entry.facts) {
+            Ok(table) => tables.push(table),
+            Err(error) if error.kind() == ErrorKind::UnsupportedVersion => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(tables)
+}
+
+/// Opens a row file, or what is left of it if that has rows that prove themselves.
+fn open_or_salvage(
+    from: &dyn Storage,
+    manifest: &Manifest,
+    entry: &FileEntry,
+    tables: &[IdTable],
+    report: &mut RepairReport,
+) -> Result<Salvage> {
+    let (layout, facts) = (RowLayout::from(&manifest.schema), &entry.facts);
+    let (collection, origin) = (manifest.collection, manifest.own_origin());
+    let opened = RowFile::open(from, entry.id, collection, origin, &layout, facts);
+    let error = match opened {
+        Ok(mut file) => {
+            file.find_payloads();
+            return Ok(prove(numbered(file, tables, manifest)));
+        }
+        Err(error) if error.kind() == ErrorKind::Corrupt => error,
+        Err(error) => return Err(error),
+    };
+    // The file under its name, then those under other names that say they are this one.
+    for at in std::iter::once(entry.id).chain(elsewhere(from, entry.id)?) {
+        let ids = (collection, origin);
+        let Ok(file) = RowFile::salvage(from, at, entry.id, ids, &layout, facts) else { continue };
+        let salvage = prove(numbered(file, tables, manifest));
+        if (0..salvage.live.file.len()).any(|ordinal| !salvage.is_unproven(ordinal)) {
+            report.notes.push(format!("a row file was read row by row: {error}"));
+            return Ok(salvage);
+        }
+    }
+    Err(error)
+}
+
+/// The row files whose headers have an id that is not that of their names.
+fn elsewhere(from: &dyn Storage, id: FileId) -> Result<Vec<FileId>> {
+    let entries = from.list().map_err(|error| Error::io("list", from.describe(), error))?;
+    let names = entries.iter().filter_map(|entry| match entry.name {
+        Some(FileName::File(FileKind::Row, name)) if entry.entry == EntryKind::File && name != id => Some(name),
+        _ => None,
+    });
+    Ok(names.filter(|name| RowFile::inner_id(from, *name) == Some(id)).collect())
+}
+
+/// The file with its row numbers, from the id tables if its pages do not tell all of them.
+fn numbered(mut file: RowFile, tables: &[IdTable], manifest: &Manifest) -> LiveRows {
+    if (0..file.len()).any(|ordinal| file.row_number(ordinal).is_err())
+        && let Some(rows) = told_numbers(&file, tables, manifest)
+    {
+        file.tell_numbers(rows);
+    }
+    LiveRows::new(Arc::new(file))
 }
 
 /// Proves each row by itself, and that row numbers ascend within what the file states.

@@ -77,7 +77,8 @@ impl Candidates {
     #[inline]
     pub(super) fn has(&self, name: (u32, u32)) -> bool {
         match self.room <= FEW {
-            true => self.names.contains(&key(name)),
+            // Without a way out in the middle: several are compared at once.
+            true => self.names.iter().fold(false, |any, other| any | (*other == key(name))),
             false => self.seen.has(key(name)),
         }
     }
@@ -132,9 +133,19 @@ impl Candidates {
         self.bound = self.estimate_at(self.room);
     }
 
-    /// How many are kept.
-    pub(super) fn len(&self) -> usize {
-        self.found.len()
+    /// How many are kept at most.
+    pub(super) fn room(&self) -> usize {
+        self.room
+    }
+
+    /// What was kept, in no order.
+    pub(super) fn kept(&self) -> &[Candidate] {
+        &self.found
+    }
+
+    /// Rows that are kept so far, if they are few: most of them will be kept to the end.
+    pub(super) fn some(&self) -> &[Candidate] {
+        if self.room > FEW { &[] } else { &self.found }
     }
 
     /// The best rows; in no order if they are few.

@@ -1,13 +1,13 @@
 //! Centroids as bytes, and the choice of the lists a query looks at.
 
 use super::frame::Frame;
-use super::search::{QueryState, Scratch};
+use super::search::{FIRST_WAVE, QueryState, Scratch, WAVE};
 use super::{Stage, Trace};
 use crate::kernel::code::residual::{Coded, Coding};
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
 use crate::kernel::code::sign_block::append_blocks;
-use crate::kernel::{Chosen, Kernels, Op, RECORDS, RECORDS_AHEAD};
+use crate::kernel::{Kernels, LANES, Op, RECORDS, RECORDS_AHEAD};
 
 /// Centroids and their scan codes, as a model keeps them.
 pub(crate) struct CentroidBytes {
@@ -35,6 +35,12 @@ impl CentroidBytes {
         append_blocks(frame.padded(), &coded, &mut codes, &mut factors);
         codes.extend_from_slice(&factors);
         CentroidBytes { centroids: bytes, codes }
+    }
+
+    /// The centroids alone, for whoever does not scan.
+    pub(crate) fn records(&self, stride: usize) -> CentroidSet<'_> {
+        let count = self.centroids.len() / stride.max(1);
+        CentroidSet { count, bytes: &self.centroids, stride, signs: &[], factors: &[] }
     }
 }
 
@@ -102,13 +108,14 @@ impl CentroidSet<'_> {
         self.bytes.get(list.checked_mul(self.stride)?..)?.get(..self.stride)
     }
 
-    /// Leaves in `scratch.probes` the `nprobe` best lists for a query, best first.
+    /// Leaves in `scratch.probes` the `nprobe` best lists for a query, those of the first wave first, or all `sorted`, best first.
     pub(super) fn rank<T: Trace>(
         &self,
         kernels: &Kernels,
         frame: &Frame,
         query: &QueryState,
         nprobe: usize,
+        sorted: bool,
         scratch: &mut Scratch,
         trace: &mut T,
     ) {
@@ -122,47 +129,80 @@ impl CentroidSet<'_> {
         let wanted = (nprobe + nprobe / 2 + REFINED_BEYOND).min(self.count);
         let chosen = kernels.select_near(&scratch.estimates, wanted, &mut scratch.selection);
         scratch.offsets.clear();
-        scratch.offsets.extend(chosen.iter().map(|chosen| chosen.index() * self.stride));
-        scratch.refined.resize(scratch.offsets.len(), 0.0);
+        scratch.offsets.extend(chosen.iter().map(|list| *list as usize * self.stride));
+        let count = scratch.offsets.len();
+        scratch.refined.clear();
+        scratch.refined.resize(count.next_multiple_of(LANES), f32::NAN);
         trace.ended(Stage::Centroids);
         for offset in scratch.offsets.iter().take(RECORDS * RECORDS_AHEAD) {
             kernels.prefetch(self.bytes.get(*offset..offset + self.stride).unwrap_or_default());
         }
         let coding = RowCoding { bits: 8, op: Op::L2 };
         let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
-        let (offsets, refined) = (&scratch.offsets, &mut scratch.refined);
+        let (offsets, refined) = (&scratch.offsets, scratch.refined.get_mut(..count).unwrap_or_default());
         kernels.estimate_row_codes(&query.tables, &coding, &terms, self.bytes, offsets, refined);
-        let chosen = scratch.selection.chosen_mut();
-        for (chosen, distance) in chosen.iter_mut().zip(&mut scratch.refined) {
-            let list = chosen.index();
+        if op == Op::Dot {
             // Under L2 the squared distance is the rank; else half of it less both squares is the negated inner product.
-            if op == Op::Dot {
-                let (norm, _) = self.record(list).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
-                *distance = 0.5 * (*distance - square - norm);
+            for (offset, distance) in scratch.offsets.iter().zip(&mut scratch.refined) {
+                *distance = 0.5 * (*distance - square - self.norm_at(*offset, query.tables.padded_dim()));
             }
-            *chosen = Chosen::new(*distance, list as u32);
         }
-        let nprobe = nprobe.min(chosen.len());
-        let chosen = match nprobe {
-            few if few < chosen.len() && few > 0 => chosen.select_nth_unstable(few).0,
-            _ => chosen,
-        };
-        chosen.sort_unstable();
+        self.arrange(kernels, nprobe.min(count), sorted, scratch);
         scratch.probes.clear();
-        scratch.probes.extend(chosen.iter().map(|chosen| {
-            let (list, rank) = (chosen.index() as u32, chosen.estimate());
+        for slot in &scratch.slots {
+            let slot = *slot as usize;
+            let (Some(rank), Some(offset)) = (scratch.refined.get(slot), scratch.offsets.get(slot)) else { continue };
             let distance = match op {
-                Op::L2 => rank,
-                Op::Dot => {
-                    let (norm, _) =
-                        self.record(list as usize).map_or((0.0, 0.0), |r| tail(r, query.tables.padded_dim()));
-                    2.0 * rank + square + norm
-                }
+                Op::L2 => *rank,
+                Op::Dot => 2.0 * rank + square + self.norm_at(*offset, query.tables.padded_dim()),
             };
-            Probed { list, rank, reach: distance.max(0.0).sqrt() }
-        }));
+            let list = offset.checked_div(self.stride).unwrap_or(0) as u32;
+            scratch.probes.push(Probed { list, rank: *rank, reach: distance.max(0.0).sqrt() });
+        }
         trace.ended(Stage::Refine);
     }
+
+    /// `|c|^2` of the centroid whose record starts at `offset`.
+    fn norm_at(&self, offset: usize, padded: usize) -> f32 {
+        self.bytes.get(offset..).map_or(0.0, |record| tail(record, padded).0)
+    }
+
+    /// Leaves in `scratch.slots` the places in `scratch.refined` of the `nprobe` smallest. What one wave looks at needs no order, and
+    /// what comes after the second finds the bound where it will stay: unless everything is to be `sorted`, the lists of the first wave
+    /// come first, then those of the second, then the others, by number.
+    fn arrange(&self, kernels: &Kernels, nprobe: usize, sorted: bool, scratch: &mut Scratch) {
+        let Scratch { refined, slots, .. } = scratch;
+        slots.clear();
+        if !sorted && nprobe < scratch.offsets.len() {
+            let mut above = f32::NEG_INFINITY;
+            let waves = [FIRST_WAVE, FIRST_WAVE + WAVE].into_iter().filter(|end| *end < nprobe);
+            for end in waves.chain([nprobe]) {
+                let Some(limit) = kernels.front(refined, end) else { break };
+                append_between(refined, above, limit, slots);
+                above = limit;
+            }
+        }
+        if slots.len() != nprobe {
+            slots.clear();
+            slots.extend(0..scratch.offsets.len() as u32);
+            let at = |slot: u32| refined.get(slot as usize).copied().unwrap_or(f32::NAN);
+            slots.sort_unstable_by(|a, b| at(*a).total_cmp(&at(*b)).then(a.cmp(b)));
+            slots.truncate(nprobe);
+        }
+    }
+}
+
+/// Appends the places of values in `(above, up_to]`, in order: each is written, and the end moves on if it was meant.
+fn append_between(values: &[f32], above: f32, up_to: f32, slots: &mut Vec<u32>) {
+    let mut end = slots.len();
+    slots.resize(end + values.len() + 1, 0);
+    for (slot, value) in (0..).zip(values) {
+        if let Some(place) = slots.get_mut(end) {
+            *place = slot;
+        }
+        end += usize::from(*value > above && *value <= up_to);
+    }
+    slots.truncate(end);
 }
 
 /// `|c|^2` and the step of a record.

@@ -1,22 +1,22 @@
 //! One query over lists that may have to come from the disk first.
 //!
-//! The stages are those of a search in memory. What differs is that all of a wave is asked for before any of it is looked at, and the
-//! next wave before this one is scanned, so that the disk is never asked for one piece at a time; and that rows are measured at the
-//! end in the order of their places, all of them asked for at once.
+//! The stages are those of a search in memory, and so is the answer. What differs is that all of a wave is asked for before any of it is
+//! looked at, and the next wave before this one is scanned, so that the disk is never asked for one piece at a time; and that rows are
+//! asked for all at once, in the order of their places: at the end, or those of some lists where lists have no codes.
 
-use super::Stage;
-use super::Trace;
+use std::ops::Range;
+
 use super::centroids::CentroidSet;
+use super::encoder::Coder;
+use super::exact::{Entry, GROUP};
 use super::frame::Frame;
-use super::search::{ColdWork, FIRST_SCORED, FIRST_WAVE, IvfSearch, Lists, Probe, QueryState, Ready, Rows, Scratch};
+use super::search::{ColdWork, IvfSearch, Lists, Probe, QueryState, Ready, Rows, Scratch, wave_end};
 use super::wave::Wave;
+use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::Kernels;
-use crate::kernel::code::scan::MAX_TURNS;
-
-/// Turns of a wave after the first: enough requests for a disk to work on side by side, few enough that the search can end early.
-const COLD_WAVE: usize = 16;
+use crate::storage::Bytes;
 
 /// The lists of a segment, in memory or not.
 pub(crate) trait ColdLists {
@@ -43,8 +43,17 @@ pub(crate) struct ColdSearch<'a, C, R> {
     pub(crate) kernels: &'static Kernels,
     pub(crate) frame: &'a Frame,
     pub(crate) centroids: CentroidSet<'a>,
+    pub(crate) coder: Coder<'a>,
     pub(crate) segments: &'a [C],
     pub(crate) rows: &'a R,
+}
+
+/// A query that is being answered.
+struct Query<'q> {
+    state: &'q QueryState,
+    exact: &'q FlatQuery,
+    k: usize,
+    probe: &'q Probe,
 }
 
 impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
@@ -63,10 +72,17 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
     ) -> Result<()> {
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
-        scratch.work = (0, 0);
+        scratch.forget_work();
+        scratch.met.clear();
         let mut work = ColdWork::default();
-        self.waves(&ready.state, k, probe, scratch, &mut work, trace)?;
-        self.measure(exact, k, scratch, &mut work)?;
+        if let Coder::Product(book) = self.coder {
+            scratch.words.prepare(self.kernels, book, &ready.state.rotated);
+        }
+        self.waves(&Query { state: &ready.state, exact, k, probe }, scratch, &mut work, trace)?;
+        match self.coder {
+            Coder::None => scratch.settle_measured(k),
+            _ => self.measure(exact, k, scratch, &mut work)?,
+        }
         scratch.cold = Some(work);
         trace.ended(Stage::Exact);
         Ok(())
@@ -74,88 +90,118 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
 
     /// Where a wave that starts at a turn ends.
     fn wave_end(&self, start: usize, turns: usize, patience: usize) -> usize {
-        let most = match start {
-            0 => (FIRST_WAVE * self.segments.len()).min(MAX_TURNS),
-            _ => COLD_WAVE.min(patience.max(FIRST_WAVE)),
-        };
-        turns.min(start.saturating_add(most))
+        let segments = self.segments.len();
+        match self.coder {
+            Coder::None => turns.min(start.saturating_add(GROUP.saturating_mul(segments))),
+            _ => wave_end(start, turns, segments, patience),
+        }
     }
 
     /// The lists of one segment among those of a wave: turns go through all segments before the next list.
-    fn lists_of(&self, segment: usize, start: usize, end: usize, scratch: &Scratch) -> impl Iterator<Item = u32> {
+    fn lists_of(&self, segment: usize, turns: &Range<usize>, scratch: &Scratch) -> impl Iterator<Item = u32> {
         let many = self.segments.len();
-        let (from, to) = (start.saturating_sub(segment).div_ceil(many), end.saturating_sub(segment).div_ceil(many));
-        scratch.probes.get(from..to).unwrap_or_default().iter().map(|probed| probed.list)
+        let until = |turn: usize| turn.saturating_sub(segment).div_ceil(many);
+        let probes = scratch.probes.get(until(turns.start)..until(turns.end));
+        probes.unwrap_or_default().iter().map(|probed| probed.list)
     }
 
-    fn ask(&self, start: usize, end: usize, scratch: &Scratch) {
+    fn ask(&self, turns: &Range<usize>, scratch: &Scratch) {
         for (i, segment) in self.segments.iter().enumerate() {
-            self.lists_of(i, start, end, scratch).for_each(|list| segment.ask(list));
+            self.lists_of(i, turns, scratch).for_each(|list| segment.ask(list));
         }
     }
 
     fn waves<T: Trace>(
         &self,
-        query: &QueryState,
-        k: usize,
-        probe: &Probe,
+        query: &Query<'_>,
         scratch: &mut Scratch,
         work: &mut ColdWork,
         trace: &mut T,
     ) -> Result<()> {
         let segments = self.segments.len();
         let turns = scratch.probes.len().saturating_mul(segments);
-        let patience = probe.patience.saturating_mul(segments);
-        let (mut start, mut idle) = (0, 0);
-        let mut end = self.wave_end(start, turns, patience);
-        self.ask(start, end, scratch);
-        while start < turns && idle < patience {
-            let next = self.wave_end(end, turns, patience);
-            self.ask(end, next, scratch);
+        let patience = query.probe.patience.saturating_mul(segments);
+        let mut idle = 0;
+        let mut here = 0..self.wave_end(0, turns, patience);
+        self.ask(&here, scratch);
+        while here.start < turns && idle < patience {
+            let next = here.end..self.wave_end(here.end, turns, patience);
+            self.ask(&next, scratch);
             let before = scratch.candidates.kth();
-            self.wave(query, k, start..end, probe, scratch, work)?;
-            trace.ended(Stage::Records);
-            idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
-            (start, end) = (end, next);
+            self.wave(query, here.clone(), here.end == turns, scratch, work, trace)?;
+            idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
+            here = next;
         }
-        scratch.looked = start / segments.max(1);
+        scratch.looked = here.start / segments.max(1);
         Ok(())
     }
 
-    /// Brings the lists of some turns into memory and looks at them.
-    fn wave(
+    /// Brings the lists of some turns into memory and looks at them; `last`: no others follow.
+    fn wave<T: Trace>(
         &self,
-        query: &QueryState,
-        k: usize,
-        turns: std::ops::Range<usize>,
-        probe: &Probe,
+        query: &Query<'_>,
+        turns: Range<usize>,
+        last: bool,
         scratch: &mut Scratch,
         work: &mut ColdWork,
+        trace: &mut T,
     ) -> Result<()> {
         let mut here = Vec::with_capacity(self.segments.len());
         for (i, segment) in self.segments.iter().enumerate() {
-            for list in self.lists_of(i, turns.start, turns.end, scratch) {
+            for list in self.lists_of(i, &turns, scratch) {
                 work.pieces += 1;
                 work.bytes += segment.bytes(list) as u64;
             }
-            here.push(segment.bring(&mut self.lists_of(i, turns.start, turns.end, scratch))?);
+            here.push(segment.bring(&mut self.lists_of(i, &turns, scratch))?);
         }
-        let (kernels, frame, centroids, rows) = (self.kernels, self.frame, self.centroids, self.rows);
-        let search = IvfSearch { kernels, frame, centroids, segments: &here, rows };
-        let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
-        let before = scratch.candidates.kth();
-        search.scan(query, turns, probe, &mut wave, scratch)?;
-        let mut from = f32::NEG_INFINITY;
-        if before == f32::INFINITY {
-            // The most promising entries first: the bound is then near its final value for all others.
-            let near = kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
-            search.score(query, from, near, &mut wave, scratch)?;
-            from = near;
+        let (kernels, frame, centroids, coder, rows) =
+            (self.kernels, self.frame, self.centroids, self.coder, self.rows);
+        let search = IvfSearch { kernels, frame, centroids, coder, segments: &here, rows };
+        match self.coder {
+            Coder::Bits(_) => {
+                let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
+                search.wave(query.state, query.k, turns, last, query.probe, &mut wave, scratch, trace)?;
+                scratch.wave = wave.into_room();
+            }
+            Coder::Product(_) => {
+                let probes = std::mem::take(&mut scratch.probes);
+                let outcome = search.product_wave(query.state, &probes, turns, scratch, trace);
+                scratch.probes = probes;
+                outcome?;
+            }
+            Coder::None => {
+                let mut entries = std::mem::take(&mut scratch.entries);
+                let outcome = self.measure_entries(&search, query.exact, turns, &mut entries, scratch, work);
+                scratch.entries = entries;
+                outcome?;
+                trace.ended(Stage::Scan);
+            }
         }
-        if from < f32::INFINITY {
-            search.score(query, from, scratch.candidates.kth(), &mut wave, scratch)?;
+        Ok(())
+    }
+
+    /// Measures the rows of some lists without codes, in the order of their entries.
+    fn measure_entries<L: Lists>(
+        &self,
+        search: &IvfSearch<'_, L, R>,
+        exact: &FlatQuery,
+        turns: Range<usize>,
+        entries: &mut Vec<Entry>,
+        scratch: &mut Scratch,
+        work: &mut ColdWork,
+    ) -> Result<()> {
+        entries.clear();
+        for turn in turns {
+            let Some((segment, _, probed)) = search.turn(turn, &scratch.probes) else { continue };
+            search.list_entries(segment, probed.list, entries, scratch)?;
         }
-        scratch.wave = wave.into_room();
+        scratch.places.clear();
+        scratch.places.extend(entries.iter().map(|entry| (entry.place, 0)));
+        self.ask_for_rows(scratch);
+        for entry in entries.iter() {
+            let (vector, length) = self.load(entry.place, work)?;
+            search.offer_entry(exact.score_one(&vector, length), entry, scratch)?;
+        }
         Ok(())
     }
 
@@ -164,20 +210,26 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch.exact.clear();
         scratch.places.clear();
         scratch.places.extend(scratch.candidates.finish().iter().map(|found| (found.place, found.row)));
-        scratch.places.sort_unstable();
-        for (place, _) in &scratch.places {
-            self.rows.ask(*place);
-        }
+        self.ask_for_rows(scratch);
         for (place, row) in &scratch.places {
-            let (vector, length) = self.rows.load(*place)?;
-            work.pieces += 1;
-            work.bytes += vector.len() as u64;
+            let (vector, length) = self.load(*place, work)?;
             scratch.exact.push((exact.score_one(&vector, length), *row));
         }
-        scratch.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        // Only damaged segments name a row twice under two names.
-        scratch.exact.dedup_by_key(|found| found.1);
-        scratch.exact.truncate(k);
+        scratch.measured = scratch.exact.len();
+        scratch.settle(k);
         Ok(())
+    }
+
+    /// Puts places in order and asks for what is there.
+    fn ask_for_rows(&self, scratch: &mut Scratch) {
+        scratch.places.sort_unstable();
+        scratch.places.iter().for_each(|(place, _)| self.rows.ask(*place));
+    }
+
+    fn load(&self, place: u64, work: &mut ColdWork) -> Result<(Bytes<'_>, f32)> {
+        let (vector, length) = self.rows.load(place)?;
+        work.pieces += 1;
+        work.bytes += vector.len() as u64;
+        Ok((vector, length))
     }
 }

@@ -3,10 +3,11 @@
 //!
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
 //! * `centroids`: where lists lie, and which of them a query should look at.
-//! * `encoder`: rows become entries of lists.
+//! * `encoder`: rows become entries of lists, laid out as `entries` says.
 //! * `filing`: the nearest list of a row that has just come.
-//! * `cold`: the search where lists and rows are not expected to be in memory.
-//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances.
+//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
+//!   (`product`) and lists without codes (`exact`) have waves of their own.
+//! * `cold`: the same search where lists and rows are not expected to be in memory.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
 //! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
@@ -16,14 +17,18 @@ mod candidates;
 mod centroids;
 mod cold;
 mod encoder;
+mod entries;
+mod exact;
 mod filing;
 mod frame;
+mod product;
 mod search;
 mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use cold::{ColdLists, ColdSearch};
-pub(crate) use encoder::{EncodedList, EntryEncoder, take_entry};
+pub(crate) use encoder::{Coder, EntryEncoder};
+pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch};

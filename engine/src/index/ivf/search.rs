@@ -6,24 +6,39 @@
 //! one is scanned, the records of all survivors of a wave before the first is read, and the vectors of all candidates before
 //! the first is measured.
 
-use super::candidates::Candidates;
+use std::ops::Range;
+
+use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
+use super::encoder::Coder;
+use super::exact::Entry;
 use super::frame::Frame;
+use super::product::CodewordTables;
 use super::wave::{Room, Wave};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
-use crate::kernel::code::scan::{MAX_TURNS, Sifted, Survivors};
-use crate::kernel::{Kernels, Selection};
+use crate::kernel::code::scan::{MAX_TURNS, Survivors};
+use crate::kernel::{Kernels, SeenSet, Selection};
 use crate::storage::Bytes;
 
 /// Lists of the first wave.
 pub(super) const FIRST_WAVE: usize = 4;
-/// Lists of each further wave.
-const WAVE: usize = 32;
+/// Lists of each further wave: fewer if the search may end early.
+pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
-pub(super) const FIRST_SCORED: usize = 13;
+const FIRST_SCORED: usize = 13;
+
+/// Where the wave ends that starts at a turn: there is a turn for each list of each segment, and `patience` is one of turns. Depends on
+/// nothing else, so that lists from the disk and lists in memory give the same answer.
+pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize) -> usize {
+    let most = match start {
+        0 => FIRST_WAVE.saturating_mul(segments).min(MAX_TURNS),
+        _ => WAVE.min(patience.max(FIRST_WAVE)),
+    };
+    turns.min(start.saturating_add(most))
+}
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -78,6 +93,11 @@ pub(crate) trait Lists {
     /// # Errors
     /// `Corrupt`.
     fn list(&self, list: u32) -> Result<ListPieces<'_>>;
+
+    /// What [`list`](Lists::list) will look at, to be asked for.
+    fn header(&self, _list: u32) -> &[u8] {
+        &[]
+    }
 
     /// What a scan of this list will read, to be asked for. Not proven.
     fn ahead(&self, list: u32) -> &[u8];
@@ -152,7 +172,7 @@ pub(crate) trait Rows {
 /// A query in the space of codes.
 #[derive(Default)]
 pub(crate) struct QueryState {
-    rotated: Vec<f32>,
+    pub(super) rotated: Vec<f32>,
     pub(super) tables: QueryTables,
     /// Added to estimates of negated inner products.
     pub(super) shift: f32,
@@ -168,7 +188,8 @@ pub(crate) struct Ready {
 impl Ready {
     /// The nearest list: queries that have the same look at many of the same lists.
     pub(crate) fn nearest_list(&self) -> u32 {
-        self.probes.first().map_or(u32::MAX, |probed| probed.list)
+        let nearest = self.probes.iter().take(FIRST_WAVE).min_by(|a, b| a.rank.total_cmp(&b.rank));
+        nearest.map_or(u32::MAX, |probed| probed.list)
     }
 }
 
@@ -189,18 +210,28 @@ pub(crate) struct Scratch {
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
     pub(super) refined: Vec<f32>,
+    pub(super) slots: Vec<u32>,
     pub(super) probes: Vec<Probed>,
     pub(super) survivors: Survivors,
-    pub(super) sifted: Vec<Sifted>,
     pub(super) candidates: Candidates,
     pub(super) wave: Room,
+    /// Tables for codewords, where lists have them.
+    pub(super) words: CodewordTables,
+    /// Entries of one wave that are near enough, where lists have codewords.
+    pub(super) sifted: Survivors,
+    pub(super) entries: Vec<Entry>,
+    /// Row words that were met, where lists have no codes.
+    pub(super) met: SeenSet,
     pub(super) exact: Vec<(f32, u64)>,
+    /// Rows measured by the last search.
+    pub(super) measured: usize,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
     /// Lists that it looked at: of those it chose, perhaps not all.
     pub(crate) looked: usize,
-    /// Rows in the order of their places, and what the last search that was not sure of its memory asked for.
+    /// Rows in the order of their places.
     pub(super) places: Vec<(u64, u64)>,
+    /// What the last search asked for, if it was not sure of its memory.
     pub(crate) cold: Option<ColdWork>,
 }
 
@@ -220,14 +251,39 @@ impl Scratch {
         &self.exact
     }
 
-    /// The lists that the last search chose, nearest first.
+    /// The lists that the last search chose, wave by wave.
     pub(crate) fn probed(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.probes.iter().map(|probed| probed.list)
     }
 
+    /// The rows that the last search measured, in no order, and their distances by codes: squared, or negated products.
+    pub(crate) fn estimates(&self) -> impl Iterator<Item = (u64, f32)> + '_ {
+        self.candidates.kept().iter().map(|candidate| (candidate.row, candidate.estimate))
+    }
+
     /// Rows that the last search measured.
     pub(crate) fn measured(&self) -> usize {
-        self.candidates.len()
+        self.measured
+    }
+
+    /// Nothing was looked at yet.
+    pub(super) fn forget_work(&mut self) {
+        (self.work, self.looked, self.measured, self.cold) = ((0, 0), 0, 0, None);
+    }
+
+    /// Of candidates that were measured already.
+    pub(super) fn settle_measured(&mut self, k: usize) {
+        self.exact.clear();
+        self.exact.extend(self.candidates.finish().iter().map(|candidate| (candidate.estimate, candidate.row)));
+        self.settle(k);
+    }
+
+    /// Orders what was measured and keeps the nearest `k`.
+    pub(super) fn settle(&mut self, k: usize) {
+        self.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        // Only damaged segments name a row twice under two names.
+        self.exact.dedup_by_key(|found| found.1);
+        self.exact.truncate(k);
     }
 }
 
@@ -236,6 +292,8 @@ pub(crate) struct IvfSearch<'a, L, R> {
     pub(crate) kernels: &'static Kernels,
     pub(crate) frame: &'a Frame,
     pub(crate) centroids: CentroidSet<'a>,
+    /// What the entries of all lists are.
+    pub(crate) coder: Coder<'a>,
     /// Segments whose lists have the same centroids.
     pub(crate) segments: &'a [L],
     pub(crate) rows: &'a R,
@@ -280,7 +338,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.kernels.prepare_query(&state.rotated, &mut state.tables);
         trace.ended(Stage::Query);
         let nprobe = probe.nprobe.clamp(1, self.centroids.count.max(1));
-        self.centroids.rank(self.kernels, self.frame, state, nprobe, scratch, trace);
+        // Patience counts lists from the nearest on.
+        let sorted = probe.patience < nprobe;
+        self.centroids.rank(self.kernels, self.frame, state, nprobe, sorted, scratch, trace);
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
     }
 
@@ -299,8 +359,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     ) -> Result<()> {
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
-        (scratch.work, scratch.cold) = ((0, 0), None);
-        self.waves(&ready.state, k, probe, scratch, trace)?;
+        scratch.forget_work();
+        match self.coder {
+            Coder::Bits(_) => self.waves(&ready.state, k, probe, scratch, trace)?,
+            Coder::Product(book) => self.product_waves(&ready.state, book, probe, scratch, trace)?,
+            Coder::None => return self.measure_lists(exact, k, probe, scratch, trace),
+        }
         self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
         Ok(())
@@ -318,26 +382,15 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let segments = self.segments.len();
         let turns = scratch.probes.len() * segments;
         let patience = probe.patience.saturating_mul(segments);
-        let most_turns = WAVE.min(patience.max(FIRST_WAVE));
+        for probed in &scratch.probes {
+            self.segments.iter().for_each(|lists| self.kernels.prefetch(lists.header(probed.list)));
+        }
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { most_turns };
-            let end = turns.min(start + most);
+            let end = wave_end(start, turns, segments, patience);
             let before = scratch.candidates.kth();
-            self.scan(query, start..end, probe, &mut wave, scratch)?;
-            trace.ended(Stage::Scan);
-            if before == f32::INFINITY {
-                let first = k.max(FIRST_SCORED);
-                let near = self.kernels.near(scratch.survivors.bounds(), first, &mut scratch.selection);
-                self.score(query, f32::NEG_INFINITY, near, &mut wave, scratch)?;
-                if near < f32::INFINITY {
-                    self.score(query, near, scratch.candidates.kth(), &mut wave, scratch)?;
-                }
-            } else {
-                self.score(query, f32::NEG_INFINITY, before, &mut wave, scratch)?;
-            }
-            trace.ended(Stage::Records);
+            self.wave(query, k, start..end, end == turns, probe, &mut wave, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
@@ -346,21 +399,57 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
+    /// Looks at the lists of some turns; `last`: no others follow.
+    #[inline]
+    pub(super) fn wave<'w, T: Trace>(
+        &'w self,
+        query: &QueryState,
+        k: usize,
+        turns: Range<usize>,
+        last: bool,
+        probe: &Probe,
+        wave: &mut Wave<'w>,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let before = scratch.candidates.kth();
+        self.scan(query, turns, probe, wave, scratch)?;
+        trace.ended(Stage::Scan);
+        let mut above = f32::NEG_INFINITY;
+        if before == f32::INFINITY {
+            above = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
+            self.ask(f32::NEG_INFINITY, above, wave, scratch)?;
+            self.score(query, wave, scratch)?;
+        }
+        if above < f32::INFINITY {
+            self.ask(above, scratch.candidates.kth(), wave, scratch)?;
+            if last {
+                // Most candidates stay: the wait for their rows and for the last records is one.
+                self.ask_for_rows(scratch.candidates.some());
+            }
+            self.score(query, wave, scratch)?;
+        }
+        trace.ended(Stage::Records);
+        Ok(())
+    }
+
+    fn ask_for_rows(&self, candidates: &[Candidate]) {
+        for candidate in candidates {
+            self.kernels.prefetch(self.rows.ahead(candidate.place));
+        }
+    }
+
     /// Exact distances of the candidates.
     fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch) -> Result<()> {
         scratch.exact.clear();
         let found = scratch.candidates.finish();
-        for candidate in found {
-            self.kernels.prefetch(self.rows.ahead(candidate.place));
-        }
+        self.ask_for_rows(found);
         for candidate in found {
             let (vector, length) = self.rows.vector(candidate.place)?;
             scratch.exact.push((exact.score_one(vector, length), candidate.row));
         }
-        scratch.exact.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        // Only damaged segments name a row twice under two names.
-        scratch.exact.dedup_by_key(|found| found.1);
-        scratch.exact.truncate(k);
+        scratch.measured = scratch.exact.len();
+        scratch.settle(k);
         Ok(())
     }
 }

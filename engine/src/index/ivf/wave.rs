@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::kernel::code::extra::{Record, record_bytes};
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::gain_of;
-use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, Sifted, SignList, place_parts};
+use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, SignList, Survivors, place_parts};
 use crate::kernel::code::sign_block::first_stage_factors;
 use crate::kernel::{Op, RECORDS};
 
@@ -23,13 +23,16 @@ const AHEAD: usize = 2;
 pub(super) struct Wave<'a> {
     scans: Vec<ScanTurn<'a>>,
     turns: Vec<Turn<'a>>,
+    /// The survivors being scored, and their records.
+    sifted: Survivors,
+    records: Vec<&'a [u8]>,
     /// A bit for each turn whose records are all proven.
     proven: u64,
 }
 
 /// The room of a wave, without what it borrowed.
 #[derive(Default)]
-pub(super) struct Room(Vec<ScanTurn<'static>>, Vec<Turn<'static>>);
+pub(super) struct Room(Vec<ScanTurn<'static>>, Vec<Turn<'static>>, Survivors, Vec<&'static [u8]>);
 
 /// One list of one segment.
 #[derive(Clone, Copy, Default)]
@@ -56,16 +59,21 @@ fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
 
 impl Wave<'_> {
     pub(super) fn new(room: Room) -> Self {
-        Wave { scans: emptied(room.0), turns: emptied(room.1), proven: 0 }
+        let Room(scans, turns, sifted, records) = room;
+        Wave { scans: emptied(scans), turns: emptied(turns), sifted, records: emptied(records), proven: 0 }
     }
 
     pub(super) fn into_room(self) -> Room {
-        Room(emptied(self.scans), emptied(self.turns))
+        Room(emptied(self.scans), emptied(self.turns), self.sifted, emptied(self.records))
     }
+}
 
-    fn bits(&self, survivor: &Sifted) -> usize {
-        self.turns.get(place_parts(survivor.place).0).map_or(0, |turn| turn.bits)
-    }
+/// Survivors whose estimates are made by one call.
+struct Batch<'a> {
+    bits: usize,
+    count: usize,
+    records: [Record<'a>; RECORDS],
+    places: [u32; RECORDS],
 }
 
 impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
@@ -108,7 +116,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     }
 
     /// Turns go through all segments before the next list.
-    fn turn(&self, turn: usize, probes: &[Probed]) -> Option<(usize, &L, Probed)> {
+    pub(super) fn turn(&self, turn: usize, probes: &[Probed]) -> Option<(usize, &L, Probed)> {
         let (at, segment) = match self.segments.len() {
             1 => (turn, 0),
             many => (turn.checked_div(many)?, turn.checked_rem(many)?),
@@ -117,7 +125,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     }
 
     /// What is common to the estimates of one list. The base of an inner product is the rank of the list and what the mean adds.
-    fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
+    pub(super) fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
         let op = self.frame.op();
         let base = match op {
             Op::L2 => probed.reach * probed.reach,
@@ -126,94 +134,79 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         ScanTerms { op, base, reach: probed.reach, scale: self.frame.scale() }
     }
 
-    /// Scores the survivors with bounds in `(above, up_to]`.
-    pub(super) fn score(
-        &self,
-        query: &QueryState,
-        above: f32,
-        up_to: f32,
-        wave: &mut Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let mut sifted = std::mem::take(&mut scratch.sifted);
-        self.kernels.sift(&scratch.survivors, above, up_to, &mut sifted);
-        for survivor in &sifted {
-            let (turn, position) = place_parts(survivor.place);
-            if let Some(turn) = wave.turns.get(turn) {
-                self.kernels.prefetch(turn.record(position).unwrap_or_default());
-                self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 1).unwrap_or_default());
+    /// Takes the survivors with bounds in `(above, up_to]`, asks for their records and row words, all before the first is read, and
+    /// proves the records.
+    pub(super) fn ask(&self, above: f32, up_to: f32, wave: &mut Wave<'_>, scratch: &Scratch) -> Result<()> {
+        let Wave { turns, sifted, records, proven, .. } = wave;
+        self.kernels.sift(&scratch.survivors, above, up_to, sifted);
+        records.clear();
+        for place in sifted.positions() {
+            let (at, position) = place_parts(*place);
+            let Some(turn) = turns.get(at) else { break };
+            let record = turn.record(position).unwrap_or_default();
+            self.kernels.prefetch(record);
+            self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 1).unwrap_or_default());
+            records.push(record);
+            if *proven >> at & 1 == 0 && turn.bits > 1 && self.prove(turn, position)? {
+                *proven |= 1 << at;
             }
-        }
-        let outcome = self.score_sifted(query, &sifted, wave, scratch);
-        scratch.sifted = sifted;
-        outcome
-    }
-
-    fn score_sifted(
-        &self,
-        query: &QueryState,
-        sifted: &[Sifted],
-        wave: &mut Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let mut rest = sifted;
-        while let Some(first) = rest.first() {
-            let bits = wave.bits(first);
-            let most = rest.len().min(RECORDS);
-            // Segments may differ in their bits; the entries of a batch may not.
-            let alike = match self.segments.len() {
-                1 => most,
-                _ => rest.iter().take(most).take_while(|survivor| wave.bits(survivor) == bits).count(),
-            };
-            let (batch, behind) = rest.split_at(alike);
-            match bits {
-                0 | 1 => self.score_signs(query, batch, wave, scratch)?,
-                _ => self.score_records(query, batch, bits - 1, wave, scratch)?,
-            }
-            rest = behind;
         }
         Ok(())
     }
 
-    /// Scores up to [`RECORDS`] survivors by their further bits and offers them.
-    fn score_records(
-        &self,
-        query: &QueryState,
-        batch: &[Sifted],
-        extra_bits: usize,
-        wave: &mut Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let kth = scratch.candidates.kth();
-        let mut records = [Record::default(); RECORDS];
-        let mut places = [0; RECORDS];
-        let mut count = 0;
-        // The bound has tightened since they were sifted.
-        for survivor in batch.iter().filter(|survivor| survivor.bound <= kth) {
-            let (at, position) = place_parts(survivor.place);
-            let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { continue };
-            if wave.proven >> at & 1 == 0 && self.prove(turn, position)? {
-                wave.proven |= 1 << at;
+    /// Scores what was asked for.
+    pub(super) fn score(&self, query: &QueryState, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+        let sifted = &wave.sifted;
+        let mut batch = Batch { bits: 0, count: 0, records: Default::default(), places: [0; RECORDS] };
+        let columns = sifted.positions().iter().zip(sifted.bounds()).zip(sifted.sums()).zip(&wave.records);
+        for (((place, bound), sum), bytes) in columns {
+            // The bound has tightened since they were sifted.
+            if *bound > scratch.candidates.kth() {
+                continue;
             }
-            let Some(bytes) = turn.record(position) else { continue };
-            if let (Some(record), Some(place)) = (records.get_mut(count), places.get_mut(count)) {
-                (*record, *place) = (Record { bytes, base: scan.terms.base, sum: survivor.sum }, survivor.place);
-                count += 1;
+            let (at, position) = place_parts(*place);
+            let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { continue };
+            if turn.bits < 2 {
+                let score = first_estimate(&query.tables, &scan.terms, turn.pieces.factors, position, *sum);
+                scratch.work.1 += 1;
+                self.offer(score, *place, wave, scratch)?;
+                continue;
+            }
+            // Segments may differ in their bits; the entries of a batch may not.
+            if batch.count == RECORDS || batch.bits != turn.bits {
+                self.score_batch(query, &mut batch, wave, scratch)?;
+                batch.bits = turn.bits;
+            }
+            if let (Some(record), Some(name)) = (batch.records.get_mut(batch.count), batch.places.get_mut(batch.count))
+            {
+                (*record, *name) = (Record { bytes, base: scan.terms.base, sum: *sum }, *place);
+                batch.count += 1;
             }
         }
+        self.score_batch(query, &mut batch, wave, scratch)
+    }
+
+    /// Scores up to [`RECORDS`] survivors by their further bits and offers them.
+    fn score_batch(
+        &self,
+        query: &QueryState,
+        batch: &mut Batch<'_>,
+        wave: &Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let count = std::mem::take(&mut batch.count);
+        let Some(records) = batch.records.get(..count).filter(|records| !records.is_empty()) else { return Ok(()) };
         let mut scores = [0.0; RECORDS];
-        let records = records.get(..count).unwrap_or_default();
-        self.kernels.estimate_records(&query.tables, self.frame.op(), extra_bits, records, &mut scores);
+        self.kernels.estimate_records(&query.tables, self.frame.op(), batch.bits - 1, records, &mut scores);
         scratch.work.1 += count;
-        for (score, place) in scores.iter().zip(places).take(count) {
-            if *score < scratch.candidates.bound() {
-                self.offer(*score, place, wave, scratch)?;
-            }
+        for (score, place) in scores.iter().zip(&batch.places).take(count) {
+            self.offer(*score, *place, wave, scratch)?;
         }
         Ok(())
     }
 
     /// Whether with the record of an entry all others of its list are proven now.
+    #[cold]
     fn prove(&self, turn: &Turn<'_>, position: usize) -> Result<bool> {
         let Some(lists) = self.segments.get(turn.segment) else { return Ok(false) };
         if lists.prove_records(turn.list)? {
@@ -223,28 +216,16 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(false)
     }
 
-    /// Scores survivors that have no more than their signs.
-    fn score_signs(
-        &self,
-        query: &QueryState,
-        batch: &[Sifted],
-        wave: &mut Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        for survivor in batch {
-            let (at, position) = place_parts(survivor.place);
-            let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { continue };
-            let score = first_estimate(&query.tables, &scan.terms, turn.pieces.factors, position, survivor.sum);
-            scratch.work.1 += 1;
-            if score < scratch.candidates.bound() {
-                self.offer(score, survivor.place, wave, scratch)?;
-            }
+    /// Makes an entry a candidate if its estimate is within the bound, and its row may be found and is none yet.
+    #[inline]
+    fn offer(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+        match estimate < scratch.candidates.bound() {
+            true => self.take(estimate, place, wave, scratch),
+            false => Ok(()),
         }
-        Ok(())
     }
 
-    /// Makes an entry whose estimate is within the bound a candidate, if its row may be found and is none yet.
-    fn offer(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+    fn take(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
         let (at, position) = place_parts(place);
         let Some(turn) = wave.turns.get(at) else { return Ok(()) };
         let Some(lists) = self.segments.get(turn.segment) else { return Ok(()) };

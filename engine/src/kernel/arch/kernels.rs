@@ -8,12 +8,13 @@ use crate::kernel::code::product::{
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::{Coded, Coding, MAX_BITS, gain};
 use crate::kernel::code::row::RowCoding;
-use crate::kernel::code::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, Sifted, SignList, Survivors};
+use crate::kernel::code::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, SignList, Survivors};
 use crate::kernel::dispatch::CpuPath;
 use crate::kernel::distance::Op;
 use crate::kernel::element;
+use crate::kernel::lanes::LANES;
 use crate::kernel::rotation::{PADDING, Rotation};
-use crate::kernel::select::{Chosen, Selection};
+use crate::kernel::select::{Chosen, SLACK, Selection};
 use crate::metric::RowFormat;
 
 use super::{DistanceFns, Table, prefetch, scalar};
@@ -155,6 +156,12 @@ impl Kernels {
         element::norm_squared(format, row)
     }
 
+    /// The sum of the squares of any components, added in f64 in one fixed order: the same bits on every path.
+    pub fn squared_length(&self, vector: &[f32]) -> f64 {
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.squared_length)(vector) }
+    }
+
     /// Asks for the cache lines of `bytes`, to be read soon.
     #[inline]
     pub fn prefetch(&self, bytes: &[u8]) {
@@ -242,23 +249,53 @@ impl Kernels {
         unsafe { (self.table.scan)(query, turns, z, threshold, out) };
     }
 
-    /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity,
-    /// none if it is not a number. The same on every path.
-    pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Vec<Sifted>) {
-        // SAFETY: only the path's instructions are asked for, and it is available.
-        unsafe { (self.table.sift)(survivors, above, up_to, out) }
+    /// Adds to `out` the entries of lists of columns whose estimate is below `threshold`; their places are as those of
+    /// [`scan_all`](Kernels::scan_all). The same on every path.
+    ///
+    /// # Panics
+    /// If the slices of a list are too short for its count or of another book than the tables, there are more than [`MAX_TURNS`] lists, or
+    /// one has more than 2^26 entries.
+    pub fn scan_columns(&self, tables: &ProductTables, turns: &[ScanTurn], threshold: f32, out: &mut Survivors) {
+        assert!(turns.len() <= MAX_TURNS, "more lists than places tell apart");
+        let mut entries = 0;
+        for turn in turns {
+            tables.check(&turn.list);
+            assert!(turn.list.count <= 1 << PLACE_BITS, "more entries than places tell apart");
+            entries += turn.list.count;
+        }
+        out.reserve(entries);
+        // SAFETY: `check` proved the blocks of the entries of every list; the path is available.
+        unsafe { (self.table.scan_columns)(tables, turns, threshold, out) };
     }
 
-    /// Chooses at least the `m` smallest of `estimates` (fewer if so many are not numbers) and all up to some number near the
-    /// `m`-th smallest, in order of index: cheaper than exactly `m`. The same choice on every path.
+    /// Leaves in `out` the survivors with bounds in `(above, up_to]`, in order; all up to `up_to` if `above` is minus infinity,
+    /// none if it is not a number. The same on every path.
+    pub fn sift(&self, survivors: &Survivors, above: f32, up_to: f32, out: &mut Survivors) {
+        out.clear();
+        if above.is_nan() {
+            return;
+        }
+        out.reserve(survivors.len());
+        // SAFETY: `out` has room for all survivors and the slack; the path is available.
+        let len = unsafe { (self.table.sift)(survivors, above, up_to, out) };
+        out.set_len(len);
+    }
+
+    /// The places of at least the `m` smallest of `estimates` (fewer if so many are not numbers) and of all up to some number near the
+    /// `m`-th smallest, in order: cheaper than exactly `m`. The same choice on every path.
     ///
     /// # Panics
     /// If there are more than `u32::MAX` estimates.
-    pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a mut [Chosen] {
+    pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a [u32] {
         assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
-        // SAFETY: only the path's instructions are asked for, and it is available.
-        unsafe { (self.table.select_near)(estimates, m, selection) };
-        selection.chosen_mut()
+        if m == 0 {
+            return &[];
+        }
+        let limit = self.near(estimates, m, selection);
+        selection.places.resize((estimates.len() + SLACK).max(selection.places.len()), 0);
+        // SAFETY: `places` has room for all estimates and the slack; the path is available.
+        let count = unsafe { (self.table.places_up_to)(estimates, limit, &mut selection.places) };
+        &selection.places[..count]
     }
 
     /// A number near the `m`-th smallest of `estimates`, which at least `m` of them do not exceed; infinity if they are few. The
@@ -266,6 +303,17 @@ impl Kernels {
     pub fn near(&self, estimates: &[f32], m: usize, selection: &mut Selection) -> f32 {
         // SAFETY: only the path's instructions are asked for, and it is available.
         unsafe { (self.table.near)(estimates, m, selection) }
+    }
+
+    /// A number that exactly `m` of `values` do not exceed (NaN is passed over), found by halving their range; `None` if that finds
+    /// none because some are equal, nearly equal or infinite. The same on every path.
+    ///
+    /// # Panics
+    /// If the number of values is no multiple of 16.
+    pub fn front(&self, values: &[f32], m: usize) -> Option<f32> {
+        assert!(values.len().is_multiple_of(LANES), "whole vectors, filled up with NaN");
+        // SAFETY: only the path's instructions are asked for, and it is available.
+        unsafe { (self.table.front)(values, m) }
     }
 
     /// Writes the estimate of every entry of `list` to `out`. The same on every path.

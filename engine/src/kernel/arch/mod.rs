@@ -20,7 +20,7 @@ use super::code::product::{Codebook, ProductFactors, ProductScratch, ProductTabl
 use super::code::query::QueryTables;
 use super::code::residual::{Coded, Coding};
 use super::code::row::RowCoding;
-use super::code::scan::{Line, ScanTurn, Sifted, SignList, Survivors};
+use super::code::scan::{Line, ScanTurn, SignList, Survivors};
 use super::distance::Op;
 use super::rotation::Rotation;
 use super::select::Selection;
@@ -47,6 +47,8 @@ struct Table {
     distances: [[DistanceFns; 3]; 2],
     /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
     bytes: [ByteFn; 5],
+    /// The sum of the squares of any components.
+    squared_length: unsafe fn(&[f32]) -> f64,
     /// Rotates a vector of the rotation's length in place.
     rotate: unsafe fn(&Rotation, &mut [f32]),
     /// Coding, vector, centroid, offset, scratch, result: slices of equal length, a multiple of 64.
@@ -59,16 +61,20 @@ struct Table {
     encode_product: EncodeProductFn,
     /// Book, query of the book's length, tables.
     prepare_product: unsafe fn(&Codebook, &[f32], &mut ProductTables),
+    /// Tables, lists of columns checked against them, threshold, and survivors with room for all lists.
+    scan_columns: unsafe fn(&ProductTables, &[ScanTurn], f32, &mut Survivors),
     /// Training, residuals end to end, their length, and which part.
     train_product: unsafe fn(&ProductTraining, &[f32], usize, usize) -> Vec<f32>,
     /// Estimates, how many to choose, and the place for their keys.
     select: unsafe fn(&[f32], usize, &mut Selection),
-    /// Estimates, how many to choose at least, and the place for their keys.
-    select_near: unsafe fn(&[f32], usize, &mut Selection),
+    /// Estimates, the limit, and room for the places of all that are up to it and `select::SLACK` more.
+    places_up_to: unsafe fn(&[f32], f32, &mut [u32]) -> usize,
     /// Estimates, and how many of them the result may not be below; room for minima.
     near: unsafe fn(&[f32], usize, &mut Selection) -> f32,
-    /// Survivors, the bound they are above, the one they do not pass, and the place for those.
-    sift: unsafe fn(&Survivors, f32, f32, &mut Vec<Sifted>),
+    /// Whole vectors of numbers and NaN, and how many of them are wanted.
+    front: unsafe fn(&[f32], usize) -> Option<f32>,
+    /// Survivors, the bound they are above, the one they do not pass, and room for all of them and the slack: how many there are.
+    sift: unsafe fn(&Survivors, f32, f32, &mut Survivors) -> usize,
     /// Tables, lists checked against them, standard errors, threshold, and survivors with room for all lists.
     scan: ScanFn,
     /// Tables, a list checked against them, the line of estimates, and a place for each entry.
@@ -131,6 +137,30 @@ macro_rules! product_loop {
 }
 use product_loop;
 
+/// The loop over lists of columns around `column_sums` of the calling module, compiled with its instructions.
+macro_rules! column_loop {
+    ($($attribute:tt)*) => {
+        $($attribute)*
+        pub(super) unsafe fn scan_columns(
+            tables: &crate::kernel::code::product::ProductTables,
+            turns: &[crate::kernel::code::scan::ScanTurn],
+            threshold: f32,
+            out: &mut crate::kernel::code::scan::Survivors,
+        ) {
+            let mut first_place = 0;
+            for turn in turns {
+                let line = tables.line(turn);
+                #[allow(unused_unsafe, reason = "the plain version needs no proof")]
+                // SAFETY: the caller checked every list against the tables, so blocks have the bytes of their columns.
+                let sums = |block: &[u8], out: &mut [u32; 32]| *out = unsafe { column_sums(tables, block) };
+                crate::kernel::code::product::scan_columns(tables, &turn.list, &line, threshold, first_place, out, sums);
+                first_place = first_place.wrapping_add(1 << crate::kernel::code::scan::PLACE_BITS);
+            }
+        }
+    };
+}
+use column_loop;
+
 /// Estimates from `products` of the calling module, compiled with its instructions.
 macro_rules! estimate_table {
     ($($attribute:tt)*) => {
@@ -182,6 +212,11 @@ macro_rules! portable_functions {
             // SAFETY: the caller has the instructions of this path.
             let lanes = unsafe { $lanes };
             crate::kernel::rotation::rotate(lanes, rotation, vector);
+        }
+
+        $($attribute)*
+        unsafe fn squared_length(vector: &[f32]) -> f64 {
+            crate::kernel::element::squared_length(vector)
         }
 
         $($attribute)*
@@ -270,14 +305,6 @@ macro_rules! portable_functions {
         }
 
         $($attribute)*
-        unsafe fn select_near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) {
-            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
-            // SAFETY: the caller has the instructions of this path.
-            let lanes = unsafe { $lanes };
-            crate::kernel::select::select_near(lanes, estimates, m, selection);
-        }
-
-        $($attribute)*
         unsafe fn near(estimates: &[f32], m: usize, selection: &mut crate::kernel::select::Selection) -> f32 {
             #[allow(unused_unsafe, reason = "plain lanes need no proof")]
             // SAFETY: the caller has the instructions of this path.
@@ -286,20 +313,42 @@ macro_rules! portable_functions {
         }
 
         $($attribute)*
-        unsafe fn sift(
-            survivors: &crate::kernel::code::scan::Survivors,
-            above: f32,
-            up_to: f32,
-            out: &mut Vec<crate::kernel::code::scan::Sifted>,
-        ) {
+        unsafe fn front(values: &[f32], m: usize) -> Option<f32> {
             #[allow(unused_unsafe, reason = "plain lanes need no proof")]
             // SAFETY: the caller has the instructions of this path.
             let lanes = unsafe { $lanes };
-            crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out);
+            crate::kernel::select::front(lanes, values, m)
         }
     };
 }
 use portable_functions;
+
+/// [`Table::sift`] and [`Table::places_up_to`] written once against `Lanes`, for paths that cannot compress a vector.
+macro_rules! portable_compression {
+    ($lanes:expr; $($attribute:tt)*) => {
+        $($attribute)*
+        unsafe fn sift(
+            survivors: &crate::kernel::code::scan::Survivors,
+            above: f32,
+            up_to: f32,
+            out: &mut crate::kernel::code::scan::Survivors,
+        ) -> usize {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::code::scan::sift(lanes, survivors, above, up_to, out)
+        }
+
+        $($attribute)*
+        unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
+            #[allow(unused_unsafe, reason = "plain lanes need no proof")]
+            // SAFETY: the caller has the instructions of this path.
+            let lanes = unsafe { $lanes };
+            crate::kernel::select::places_up_to(lanes, estimates, limit, places)
+        }
+    };
+}
+use portable_compression;
 
 /// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `gather` of the calling module and its types
 /// `L2`, `Dot`, `F32`, `F16`, `Bf16`.

@@ -101,7 +101,7 @@ impl Work<'_> {
     }
 
     /// An error if the work has been cancelled.
-    pub(super) fn go_on(&self) -> Result<()> {
+    pub(crate) fn go_on(&self) -> Result<()> {
         match self.watch.cancelled() {
             true => Err(Error::new(ErrorKind::Cancelled, "clustering was cancelled")),
             false => Ok(()),

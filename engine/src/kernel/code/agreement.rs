@@ -7,12 +7,9 @@ use proptest::prelude::*;
 
 use super::extra::{ExtraList, Record, record_bytes};
 use super::query::QueryTables;
-use super::scan::{
-    Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, Sifted, SignList, Survivors, block_sums, place_parts, sift,
-};
+use super::scan::{Line, MAX_TURNS, PLACE_BITS, ScanTerms, ScanTurn, SignList, Survivors, block_sums, place_parts};
 use super::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, take_factors};
 use super::tests::{every_path, vectors};
-use crate::kernel::lanes::Plain;
 use crate::kernel::{Kernels, Op, RECORDS, SplitMix64};
 use half::{bf16, f16};
 
@@ -206,10 +203,11 @@ fn check_sift(bounds: &[f32], above: f32, up_to: f32) {
         .map(|(i, bound)| (7 * i, bound.to_bits(), u32::MAX - i))
         .collect();
     let survivors = survivors(bounds);
-    let mut out = vec![Sifted::default(); 3];
-    let triples = |out: &[Sifted]| out.iter().map(|s| (s.place, s.bound.to_bits(), s.sum)).collect::<Vec<_>>();
-    sift(Plain, &survivors, above, up_to, &mut out);
-    assert_eq!(triples(&out), expected, "{above} {up_to}");
+    let mut out = Survivors::new();
+    let triples = |out: &Survivors| {
+        let columns = out.positions().iter().zip(out.bounds()).zip(out.sums());
+        columns.map(|((place, bound), sum)| (*place, bound.to_bits(), *sum)).collect::<Vec<_>>()
+    };
     for kernels in every_path() {
         kernels.sift(&survivors, above, up_to, &mut out);
         assert_eq!(triples(&out), expected, "{:?} {above} {up_to}", kernels.path());

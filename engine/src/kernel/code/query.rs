@@ -45,25 +45,31 @@ impl QueryTables {
         QueryTables::default()
     }
 
-    /// Tables of any 16 numbers per group: each group's smallest is taken off, and the unit is chosen as for signs.
-    pub(super) fn from_entries(groups: &[[f32; 16]], ratio: f32) -> Self {
-        let least = |group: &[f32; 16]| group.iter().copied().fold(f32::INFINITY, f32::min);
-        let range = |group: &[f32; 16]| group.iter().copied().fold(f32::NEG_INFINITY, f32::max) - least(group);
+    /// Becomes the tables of any 16 numbers per group, whose smallest and largest are given: each group's smallest is taken off, and the
+    /// unit is chosen as for signs.
+    #[inline(always)]
+    pub(super) fn set_entries<L: Lanes>(&mut self, lanes: L, groups: &[[f32; LANES]], ends: &[(f32, f32)]) {
+        let range = |at: usize| ends.get(at).map_or(0.0, |(least, most)| most - least);
         // Groups of a pair of lines: 8 i + t and 8 i + 4 + t.
-        let both = |at: usize| groups.get(at).map_or(0.0, range) + groups.get(at + 4).map_or(0.0, range);
+        let both = |at: usize| range(at) + range(at + 4);
         let widest = (0..groups.len()).filter(|at| at % 8 < 4).map(both).fold(0.0, f32::max);
-        let unit = normal(widest / 254.0);
-        let inverse = if unit > 0.0 { 1.0 / unit } else { 0.0 };
-        let padded = (groups.len() * 4).next_multiple_of(64);
-        let mut tables = QueryTables { padded, unit, ratio, ..QueryTables::default() };
-        tables.lines.resize(padded / 16, Line([0; 64]));
-        let places = tables.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
-        for (place, group) in places.zip(groups) {
-            let smallest = least(group);
-            *place = group.map(|x| ((x - smallest) * inverse).round_ties_even() as u8);
-            tables.bias += smallest;
+        self.unit = normal(widest / 254.0);
+        let inverse = lanes.splat(if self.unit > 0.0 { 1.0 / self.unit } else { 0.0 });
+        self.padded = (groups.len() * 4).next_multiple_of(64);
+        (self.ratio, self.bias) = (0.0, 0.0);
+        self.lines.clear();
+        self.lines.resize(self.padded / 16, Line([0; 64]));
+        let places = self.lines.iter_mut().flat_map(|line| line.0.as_chunks_mut::<16>().0);
+        for ((place, group), (least, _)) in places.zip(groups).zip(ends) {
+            let above = lanes.mul(lanes.sub(lanes.load(group), lanes.splat(*least)), inverse);
+            *place = lanes.low_bytes(lanes.nearest(above));
+            self.bias += least;
         }
-        tables
+    }
+
+    /// The same with another standard error.
+    pub(super) fn with_ratio(&self, ratio: f32) -> QueryTables {
+        QueryTables { ratio, ..self.clone() }
     }
 
     /// Components of the query these tables were made from.

@@ -97,6 +97,12 @@ impl Line {
         }
     }
 
+    /// Of estimates from bytes worth `unit`, with nothing taken off.
+    pub(in crate::kernel) fn of(unit: f32, bias: f32, terms: &ScanTerms) -> Self {
+        let k = gain(terms.op);
+        Line { scale: terms.scale, base: terms.base, slope: k * unit, shift: k * bias }
+    }
+
     /// The bound of one entry.
     #[inline(always)]
     pub(in crate::kernel) fn bound(&self, add: f32, rescale: f32, sum: u32) -> f32 {
@@ -169,39 +175,24 @@ impl Survivors {
     }
 }
 
-/// A survivor that passed a narrower threshold.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sifted {
-    /// Lower bound of its distance.
-    pub bound: f32,
-    /// Where it is.
-    pub place: u32,
-    /// Sum of its table bytes.
-    pub sum: u32,
-}
-
 /// The survivors with bounds in `(above, up_to]`, in order; all that are no larger than `up_to` if `above` is minus infinity,
-/// none if it is not a number.
+/// none if it is not a number. `out` has room for all of `survivors`; returns how many it got.
 #[inline(always)]
 pub(in crate::kernel) fn sift<L: Lanes>(
     lanes: L,
     survivors: &Survivors,
     above: f32,
     up_to: f32,
-    out: &mut Vec<Sifted>,
-) {
-    out.clear();
-    if above.is_nan() {
-        return;
-    }
+    out: &mut Survivors,
+) -> usize {
     let (bounds, rest) = survivors.bounds().as_chunks::<LANES>();
     let (low, high) = (lanes.splat(above), lanes.splat(up_to));
     let skipped = if above == f32::NEG_INFINITY { 0 } else { u16::MAX };
+    let mut len = 0;
     let mut keep = |i: usize| {
-        let columns = (survivors.bounds.get(i), survivors.positions.get(i), survivors.sums.get(i));
-        if let (Some(bound), Some(place), Some(sum)) = columns {
-            out.push(Sifted { bound: *bound, place: *place, sum: *sum });
-        }
+        (out.positions[len], out.bounds[len], out.sums[len]) =
+            (survivors.positions[i], survivors.bounds[i], survivors.sums[i]);
+        len += 1;
     };
     for (i, sixteen) in bounds.iter().enumerate() {
         let x = lanes.load(sixteen);
@@ -216,6 +207,7 @@ pub(in crate::kernel) fn sift<L: Lanes>(
             keep(bounds.len() * LANES + lane);
         }
     }
+    len
 }
 
 /// The sums of table bytes of the 32 entries of a block: the oracle of the vector versions.

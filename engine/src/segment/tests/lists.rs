@@ -14,7 +14,7 @@ use crate::format::model::{centroid_stride, code_block_bytes};
 use crate::format::section::SectionEntry;
 use crate::metric::Metric;
 use crate::segment::{
-    ListFile, ListFileHead, ListInput, ListSource, ModelContent, ModelFile, write_lists, write_model,
+    CodebookFacts, ListFile, ListFileHead, ListInput, ListSource, ModelContent, ModelFile, write_lists, write_model,
 };
 use crate::storage::{FileKind, FileName};
 
@@ -48,6 +48,14 @@ impl ListSource for Source {
         take(ListInput { rows, signs, factors, records })
     }
 }
+
+/// Codes that are neither bits nor vectors.
+const OTHERS: [ListCode; 4] = [
+    ListCode::Rows,
+    ListCode::Product { parts: 8, size: 32 },
+    ListCode::Product { parts: 4, size: 16 },
+    ListCode::Product { parts: 2, size: 512 },
+];
 
 fn shape(code: ListCode) -> ListShape {
     ListShape::new(PADDED, code).unwrap()
@@ -113,6 +121,10 @@ fn model_content(lists: usize) -> (Vec<f32>, Vec<u8>, Vec<u8>) {
 }
 
 fn model(dir: &BytesDir, lists: usize) -> FileFacts {
+    model_with(dir, lists, None)
+}
+
+fn model_with(dir: &BytesDir, lists: usize, codebook: Option<(CodebookFacts, &[f32])>) -> FileFacts {
     let (mean, centroids, codes) = model_content(lists);
     let content = ModelContent {
         metric: Metric::Cosine,
@@ -121,6 +133,7 @@ fn model(dir: &BytesDir, lists: usize) -> FileFacts {
         mean: &mean,
         centroids: &centroids,
         codes: &codes,
+        codebook,
     };
     write_model(dir, FILE, COLLECTION, ORIGIN, &content).unwrap()
 }
@@ -182,7 +195,8 @@ fn read_all(dir: &BytesDir, name: FileName, facts: &FileFacts) -> usize {
 /// [LIST-1]
 #[test]
 fn lists_of_every_code_come_back() {
-    for code in [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(264)] {
+    let bits = [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(264)];
+    for code in bits.into_iter().chain(OTHERS) {
         let dir = BytesDir::default();
         let (source, facts) = write(&dir, code, &[3, 0, 40, 1_500]);
         let file = open(&dir, &facts).unwrap();
@@ -318,7 +332,7 @@ fn reseal_lists(bytes: &mut [u8], shape: &ListShape, places: [std::ops::Range<us
 fn any_place_may_hold_anything_under_right_checksums() {
     let dir = BytesDir::default();
     let mut draw = Draw(21);
-    for code in [ListCode::Bits(1), ListCode::Bits(4), ListCode::Raw(16)] {
+    for code in [ListCode::Bits(1), ListCode::Bits(4), ListCode::Raw(16)].into_iter().chain(OTHERS) {
         let (_, facts) = write(&dir, code, &[3, 0, 40]);
         let good = dir.bytes(LIST_NAME);
         let range = |kind: u32| {
@@ -329,6 +343,7 @@ fn any_place_may_hold_anything_under_right_checksums() {
             ListCode::Bits(1) => 0..0,
             ListCode::Bits(_) => range(0x0404),
             ListCode::Raw(_) => range(0x0405),
+            _ => 0..0,
         };
         let places = [range(0x0402), range(0x0403), records, range(0x0406)];
         let mut intact = good.clone();
@@ -390,5 +405,67 @@ fn lies_of_a_model_are_found_when_it_is_opened_or_verified() {
         let facts = reseal(&mut bytes);
         dir.put(MODEL_NAME, bytes);
         read_all(&dir, MODEL_NAME, &facts);
+    }
+}
+
+/// [MODEL-3]
+#[test]
+fn codewords_come_back_and_lies_about_them_are_found() {
+    let dir = BytesDir::default();
+    let book = CodebookFacts { parts: 4, size: 16 };
+    let words: Vec<f32> = (0..PADDED * book.size).map(|i| i as f32 / 3.0 - 100.0).collect();
+    let facts = model_with(&dir, 3, Some((book, &words)));
+    let opened = open_model(&dir, &facts).unwrap();
+    assert_eq!((opened.codebook(), opened.codewords()), (Some(book), words.clone()));
+    assert_eq!(read_all(&dir, MODEL_NAME, &facts), 0);
+    let good = dir.bytes(MODEL_NAME);
+    let at = section(&good, 0x0504).offset.get() as usize;
+    // The fourth parameter of the footer.
+    let stated = good.len() - 160 + 104;
+    assert_eq!(good[stated..stated + 8], (4_u64 | 4 << 24).to_le_bytes());
+    let nan = f32::NAN.to_le_bytes();
+    let lies: [(&str, usize, &[u8]); 7] = [
+        ("parts", at, &[8]),
+        ("size", at + 4, &[32]),
+        ("a reserved byte", at + 63, &[1]),
+        ("the first codeword", at + 64, &nan),
+        ("the last codeword", at + 60 + 4 * words.len(), &nan),
+        ("no codewords in the footer", stated, &[0; 8]),
+        ("parts of no book in the footer", stated, &[5]),
+    ];
+    for (what, at, patch) in lies {
+        let mut bytes = good.clone();
+        bytes[at..at + patch.len()].copy_from_slice(patch);
+        let facts = reseal(&mut bytes);
+        dir.put(MODEL_NAME, bytes);
+        assert!(read_all(&dir, MODEL_NAME, &facts) > 0, "{what}");
+    }
+    let mut draw = Draw(7);
+    for _ in 0..2_000 {
+        let mut bytes = good.clone();
+        let size = 1 << draw.below(4);
+        let place = 64 + draw.below((good.len() - 72) as u64) as usize;
+        bytes[place..place + size].copy_from_slice(&draw.next().to_le_bytes()[..size]);
+        let facts = reseal(&mut bytes);
+        dir.put(MODEL_NAME, bytes);
+        read_all(&dir, MODEL_NAME, &facts);
+    }
+    // One without, and a footer that states some.
+    crate::storage::Storage::remove(&dir, MODEL_NAME).unwrap();
+    model(&dir, 3);
+    let mut bytes = dir.bytes(MODEL_NAME);
+    let stated = bytes.len() - 160 + 104;
+    bytes[stated..stated + 8].copy_from_slice(&(4_u64 | 4 << 24).to_le_bytes());
+    let facts = reseal(&mut bytes);
+    dir.put(MODEL_NAME, bytes);
+    assert!(open_model(&dir, &facts).is_err());
+    let wrong = [CodebookFacts { parts: 5, size: 16 }, CodebookFacts { parts: 4, size: 32 }];
+    for book in wrong {
+        let (mean, centroids, codes) = model_content(3);
+        let (metric, seed, scale) = (Metric::L2, 1, 0.5);
+        let codebook = Some((book, &words[..]));
+        let content = ModelContent { metric, seed, scale, mean: &mean, centroids: &centroids, codes: &codes, codebook };
+        let dir = BytesDir::default();
+        assert!(write_model(&dir, FILE, COLLECTION, ORIGIN, &content).is_err(), "{book:?}");
     }
 }

@@ -14,9 +14,9 @@ use crate::format::layout::Described;
 use crate::format::list::ListHeader;
 use crate::format::log::{LogHeader, RecordHeader};
 use crate::format::manifest::{
-    CalibrationBytes, FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead,
+    CalibrationBytes, FileEntryBytes, HashedEntryBytes, ManifestHead, ManifestTail, TableHead, TrainingBytes,
 };
-use crate::format::model::{CentroidTail, FrameHead};
+use crate::format::model::{CentroidTail, CodebookHead, FrameHead};
 use crate::format::section::{Scheme, SectionEntry};
 use crate::format::unit::UnitTrailer;
 
@@ -100,6 +100,7 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<FileEntryBytes>(&mut tables);
     take::<HashedEntryBytes>(&mut tables);
     take::<CalibrationBytes>(&mut tables);
+    take::<TrainingBytes>(&mut tables);
     take::<ManifestTail>(&mut tables);
     take::<LogHeader>(&mut tables);
     take::<RecordHeader>(&mut tables);
@@ -108,6 +109,7 @@ fn tables_of_fields_are_those_of_the_program() {
     take::<ListHeader>(&mut tables);
     take::<FrameHead>(&mut tables);
     take::<CentroidTail>(&mut tables);
+    take::<CodebookHead>(&mut tables);
     assert!(tables.is_empty(), "only in the specification: {:?}", tables.keys());
 }
 

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::kernel::code::extra::needs_low_plane;
+use crate::kernel::code::product::column_sums;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
 use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes};
@@ -273,4 +274,5 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
 
 super::super::scan_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
 super::super::product_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
+super::super::column_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
 super::super::estimate_table!(#[target_feature(enable = "avx2,fma,f16c")]);

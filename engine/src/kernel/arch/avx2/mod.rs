@@ -6,12 +6,13 @@ mod code;
 mod distance;
 mod lanes;
 
-use super::{Table, distance_table, portable_functions};
+use super::{Table, distance_table, portable_compression, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -19,9 +20,11 @@ pub(super) static TABLE: Table = Table {
     encode_product,
     prepare_product,
     train_product,
+    scan_columns: code::scan_columns,
     select,
-    select_near,
+    places_up_to,
     near,
+    front,
     sift,
     scan: code::scan,
     estimate: code::estimate,
@@ -29,3 +32,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
+portable_compression!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);

@@ -60,7 +60,7 @@ unsafe fn block_sums(block: *const u8, table: *const u8, lines: usize, ahead: &m
 }
 
 /// [`Line`] in registers.
-struct Wide {
+pub(super) struct Wide {
     scale: __m512,
     base: __m512,
     slope: __m512,
@@ -69,7 +69,7 @@ struct Wide {
 
 impl Wide {
     #[inline(always)]
-    unsafe fn new(line: &Line) -> Self {
+    pub(super) unsafe fn new(line: &Line) -> Self {
         // SAFETY: arithmetic on registers; the callers run with AVX-512.
         unsafe {
             Wide {
@@ -83,7 +83,7 @@ impl Wide {
 
     /// Bounds of sixteen entries: `factors` points to the first one's `F`, 64 bytes before its `fr`.
     #[inline(always)]
-    unsafe fn bounds(&self, factors: *const u8, sums: __m512i) -> __m512 {
+    pub(super) unsafe fn bounds(&self, factors: *const u8, sums: __m512i) -> __m512 {
         // SAFETY: the caller grants 32 bytes at `factors` and 64 bytes on; loads are unaligned.
         unsafe {
             let add = _mm512_cvtph_ps(_mm256_loadu_si256(factors.cast()));
@@ -155,6 +155,57 @@ unsafe fn scan_list(
         }
     }
     len
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn sift(survivors: &Survivors, above: f32, up_to: f32, out: &mut Survivors) -> usize {
+    let mut len = 0;
+    // SAFETY: loads are masked to the survivors; the caller made room in `out` for as many and sixteen places of slack: each store
+    // is at most sixteen places long and starts at a place below their number.
+    unsafe {
+        let (low, high) = (_mm512_set1_ps(above), _mm512_set1_ps(up_to));
+        let skipped = if above == f32::NEG_INFINITY { 0 } else { u16::MAX };
+        for start in (0..survivors.len()).step_by(16) {
+            let left = survivors.len() - start;
+            let used = if left < 16 { (1_u16 << left) - 1 } else { u16::MAX };
+            let bounds = _mm512_maskz_loadu_ps(used, survivors.bounds.as_ptr().add(start));
+            let below = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(used, bounds, high);
+            let passed = below & !(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(bounds, low) & skipped);
+            if passed == 0 {
+                continue;
+            }
+            let positions = _mm512_maskz_loadu_epi32(used, survivors.positions.as_ptr().add(start).cast());
+            let sums = _mm512_maskz_loadu_epi32(used, survivors.sums.as_ptr().add(start).cast());
+            _mm512_storeu_ps(out.bounds.as_mut_ptr().add(len), _mm512_maskz_compress_ps(passed, bounds));
+            let kept = _mm512_maskz_compress_epi32(passed, positions);
+            _mm512_storeu_si512(out.positions.as_mut_ptr().add(len).cast(), kept);
+            let kept = _mm512_maskz_compress_epi32(passed, sums);
+            _mm512_storeu_si512(out.sums.as_mut_ptr().add(len).cast(), kept);
+            len += passed.count_ones() as usize;
+        }
+    }
+    len
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
+    let mut count = 0;
+    // SAFETY: loads are masked to the estimates; the caller made room for as many places and sixteen of slack: each store is sixteen
+    // places long and starts below their number.
+    unsafe {
+        let limit = _mm512_set1_ps(limit);
+        let lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+        for start in (0..estimates.len()).step_by(16) {
+            let left = estimates.len() - start;
+            let used = if left < 16 { (1_u16 << left) - 1 } else { u16::MAX };
+            let x = _mm512_maskz_loadu_ps(used, estimates.as_ptr().add(start));
+            let passed = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(used, x, limit);
+            let here = _mm512_maskz_compress_epi32(passed, _mm512_add_epi32(lane, _mm512_set1_epi32(start as i32)));
+            _mm512_storeu_si512(places.as_mut_ptr().add(count).cast(), here);
+            count += passed.count_ones() as usize;
+        }
+    }
+    count
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]

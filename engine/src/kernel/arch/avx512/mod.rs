@@ -5,6 +5,7 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 mod lanes;
+mod product;
 
 use super::{Table, distance_table, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
@@ -12,6 +13,7 @@ use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -19,10 +21,12 @@ pub(super) static TABLE: Table = Table {
     encode_product,
     prepare_product,
     train_product,
+    scan_columns: product::scan_columns,
     select,
-    select_near,
+    places_up_to: code::places_up_to,
     near,
-    sift,
+    front,
+    sift: code::sift,
     scan: code::scan,
     estimate: code::estimate,
     estimates: code::ESTIMATES,

@@ -4,15 +4,17 @@ use std::arch::aarch64::*;
 
 use half::{bf16, f16};
 
+use crate::kernel::code::product::column_sums;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors};
 use crate::kernel::code::sign_block::{BLOCK, ENTRY, FACTOR_BYTES, block_bytes, take_factors};
 
 use super::super::scalar::extra;
-use super::super::{estimate_table, product_loop, scan_loop};
+use super::super::{column_loop, estimate_table, product_loop, scan_loop};
 
 scan_loop!(#[target_feature(enable = "neon")]);
 product_loop!(#[target_feature(enable = "neon")]);
+column_loop!(#[target_feature(enable = "neon")]);
 estimate_table!(#[target_feature(enable = "neon")]);
 
 /// Groups after which 16-bit sums are widened: a group adds at most 255.

@@ -5,12 +5,13 @@ pub(super) mod cluster;
 mod code;
 mod distance;
 
-use super::{Table, distance_table, portable_functions};
+use super::{Table, distance_table, portable_compression, portable_functions};
 use distance::{Bf16, Dot, F16, F32, L2, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
     bytes: bytes::BYTES,
+    squared_length,
     rotate,
     encode,
     prepare,
@@ -18,9 +19,11 @@ pub(super) static TABLE: Table = Table {
     encode_product,
     prepare_product,
     train_product,
+    scan_columns: code::scan_columns,
     select,
-    select_near,
+    places_up_to,
     near,
+    front,
     sift,
     scan: code::scan,
     estimate: code::estimate,
@@ -28,3 +31,4 @@ pub(super) static TABLE: Table = Table {
 };
 
 portable_functions!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);
+portable_compression!(crate::kernel::lanes::Plain; #[target_feature(enable = "neon")]);

@@ -1,16 +1,18 @@
 //! Codes in plain Rust.
 
 use crate::kernel::code::extra::{needs_low_plane, take_code};
+use crate::kernel::code::product::column_sums;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{Line, SignList, Survivors, block_sums};
 use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, take_factors};
 
 use half::{bf16, f16};
 
-use super::super::{estimate_table, product_loop, scan_loop};
+use super::super::{column_loop, estimate_table, product_loop, scan_loop};
 
 scan_loop!();
 product_loop!();
+column_loop!();
 estimate_table!();
 
 /// The sums and estimates of the entries of each block, in order.

@@ -5,9 +5,11 @@
 //! carries what depends on its centroid, as for sign codes. And the code `r^` of a residual is rescaled by
 //! `fr = |r|^2 / <r, r^>`, which takes away the bias towards small distances.
 //!
-//! A code is `parts` numbers of `log2(size)` bits, packed from the lowest bit of the first byte on. Books of 16 codewords are
-//! also kept in the blocks of sign codes, a part where a group of four components would be, and scanned by the same kernel.
+//! A code is `parts` numbers of `log2(size)` bits, packed from the lowest bit of the first byte on. In lists, numbers of 16 codewords
+//! are kept in the blocks of sign codes, a part where a group of four components would be, and scanned by the same kernel; others in
+//! columns, see `columns`.
 
+mod columns;
 #[cfg(test)]
 mod tests;
 mod training;
@@ -20,6 +22,8 @@ use crate::kernel::code::scan::ScanTerms;
 use crate::kernel::distance::Op;
 use crate::kernel::lanes::{LANES, Lanes, sum2};
 
+pub(in crate::kernel) use columns::{ByteTable, column_sums, scan_columns};
+pub use columns::{COLUMN, put_numbers, take_numbers};
 pub use training::ProductTraining;
 pub(in crate::kernel) use training::train_part;
 
@@ -228,6 +232,16 @@ pub struct ProductTables {
     size: usize,
     /// Part after part, `size` numbers each.
     entries: Vec<f32>,
+    /// `entries` as the tables of the block scan, if there are sixteen codewords.
+    nibbles: QueryTables,
+    /// `entries` as bytes, if there are more than sixteen codewords.
+    pub(in crate::kernel) bytes: Vec<ByteTable>,
+    /// What one unit of a byte is worth.
+    unit: f32,
+    /// The inner product is `unit * sum of bytes + bias`.
+    bias: f32,
+    /// Smallest and largest number of each part.
+    ends: Vec<(f32, f32)>,
 }
 
 impl ProductTables {
@@ -271,7 +285,12 @@ impl ProductTables {
     /// If the book has more codewords.
     pub fn to_block_tables(&self, ratio: f32) -> QueryTables {
         assert_eq!(self.size, MIN_WORDS, "blocks hold four bits per part");
-        QueryTables::from_entries(self.entries.as_chunks::<MIN_WORDS>().0, ratio)
+        self.nibbles.with_ratio(ratio)
+    }
+
+    /// The tables for the block scan, with no error taken off; empty if the book has more than sixteen codewords.
+    pub fn block_tables(&self) -> &QueryTables {
+        &self.nibbles
     }
 }
 
@@ -279,9 +298,12 @@ impl ProductTables {
 pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, book: &Codebook, query: &[f32], tables: &mut ProductTables) {
     (tables.parts, tables.size) = (book.parts, book.size);
     tables.entries.resize(book.parts * book.size, 0.0);
+    let mut ends = std::mem::take(&mut tables.ends);
+    ends.clear();
     let parts = query.chunks_exact(book.width()).zip(tables.entries.chunks_exact_mut(book.size));
     for (part, (q, entries)) in parts.enumerate() {
         let words = book.book(part);
+        let (mut least, mut most) = (lanes.splat(f32::INFINITY), lanes.splat(f32::NEG_INFINITY));
         for (at, sixteen) in entries.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
             let mut sum = lanes.splat(0.0);
             for (q, values) in q.iter().zip(words.chunks_exact(book.size)) {
@@ -289,8 +311,19 @@ pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, book: &Codebook, query: &[f
                 sum = lanes.add(sum, lanes.mul(lanes.splat(*q), lanes.load(values)));
             }
             lanes.store(sum, sixteen);
+            (least, most) = (lanes.min(least, sum), lanes.max(most, sum));
         }
+        let (mut low, mut high) = ([0.0; LANES], [0.0; LANES]);
+        lanes.store(least, &mut low);
+        lanes.store(most, &mut high);
+        ends.push((low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max)));
     }
+    if book.size > MIN_WORDS {
+        tables.fill_bytes(&ends);
+    } else {
+        tables.nibbles.set_entries(lanes, tables.entries.as_chunks::<MIN_WORDS>().0, &ends);
+    }
+    tables.ends = ends;
 }
 
 /// The typical error of a book's entries in units of `fr |q - c|`, for [`ProductTables::to_block_tables`].

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::kernel::Kernels;
-use crate::kernel::code::scan::{SignList, Survivors};
+use crate::kernel::code::scan::{ScanTurn, SignList, Survivors};
 use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, put_factors, put_nibbles};
 use crate::kernel::code::tests::{dot, every_path, squared, vectors};
 
@@ -164,6 +164,65 @@ fn the_block_scan_of_sixteen_word_books_agrees_with_the_tables() {
             let expected = tables.estimate(&book, &terms, &packed, entry);
             let tolerance = 0.3 * entry.sigma(&terms) + expected / 1024.0;
             assert!((estimate - expected).abs() < tolerance, "{estimate} instead of {expected}");
+        }
+    }
+}
+
+/// Lists of columns, of any number of entries, parts and codewords: each path finds the same entries, places and sums, and the estimates are
+/// those of the tables, but for the rounding of bytes.
+#[test]
+fn columns_are_scanned_alike_on_every_path() {
+    for (dim, parts, size) in [(64, 1, 256), (48, 3, 64), (96, 48, 256), (320, 320, 32), (64, 16, 512)] {
+        let sample = vectors(110, dim, (dim + size) as u64);
+        let words = (0..dim * size).map(|i| sample[i % 100][i / 100 % dim]).collect();
+        let book = Codebook::new(dim, parts, size, words).expect("a book");
+        let (query, centroid) = (&sample[0], &sample[1]);
+        let mut tables = ProductTables::new();
+        Kernels::scalar().prepare_product(&book, query, &mut tables);
+        let mut scratch = ProductScratch::default();
+        let width = book.number_bytes();
+        let bytes = (parts * width * BLOCK).next_multiple_of(COLUMN);
+        let (mut codes, mut factors) = (vec![0; 4 * bytes], vec![0; 4 * FACTOR_BYTES]);
+        let mut expected = Vec::new();
+        let terms = terms(Op::L2, query, centroid);
+        for (i, x) in sample[2..110].iter().enumerate() {
+            let made = Kernels::scalar().encode_product(&book, Op::L2, x, centroid, 0.0, &mut scratch);
+            let mut spelled = Vec::new();
+            book.spell(&scratch.code, &mut spelled);
+            put_numbers(&mut codes[i / BLOCK * bytes..][..bytes], i % BLOCK, width, &spelled);
+            let mut back = Vec::new();
+            take_numbers(&codes[i / BLOCK * bytes..][..bytes], i % BLOCK, parts, width, &mut back);
+            assert_eq!(back, spelled);
+            let block = &mut factors.as_chunks_mut::<FACTOR_BYTES>().0[i / BLOCK];
+            put_factors(block, i % BLOCK, made.to_block_factors(1.0));
+            let mut packed = Vec::new();
+            book.pack(&scratch.code, &mut packed);
+            expected.push((tables.estimate(&book, &terms, &packed, &made), made.sigma(&terms)));
+        }
+        for count in [0, 1, 31, 32, 33, 64, 65, 108] {
+            let list = SignList { codes: &codes, factors: &factors, count };
+            let of = |kernels: &Kernels, threshold: f32| {
+                let mut tables = ProductTables::new();
+                kernels.prepare_product(&book, query, &mut tables);
+                let mut found = Survivors::new();
+                let turn = ScanTurn { list, terms, ahead: &[] };
+                kernels.scan_columns(&tables, &[turn, turn], threshold, &mut found);
+                let bounds: Vec<u32> = found.bounds().iter().map(|bound| bound.to_bits()).collect();
+                (found.positions().to_vec(), bounds, found.sums().to_vec())
+            };
+            for threshold in [f32::INFINITY, expected[0].0, expected[50].0] {
+                let plain = of(Kernels::scalar(), threshold);
+                assert!(threshold < f32::INFINITY || plain.0.len() == 2 * count);
+                for kernels in every_path() {
+                    assert_eq!(of(kernels, threshold), plain, "{parts} x {size}, {count} on {:?}", kernels.path());
+                }
+            }
+            let all = of(Kernels::scalar(), f32::INFINITY);
+            for ((estimate, sigma), bits) in expected.iter().zip(all.1.iter().take(count)) {
+                let got = f32::from_bits(*bits);
+                let tolerance = 0.3 * sigma + estimate.abs() / 512.0;
+                assert!((got - estimate).abs() <= tolerance, "{parts} x {size}: {got} instead of {estimate}");
+            }
         }
     }
 }

@@ -1,0 +1,244 @@
+//! A collection that changes and does not age: it begins with half of the rows, then twenty times a twentieth of the live rows comes and as
+//! many go. Rows arrive in the order of their labels, so that what comes is of another kind than what is there. After each round it is compared with a
+//! collection that is made anew of the same rows; beside each round somebody searches.
+//!
+//! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
+//! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stratavec::{
+    BulkItem, Collection, Compaction, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema, Snapshot,
+};
+use stratavec_benches::{Random, Scratch, matrix_of_halves, provenance, time, write_result};
+
+const SEED: u64 = 20_261_121;
+const ROUNDS: usize = 20;
+const BATCH: usize = 250;
+const K: usize = 10;
+const QUERIES: usize = 500;
+/// Lists of the fixed effort.
+const NPROBE: usize = 32;
+/// So that the delta moves to files every round or two.
+const FLUSH_BYTES: u64 = 4 << 20;
+
+struct Data {
+    rows: Vec<f32>,
+    queries: Vec<f32>,
+    dim: usize,
+    metric: Metric,
+}
+
+impl Data {
+    fn row(&self, id: u64) -> &[f32] {
+        &self.rows[id as usize * self.dim..][..self.dim]
+    }
+
+    fn count(&self) -> usize {
+        self.rows.len() / self.dim
+    }
+
+    fn queries(&self) -> Vec<&[f32]> {
+        self.queries.chunks_exact(self.dim).take(QUERIES).collect()
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [name, metric, rows, queries, labels, rest @ ..] = &arguments[..] else {
+        panic!("NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]")
+    };
+    let tiered = rest.iter().any(|word| word == "tiered");
+    let data = read(metric, Path::new(rows), Path::new(queries), Path::new(labels));
+    let scratch = Scratch::new("churn");
+    let result = churn(&data, &scratch, tiered);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
+    println!("written to {}", write_result(&folder, &format!("churn-{name}"), &result).display());
+}
+
+/// Rows in the order of their labels.
+fn read(metric: &str, rows: &Path, queries: &Path, labels: &Path) -> Data {
+    let (rows, dim) = matrix_of_halves(rows).expect("rows");
+    let (queries, _) = matrix_of_halves(queries).expect("queries");
+    let labels = std::fs::read_to_string(labels).expect("labels");
+    let labels: Vec<u64> = labels.split_whitespace().map(|label| label.parse().expect("a number")).collect();
+    let metric = if metric == "cosine" { Metric::Cosine } else { Metric::L2 };
+    let mut order: Vec<usize> = (0..rows.len() / dim).collect();
+    order.sort_by_key(|row| labels[*row]);
+    let rows = order.iter().flat_map(|row| rows[row * dim..][..dim].to_vec()).collect();
+    Data { rows, queries, dim, metric }
+}
+
+fn create(path: PathBuf, data: &Data, tiered: bool) -> Collection {
+    let schema = Schema::new(data.dim, data.metric).ids(IdKind::U64).index(IndexKind::Ivf(IvfOptions::auto()));
+    let mut options = OpenOptions::new().flush_bytes(FLUSH_BYTES);
+    if tiered {
+        options = options.compaction(Compaction::Auto { dead_ratio: 0.4, fanout: 8 });
+    }
+    Collection::create(path, schema, options).expect("create")
+}
+
+fn load(c: &Collection, data: &Data, ids: &[u64]) {
+    let items = ids.iter().map(|id| BulkItem::new(*id, data.row(*id).to_vec())).collect::<Vec<_>>();
+    c.bulk_load(items).and_then(|load| load.wait()).expect("load");
+}
+
+/// Recall at an effort and the entries it scans, on average.
+fn measure(snapshot: &Snapshot, data: &Data, truth: &[Vec<f32>], effort: Effort) -> (f64, f64) {
+    let queries = data.queries();
+    let (mut found, mut scanned) = (0, 0);
+    for (query, truth) in queries.iter().zip(truth) {
+        let hits = snapshot.search(query).k(K).effort(effort).run().expect("search");
+        let reach = truth.last().copied().unwrap_or(f32::INFINITY);
+        found += hits.iter().filter(|hit| hit.distance <= reach).count();
+        scanned += hits.explain().entries_scanned;
+    }
+    let count = queries.len() as f64;
+    (found as f64 / (count * K as f64), scanned as f64 / count)
+}
+
+fn truth(snapshot: &Snapshot, data: &Data) -> Vec<Vec<f32>> {
+    let batch = data.queries();
+    let all = snapshot.search_batch(&batch).k(K).effort(Effort::Exact).threads(2).run().expect("search");
+    all.iter().map(|hits| hits.iter().map(|hit| hit.distance).collect()).collect()
+}
+
+/// Searches until told to stop; the time of each search.
+fn search_until(c: &Collection, data: &Data, stop: &AtomicBool) -> Vec<f64> {
+    let mut times = Vec::new();
+    for query in data.queries().iter().cycle() {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        let (hits, took) = time(|| c.snapshot().search(query).k(K).run());
+        assert_eq!(hits.expect("search").len(), K);
+        times.push(took.as_secs_f64());
+    }
+    times
+}
+
+/// Searches a second and their 99th percentile in microseconds.
+fn speed(times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    let sum: f64 = times.iter().sum();
+    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+    (times.len() as f64 / sum, p99 * 1e6)
+}
+
+fn beside<T>(c: &Collection, data: &Data, work: impl FnOnce() -> T) -> (T, f64, f64) {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let searcher = scope.spawn(|| search_until(c, data, &stop));
+        let done = work();
+        stop.store(true, Ordering::Relaxed);
+        let mut times = searcher.join().expect("the searcher");
+        let (rate, p99) = speed(&mut times);
+        (done, rate, p99)
+    })
+}
+
+fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
+    let mut random = Random::new(SEED);
+    let half = data.count() / 2;
+    let step = half / ROUNDS;
+    let mut live: Vec<u64> = (0..half as u64).collect();
+    let c = create(scratch.path("c"), data, tiered);
+    load(&c, data, &live);
+    let idle = beside(&c, data, || std::thread::sleep(Duration::from_secs(3)));
+    let begun = c.stats();
+    let (mut rounds, mut new) = (Vec::new(), half as u64);
+    let mut seconds_writing = 0.0;
+    for round in 1..=ROUNDS {
+        let coming: Vec<u64> = (new..new + step as u64).collect();
+        new += step as u64;
+        for _ in 0..step {
+            live.swap_remove((random.bits() % live.len() as u64) as usize);
+        }
+        let kept: std::collections::HashSet<u64> = live.iter().copied().collect();
+        let going: Vec<u64> = (0..new - step as u64).filter(|id| !kept.contains(id)).collect();
+        let mut missing = 0;
+        let started = Instant::now();
+        let mut writing = Duration::ZERO;
+        let ((), rate, p99) = beside(&c, data, || {
+            for (coming, going) in coming.chunks(BATCH).zip(going.chunks(going.len().div_ceil(step / BATCH))) {
+                let begun = Instant::now();
+                let mut batch = c.batch();
+                for id in coming {
+                    batch.insert(*id, data.row(*id));
+                }
+                for id in going {
+                    batch.delete(*id);
+                }
+                batch.commit().expect("commit");
+                writing += begun.elapsed();
+                let last = coming[coming.len() - 1];
+                let hits = c.snapshot().search(data.row(last)).k(3).run().expect("search");
+                missing += usize::from(hits.iter().all(|hit| hit.id.as_u64() != Some(last)));
+            }
+        });
+        live.extend(&coming);
+        seconds_writing += writing.as_secs_f64();
+        let snapshot = c.snapshot();
+        assert_eq!(snapshot.count(), live.len() as u64);
+        let exact = truth(&snapshot, data);
+        let fixed = Effort::Probe { nprobe: NPROBE, patience: usize::MAX };
+        let (recall, scanned) = measure(&snapshot, data, &exact, fixed);
+        let (promised, promised_scanned) = measure(&snapshot, data, &exact, Effort::Recall(0.95));
+        let fresh = create(scratch.path("fresh"), data, tiered);
+        load(&fresh, data, &live);
+        let (fresh_recall, fresh_scanned) = measure(&fresh.snapshot(), data, &exact, fixed);
+        let (fresh_promised, fresh_promised_scanned) = measure(&fresh.snapshot(), data, &exact, Effort::Recall(0.95));
+        fresh.close().expect("close");
+        std::fs::remove_dir_all(scratch.path("fresh")).expect("remove");
+        let stats = c.stats();
+        let figures = json!({
+            "round": round,
+            "seconds": started.elapsed().as_secs_f64(),
+            "recall": recall, "fresh_recall": fresh_recall,
+            "entries": scanned, "fresh_entries": fresh_scanned,
+            "recall_95": promised, "fresh_recall_95": fresh_promised,
+            "entries_95": promised_scanned, "fresh_entries_95": fresh_promised_scanned,
+            "new_rows_missing": missing,
+            "searches_per_second": rate, "p99_microseconds": p99,
+            "rows_per_second": coming.len() as f64 / writing.as_secs_f64(),
+            "lists": stats.lists, "segments": stats.list_segments, "models": stats.models,
+            "retrains": stats.retrains, "delta_rows": stats.delta_rows,
+        });
+        println!("{figures}");
+        rounds.push(figures);
+    }
+    let written = c.stats();
+    let health = c.health().expect("health");
+    let vectors = (step * ROUNDS * data.dim * 4) as f64;
+    let bytes = |of: fn(&stratavec::Stats) -> u64| (of(&written) - of(&begun)) as f64 / vectors;
+    let least = |name: &str, fresh: &str| {
+        let ratio = |round: &Value| round[name].as_f64().unwrap_or(0.0) - round[fresh].as_f64().unwrap_or(0.0);
+        rounds.iter().map(ratio).fold(f64::INFINITY, f64::min)
+    };
+    let most = |name: &str, fresh: &str| {
+        let ratio = |round: &Value| round[name].as_f64().unwrap_or(0.0) / round[fresh].as_f64().unwrap_or(1.0);
+        rounds.iter().map(ratio).fold(0.0, f64::max)
+    };
+    let summary = json!({
+        "recall_below_fresh_at_most": -least("recall", "fresh_recall"),
+        "entries_over_fresh_at_most": most("entries", "fresh_entries"),
+        "recall_95_least": rounds.iter().filter_map(|round| round["recall_95"].as_f64()).fold(1.0, f64::min),
+        "entries_95_over_fresh_at_most": most("entries_95", "fresh_entries_95"),
+        "idle_searches_per_second": idle.1, "idle_p99_microseconds": idle.2,
+        "rows_per_second": (step * ROUNDS) as f64 / seconds_writing,
+        "log_bytes_per_vector_byte": bytes(|stats| stats.log_bytes),
+        "flush_bytes_per_vector_byte": bytes(|stats| stats.flush_bytes_written),
+        "merge_bytes_per_vector_byte": bytes(|stats| stats.merge_bytes_written),
+        "list_bytes_per_vector_byte": bytes(|stats| stats.list_bytes_written),
+        "retrains": written.retrains,
+        "health_score": health.score, "health_coverage": health.coverage, "health_recall": health.recall,
+        "health_quantization_error": health.quantization_error, "health_balance": health.balance,
+    });
+    println!("{summary:#}");
+    c.close().expect("close");
+    json!({ "provenance": provenance(SEED), "rows": data.count(), "dim": data.dim, "tiered": tiered,
+        "summary": summary, "rounds": rounds })
+}

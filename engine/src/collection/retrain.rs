@@ -1,0 +1,87 @@
+//! A model that has aged and the one that follows it.
+//!
+//! 1. Train the new model on the rows there are and name it in a manifest, behind the old one (one step). What is in memory is then flushed:
+//!    rows that come from now on are filed by the new one. A crash: an orphan, or two models.
+//! 2. Convert the list segments of the old model one by one, oldest first: the rows of that range of numbers are filed again (a step each).
+//!    The manifest that names the new segments no longer names the old one, so each row is in the lists of one model at any time. A crash:
+//!    orphans, or a segment that is converted; the next handle goes on with the rest.
+//! 3. With the last of its segments the old model goes. Only then is another one trained.
+//!
+//! Row files are only read. Searches meanwhile rank the centroids of both models and look at the lists of both.
+
+use std::ops::Range;
+
+use super::compact::{Compact, CompactReport};
+use super::index_job::{ListChange, ListStep, ToFile, Wanted, live_between};
+use super::shared::Shared;
+use crate::compaction::{Aged, Control, Place, aged, skew};
+use crate::error::Result;
+use crate::options::IvfOptions;
+use crate::planted::{self, Bug};
+use crate::snapshot::{LiveRows, Version};
+
+impl Shared {
+    /// The training of a model that is to follow, if that is due or asked for, and none is being followed yet.
+    pub(super) fn next_retraining(&self, version: &Version, wanted: &Wanted, options: &IvfOptions) -> Option<ListStep> {
+        let live: u64 = version.rows.iter().map(LiveRows::live).sum();
+        if version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
+            return None;
+        }
+        let lists = options.lists_for(live);
+        match wanted.what {
+            Compact::Retrain => Some(ListStep::Retrain(lists, None)),
+            _ => why_retrain(version, live).map(|why| ListStep::Retrain(lists, Some(why))),
+        }
+    }
+
+    /// Files the rows of neighbouring list segments again, by the newest model.
+    pub(super) fn convert(
+        &self,
+        version: &Version,
+        range: Range<usize>,
+        control: &Control,
+        report: &mut CompactReport,
+    ) -> Result<ListChange> {
+        let inputs = version.lists.get(range).unwrap_or_default();
+        let gone = inputs.iter().map(|file| file.id_of_file()).collect();
+        let mut change = ListChange { gone, ..ListChange::default() };
+        let (Some(first), Some(last)) = (inputs.first(), inputs.last()) else { return Ok(change) };
+        let (first_row, last_row) = (first.facts().first_row, last.facts().last_row);
+        let live = live_between(version, first_row, last_row)?;
+        let inside = |rows: &&LiveRows| {
+            rows.in_lists() && rows.file.last_row() >= first_row && rows.file.first_row() <= last_row
+        };
+        let files: Vec<LiveRows> = version.rows.iter().filter(inside).cloned().collect();
+        let ordinal = files.first().map_or(Ok(0), |rows| rows.ordinal_from(first_row))?;
+        let first = Place { file: 0, ordinal: ordinal as u32 };
+        let last_row = if planted::is(Bug::ConvertTooFew) { last_row.saturating_sub(1) } else { last_row };
+        let rows = ToFile { files: &files, first, last_row, live };
+        report.refiled += self.file_rows(version, rows, control, &mut change)?;
+        // They were there when the model was trained, or were counted when they came.
+        change.fresh = (0, 0.0);
+        Ok(change)
+    }
+}
+
+/// Why the model is to be trained anew, if it is.
+pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
+    let training = version.manifest.training_of(version.current_model()?.file.hash())?;
+    let came = version.rows.iter().map(|rows| rows.live_between(training.next_row, u64::MAX).unwrap_or(0)).sum();
+    aged(training, live, came, list_skew(version))
+}
+
+/// How uneven the lists of the newest model are: see [`skew`].
+pub(super) fn list_skew(version: &Version) -> f32 {
+    skew(&mut list_lengths(version))
+}
+
+/// First copies in each list of the newest model, dead ones included.
+pub(super) fn list_lengths(version: &Version) -> Vec<u64> {
+    let Some(model) = version.current_model() else { return Vec::new() };
+    let mut lengths = vec![0; model.file.lists()];
+    for file in version.lists.iter().filter(|file| file.model() == model.file.hash()) {
+        let view = file.view();
+        lengths.iter_mut().enumerate().for_each(|(list, length)| *length += u64::from(view.counts(list).0));
+    }
+    lengths
+}

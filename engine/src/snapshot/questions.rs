@@ -1,0 +1,91 @@
+//! Stored rows that ask for the rows nearest to them, and the true answers: what recall is measured with.
+
+use std::ops::RangeInclusive;
+
+use super::read_ahead::ReadAhead;
+use super::scan::{CHUNK, Scan};
+use super::search::new_scan;
+use super::terms::Terms;
+use super::{Snapshot, Source};
+use crate::error::Result;
+use crate::index::flat::FlatQuery;
+use crate::kernel::decode_row;
+
+/// Rows that are compared with questions, all in all, unless that leaves too few questions.
+const COMPARISONS: u64 = 100_000_000;
+/// Words of rows between two looks at whether to go on.
+const WORDS_PER_LOOK: usize = 64;
+
+/// A stored row that serves as a query, and the distances of the rows nearest to it. Equally distant rows are as good as each other.
+pub(super) struct Question {
+    pub(super) row: u64,
+    pub(super) vector: Vec<f32>,
+    pub(super) truth: Vec<f32>,
+}
+
+/// Live ones of the `rows` rows in lists, evenly spaced, about as many as can be compared with all rows in a few seconds.
+///
+/// # Errors
+/// `Corrupt`.
+pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) -> Result<Vec<Question>> {
+    let schema = snapshot.schema();
+    let queries = (COMPARISONS / rows.max(1)).clamp(*most.start(), *most.end());
+    let step = (rows / queries).max(1) as usize;
+    let mut questions = Vec::new();
+    let mut skip = step / 2;
+    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
+        while skip < live.file.len() {
+            if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
+                let mut vector = vec![0.0; schema.dim()];
+                let stored = live.file.records(skip..skip + 1)?;
+                decode_row(schema.row_format(), stored.vector(0), &mut vector);
+                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
+            }
+            skip += step;
+        }
+        skip -= live.file.len();
+    }
+    Ok(questions)
+}
+
+/// Finds the distances of the `k` live rows of some sources that are nearest to each question, without itself, in one pass over the sources.
+/// `go_on` is asked now and then.
+///
+/// # Errors
+/// `Corrupt`; what `go_on` says.
+pub(super) fn answer<'s>(
+    snapshot: &'s Snapshot,
+    sources: impl Iterator<Item = Source<'s>>,
+    questions: &mut [Question],
+    k: usize,
+    go_on: &mut dyn FnMut() -> Result<()>,
+) -> Result<()> {
+    let terms = Terms { k: k + 1, ..Terms::default() };
+    let ready = |question: &Question| FlatQuery::new(&question.vector, snapshot.schema());
+    let ready: Vec<FlatQuery> = questions.iter().map(ready).collect::<Result<_>>()?;
+    let mut scans: Vec<Scan<'_, '_>> = ready.iter().map(|query| new_scan(snapshot, &terms, k + 1, query)).collect();
+    for source in sources {
+        let mut ahead = ReadAhead::new(&source);
+        for word in 0..source.len().div_ceil(CHUNK) {
+            if word % WORDS_PER_LOOK == 0 {
+                go_on()?;
+            }
+            let Some(first) = scans.first_mut() else { return Ok(()) };
+            let live = source.live_word(word, &mut first.killed)?;
+            if live != 0 {
+                ahead.before(&source, word * CHUNK);
+                scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
+            }
+        }
+    }
+    for (question, scan) in questions.iter_mut().zip(scans) {
+        question.truth.clear();
+        for (distance, spot) in scan.best.into_sorted(|_, _| std::cmp::Ordering::Equal) {
+            if spot.source.row_number(spot.at)? != question.row {
+                question.truth.push(distance);
+            }
+        }
+        question.truth.truncate(k);
+    }
+    Ok(())
+}

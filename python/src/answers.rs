@@ -1,0 +1,86 @@
+//! The answers to many queries, as tables.
+
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use stratavec::{Hits, Id, Snapshot};
+
+use crate::error::{OrRaise, refuse};
+use crate::filter::with_callbacks;
+use crate::terms::{Terms, apply};
+
+/// Queries for each thread after which it is known how long a query takes.
+const FIRST: usize = 64;
+/// How long a signal may wait for a search.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// Most bytes of a table of answers.
+const MOST_CELLS: usize = 1 << 32;
+
+/// `queries` x `k` ids and distances, row by row. Where there is no hit, `u64::MAX` or `None` and infinity.
+pub struct Answers {
+    pub numbers: Vec<u64>,
+    pub names: Vec<Option<Id>>,
+    pub distances: Vec<f32>,
+}
+
+impl Answers {
+    /// Searches, and looks for signals some times a second.
+    pub fn search(
+        py: Python<'_>,
+        snapshot: &Snapshot,
+        queries: &[&[f32]],
+        terms: &Terms,
+        threads: usize,
+    ) -> PyResult<Answers> {
+        if queries.len().saturating_mul(terms.k) > MOST_CELLS {
+            return Err(refuse(py, "k", format!("is {}; so many answers to each query do not fit a table", terms.k)));
+        }
+        let mut answers = Answers { numbers: Vec::new(), names: Vec::new(), distances: Vec::new() };
+        // Callbacks take turns anyway, and what they raise belongs to this thread.
+        let threads = if terms.asks { 1 } else { threads };
+        let mut rest = queries;
+        let mut step = FIRST.saturating_mul(threads.clamp(1, 1024));
+        loop {
+            let (now, later) = rest.split_at(step.min(rest.len()));
+            let started = Instant::now();
+            let search = || -> stratavec::Result<()> {
+                let found = apply!(snapshot.search_batch(now), terms).threads(threads).run()?;
+                answers.add(found, terms.k, snapshot.schema().id_kind() == stratavec::IdKind::U64);
+                Ok(())
+            };
+            let done = match terms.asks {
+                false => py.detach(search),
+                true => py.detach(|| with_callbacks(search))?,
+            };
+            done.or_raise(py)?;
+            rest = later;
+            if rest.is_empty() {
+                return Ok(answers);
+            }
+            py.check_signals()?;
+            step = next_step(now.len(), started.elapsed(), rest.len());
+        }
+    }
+
+    fn add(&mut self, found: Vec<Hits>, k: usize, numbers: bool) {
+        for hits in found {
+            let missing = k.saturating_sub(hits.len());
+            self.distances.extend(hits.iter().map(|hit| hit.distance));
+            self.distances.extend(std::iter::repeat_n(f32::INFINITY, missing));
+            if numbers {
+                self.numbers.extend(hits.iter().map(|hit| hit.id.as_u64().unwrap_or(u64::MAX)));
+                self.numbers.extend(std::iter::repeat_n(u64::MAX, missing));
+            } else {
+                self.names.extend(hits.into_iter().map(|hit| Some(hit.id)));
+                self.names.extend(std::iter::repeat_n(None, missing));
+            }
+        }
+    }
+}
+
+/// As many queries as fit the patience; all that are left if those do.
+fn next_step(done: usize, took: Duration, left: usize) -> usize {
+    let each = took.as_secs_f64() / done.max(1) as f64;
+    let fit = (PATIENCE.as_secs_f64() / each.max(1e-9)) as usize;
+    if fit >= left { left } else { fit.max(FIRST) }
+}

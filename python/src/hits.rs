@@ -1,0 +1,212 @@
+//! What searches and reads give: hits, and whole rows.
+
+use std::sync::Arc;
+
+use numpy::PyArray1;
+use pyo3::exceptions::PyIndexError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
+use stratavec::{Hit, Hits, Item};
+
+use crate::attributes::attributes_to;
+use crate::ids::id_to;
+use crate::reports::Explain;
+
+/// The rows found, nearest first: a sequence whose members are made when they are asked for.
+#[pyclass(frozen, sequence, name = "Hits", module = "stratavec")]
+pub struct PyHits(Arc<Hits>);
+
+impl PyHits {
+    /// An answer of the engine.
+    pub fn new(hits: Hits) -> Self {
+        PyHits(Arc::new(hits))
+    }
+
+    fn at(&self, at: usize) -> PyHit {
+        PyHit { hits: self.0.clone(), at }
+    }
+}
+
+#[pymethods]
+impl PyHits {
+    fn __len__(&self) -> usize {
+        self.0.len()
+    }
+
+    fn __bool__(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    fn __getitem__<'py>(&self, py: Python<'py>, index: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        if let Ok(slice) = index.cast::<PySlice>() {
+            let range = slice.indices(self.0.len() as isize)?;
+            let places = (0..range.slicelength as isize).map(|n| (range.start + n * range.step) as usize);
+            let hits = places.map(|at| Py::new(py, self.at(at))).collect::<PyResult<Vec<_>>>()?;
+            return Ok(PyList::new(py, hits)?.into_any());
+        }
+        let index = index.extract::<isize>()?;
+        let len = self.0.len() as isize;
+        match if index < 0 { index + len } else { index } {
+            at if (0..len).contains(&at) => Ok(Bound::new(py, self.at(at as usize))?.into_any()),
+            _ => Err(PyIndexError::new_err(format!("there are {len} hits"))),
+        }
+    }
+
+    fn __iter__(&self) -> HitsIter {
+        HitsIter { hits: self.0.clone(), next: 0 }
+    }
+
+    /// The ids alone.
+    #[getter]
+    fn ids(&self, py: Python<'_>) -> PyResult<Vec<Py<PyAny>>> {
+        self.0.iter().map(|hit| id_to(py, hit.id.as_ref())).collect()
+    }
+
+    /// The distances alone.
+    #[getter]
+    fn distances<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        PyArray1::from_iter(py, self.0.iter().map(|hit| hit.distance))
+    }
+
+    /// How the answer came about.
+    #[getter]
+    fn explain(&self) -> Explain {
+        Explain::from(self.0.explain())
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let some: Vec<String> = self.0.iter().take(10).map(|hit| describe(py, hit)).collect::<PyResult<_>>()?;
+        let more = if self.0.len() > some.len() { format!(", .. {} in all", self.0.len()) } else { String::new() };
+        Ok(format!("[{}{more}]", some.join(", ")))
+    }
+}
+
+/// Walks over hits.
+#[pyclass]
+pub struct HitsIter {
+    hits: Arc<Hits>,
+    next: usize,
+}
+
+#[pymethods]
+impl HitsIter {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    fn __next__(&mut self) -> Option<PyHit> {
+        let at = self.next;
+        (at < self.hits.len()).then(|| {
+            self.next += 1;
+            PyHit { hits: self.hits.clone(), at }
+        })
+    }
+
+    fn __length_hint__(&self) -> usize {
+        self.hits.len() - self.next
+    }
+}
+
+/// One row found.
+#[pyclass(frozen, name = "Hit", module = "stratavec")]
+pub struct PyHit {
+    hits: Arc<Hits>,
+    /// Below the number of hits.
+    at: usize,
+}
+
+impl PyHit {
+    fn hit(&self) -> &Hit {
+        &self.hits[self.at]
+    }
+}
+
+#[pymethods]
+impl PyHit {
+    #[getter]
+    fn id(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        id_to(py, self.hit().id.as_ref())
+    }
+
+    #[getter]
+    fn distance(&self) -> f32 {
+        self.hit().distance
+    }
+
+    #[getter]
+    fn exact(&self) -> bool {
+        self.hit().exact
+    }
+
+    #[getter]
+    fn vector<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f32>>> {
+        self.hit().vector.as_ref().map(|vector| PyArray1::from_slice(py, vector))
+    }
+
+    #[getter]
+    fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
+        self.hit().attributes.as_ref().map(|attributes| attributes_to(py, attributes)).transpose()
+    }
+
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.hit().payload.as_ref().map(|payload| PyBytes::new(py, payload))
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        describe(py, self.hit())
+    }
+
+    fn __eq__(&self, other: &PyHit) -> bool {
+        self.hit() == other.hit()
+    }
+}
+
+fn describe(py: Python<'_>, hit: &Hit) -> PyResult<String> {
+    let id = id_to(py, hit.id.as_ref())?;
+    let about = if hit.exact { "" } else { ", estimated" };
+    Ok(format!("Hit({}, {}{about})", id.bind(py).repr()?, hit.distance))
+}
+
+/// One row with everything stored for it.
+#[pyclass(frozen, name = "Item", module = "stratavec")]
+pub struct PyItem(pub Item);
+
+#[pymethods]
+impl PyItem {
+    #[getter]
+    fn id(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        id_to(py, self.0.id.as_ref())
+    }
+
+    #[getter]
+    fn vector<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
+        PyArray1::from_slice(py, &self.0.vector)
+    }
+
+    #[getter]
+    fn attributes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        attributes_to(py, &self.0.attributes)
+    }
+
+    #[getter]
+    fn payload<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.payload.as_ref().map(|payload| PyBytes::new(py, payload))
+    }
+
+    #[getter]
+    fn seq(&self) -> u64 {
+        self.0.seq
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> PyResult<String> {
+        let id = id_to(py, self.0.id.as_ref())?;
+        let payload = self
+            .0
+            .payload
+            .as_ref()
+            .map_or("no payload".to_owned(), |bytes| format!("{} bytes of payload", bytes.len()));
+        let (id, dim, names) = (id.bind(py).repr()?, self.0.vector.len(), self.0.attributes.len());
+        Ok(format!("Item({id}, {dim}-d vector, {names} attributes, {payload}, seq {})", self.0.seq))
+    }
+}

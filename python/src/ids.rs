@@ -1,0 +1,113 @@
+//! Ids: what Python gives and gets.
+//!
+//! Numbers in collections of numbers; text and bytes in collections of byte strings. A byte id comes back as `str` if it is UTF-8, else as
+//! `bytes`: `"a"` and `b"a"` are one id.
+
+use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyInt, PyString};
+use stratavec::{Id, IdKind, IdRef};
+
+use crate::error::{OrRaise, refuse};
+
+/// One id of a call.
+pub fn id_from(value: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Id> {
+    let py = value.py();
+    let id = if let Ok(text) = value.cast::<PyString>() {
+        Id::from(text.to_cow()?.as_ref())
+    } else if let Ok(bytes) = value.cast::<PyBytes>() {
+        Id::from(bytes.as_bytes().to_vec())
+    } else if value.is_instance_of::<PyInt>() {
+        number(value)?
+    } else if let Ok(index) = value.call_method0("__index__") {
+        // Numpy's numbers.
+        number(&index)?
+    } else {
+        let what = format!("an id is a str, bytes or an int, not {}", value.get_type().name()?);
+        return Err(PyTypeError::new_err(what));
+    };
+    id.as_ref().check(kind).or_raise(py)?;
+    Ok(id)
+}
+
+fn number(value: &Bound<'_, PyAny>) -> PyResult<Id> {
+    match value.extract::<u64>() {
+        Ok(number) => Ok(Id::U64(number)),
+        Err(_) => Err(refuse(value.py(), "id", format!("is {value}; use 0..=18446744073709551614"))),
+    }
+}
+
+/// Whether a value is one id, and not many.
+pub fn is_one(value: &Bound<'_, PyAny>) -> bool {
+    value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyInt>()
+        || (value.cast::<PyUntypedArray>().is_ok_and(|array| array.ndim() == 0))
+        || (value.hasattr("__index__").unwrap_or(false) && !value.hasattr("__len__").unwrap_or(true))
+}
+
+/// Many ids of a call: an array of integers, or anything that can be iterated.
+pub fn ids_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Vec<Id>> {
+    if is_one(values) {
+        return Ok(vec![id_from(values, kind)?]);
+    }
+    if let Some(numbers) = numbers_from(values, kind)? {
+        return Ok(numbers);
+    }
+    let mut ids = Vec::with_capacity(values.len().unwrap_or(0));
+    for value in values.try_iter()? {
+        ids.push(id_from(&value?, kind)?);
+    }
+    Ok(ids)
+}
+
+/// The fast way for arrays of 64-bit integers; `None` for everything else.
+fn numbers_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Option<Vec<Id>>> {
+    if kind != IdKind::U64 {
+        return Ok(None);
+    }
+    let py = values.py();
+    if let Ok(array) = values.extract::<PyReadonlyArray1<'_, u64>>() {
+        let ids: Vec<Id> = array.as_array().iter().map(|number| Id::U64(*number)).collect();
+        for id in &ids {
+            id.as_ref().check(kind).or_raise(py)?;
+        }
+        return Ok(Some(ids));
+    }
+    if let Ok(array) = values.extract::<PyReadonlyArray1<'_, i64>>() {
+        let array = array.as_array();
+        let ids = array.iter().map(|number| u64::try_from(*number).map(Id::U64).map_err(|_| *number));
+        let ids: Result<Vec<Id>, i64> = ids.collect();
+        return match ids {
+            Ok(ids) => Ok(Some(ids)),
+            Err(number) => Err(refuse(py, "id", format!("is {number}; use 0..=18446744073709551614"))),
+        };
+    }
+    Ok(None)
+}
+
+/// One id for Python.
+pub fn id_to(py: Python<'_>, id: IdRef<'_>) -> PyResult<Py<PyAny>> {
+    Ok(match id {
+        IdRef::U64(number) => number.into_pyobject(py)?.into_any().unbind(),
+        IdRef::Bytes(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => PyString::new(py, text).into_any().unbind(),
+            Err(_) => PyBytes::new(py, bytes).into_any().unbind(),
+        },
+    })
+}
+
+/// Largest id that an array of signed integers holds.
+const MOST_SIGNED: u64 = i64::MAX as u64;
+
+/// Ids of a table of answers, `u64::MAX` where there is none: signed integers with -1 there, unless an id needs the 64th bit; then unsigned
+/// ones.
+pub fn number_table(py: Python<'_>, ids: Vec<u64>, rows: usize, columns: usize) -> PyResult<Py<PyAny>> {
+    let unsigned = ids.iter().any(|id| *id > MOST_SIGNED && *id != u64::MAX);
+    if unsigned {
+        return Ok(PyArray1::from_vec(py, ids).reshape([rows, columns])?.into_any().unbind());
+    }
+    let signed: Vec<i64> = ids.into_iter().map(|id| id as i64).collect();
+    Ok(PyArray1::from_vec(py, signed).reshape([rows, columns])?.into_any().unbind())
+}

@@ -1,0 +1,191 @@
+//! What `open` and `create` are told: the schema, and how the handle is to treat the collection.
+
+use pyo3::prelude::*;
+use stratavec::{
+    Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat, Schema,
+    Scrub, Spill,
+};
+
+use crate::error::{OrRaise, refuse};
+
+/// One of some names.
+pub fn named<T: Copy>(py: Python<'_>, argument: &str, given: &str, known: &[(&str, T)]) -> PyResult<T> {
+    match known.iter().find(|(name, _)| *name == given) {
+        Some((_, value)) => Ok(*value),
+        None => {
+            let names: Vec<String> = known.iter().map(|(name, _)| format!("{name:?}")).collect();
+            Err(refuse(py, argument, format!("is {given:?}; use {}", names.join(", "))))
+        }
+    }
+}
+
+/// When a commit is acknowledged.
+pub fn durability(py: Python<'_>, given: &str) -> PyResult<Durability> {
+    let known = [("sync", Durability::Sync), ("group", Durability::Group), ("os", Durability::Os)];
+    named(py, "durability", given, &known)
+}
+
+/// What of the schema was said. What was not is as the collection has it, or the default of a new one.
+#[derive(FromPyObject, Default)]
+#[pyo3(from_item_all)]
+pub struct Wanted {
+    dim: Option<usize>,
+    metric: Option<String>,
+    ids: Option<String>,
+    rows: Option<String>,
+    index: Option<String>,
+    nlist: Option<u32>,
+    bits: Option<u8>,
+    spill: Option<bool>,
+    seed: Option<u64>,
+}
+
+impl Wanted {
+    fn metric(&self, py: Python<'_>) -> PyResult<Option<Metric>> {
+        let known = [("l2", Metric::L2), ("cosine", Metric::Cosine), ("ip", Metric::InnerProduct)];
+        self.metric.as_deref().map(|name| named(py, "metric", name, &known)).transpose()
+    }
+
+    fn ids(&self, py: Python<'_>) -> PyResult<Option<IdKind>> {
+        let known = [("bytes", IdKind::Bytes), ("u64", IdKind::U64)];
+        self.ids.as_deref().map(|name| named(py, "ids", name, &known)).transpose()
+    }
+
+    fn rows(&self, py: Python<'_>) -> PyResult<Option<RowFormat>> {
+        let known = [("f32", RowFormat::F32), ("f16", RowFormat::F16), ("bf16", RowFormat::Bf16)];
+        self.rows.as_deref().map(|name| named(py, "rows", name, &known)).transpose()
+    }
+
+    /// The options of lists, changed by what was said.
+    fn lists(&self, mut options: IvfOptions) -> IvfOptions {
+        if let Some(bits) = self.bits {
+            options = options.codes(Codes::Bits(bits));
+        }
+        if let Some(nlist) = self.nlist {
+            options = options.nlist(nlist);
+        }
+        if let Some(spill) = self.spill {
+            options = options.spill(if spill { Spill::On } else { Spill::Off });
+        }
+        options
+    }
+
+    /// The kind of index, `other` being what counts where nothing was said.
+    fn index(&self, py: Python<'_>, other: IndexKind) -> PyResult<IndexKind> {
+        let lists = self.nlist.is_some() || self.bits.is_some() || self.spill.is_some();
+        let known = ["flat", "ivf", "auto"].map(|name| (name, name));
+        let name = self.index.as_deref().map(|name| named(py, "index", name, &known)).transpose()?;
+        let kind = match (name, other) {
+            (Some("flat"), _) => IndexKind::Flat,
+            (Some("auto"), _) => IndexKind::Auto,
+            // Of lists that there are already, what is not said is not asked.
+            (Some(_), IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(options)),
+            (Some(_), _) => IndexKind::Ivf(self.lists(IvfOptions::auto())),
+            (None, IndexKind::Ivf(options)) => IndexKind::Ivf(self.lists(options)),
+            (None, other) => other,
+        };
+        match kind {
+            IndexKind::Flat | IndexKind::Auto if lists => {
+                Err(refuse(py, "index", format!("is {:?}; nlist, bits and spill go with \"ivf\"", kind.name())))
+            }
+            kind => Ok(kind),
+        }
+    }
+
+    /// The schema of a new collection; `None` if not enough was said.
+    pub fn schema(&self, py: Python<'_>) -> PyResult<Option<Schema>> {
+        let (Some(dim), Some(metric)) = (self.dim, self.metric(py)?) else { return Ok(None) };
+        let schema = Schema::new(dim, metric)
+            .ids(self.ids(py)?.unwrap_or_default())
+            .rows(self.rows(py)?.unwrap_or_default())
+            .index(self.index(py, IndexKind::default())?)
+            .seed(self.seed.unwrap_or(0));
+        schema.check().or_raise(py)?;
+        Ok(Some(schema))
+    }
+
+    /// Checks that every name is one, before anything is opened.
+    pub fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.metric(py)?;
+        self.ids(py)?;
+        self.rows(py)?;
+        let lists = self.nlist.is_some() || self.bits.is_some() || self.spill.is_some();
+        match self.index.as_deref() {
+            None if lists => Ok(()),
+            _ => self.index(py, IndexKind::default()).map(drop),
+        }
+    }
+
+    /// Checks that what was said is what the collection is.
+    pub fn check_same(&self, py: Python<'_>, have: &Schema) -> PyResult<()> {
+        let wanted = Schema::new(self.dim.unwrap_or(have.dim()), self.metric(py)?.unwrap_or(have.metric()))
+            .ids(self.ids(py)?.unwrap_or(have.id_kind()))
+            .rows(self.rows(py)?.unwrap_or(have.row_format()))
+            .index(self.index(py, have.index_kind())?);
+        have.check_same(&wanted).or_raise(py)
+    }
+}
+
+/// How a handle is to treat the collection.
+#[derive(FromPyObject, Default)]
+#[pyo3(from_item_all)]
+pub struct Treatment {
+    durability: Option<String>,
+    memory_budget: Option<u64>,
+    flush_bytes: Option<u64>,
+    flush_rows: Option<u64>,
+    compaction: Option<String>,
+    dead_ratio: Option<f64>,
+    fanout: Option<u32>,
+    scrub_bytes_per_second: Option<u64>,
+    delete_reserve: Option<u64>,
+    background: Option<bool>,
+}
+
+impl Treatment {
+    /// The engine's options.
+    pub fn options(&self, py: Python<'_>) -> PyResult<OpenOptions> {
+        let mut options = OpenOptions::new();
+        if let Some(name) = &self.durability {
+            options = options.durability(durability(py, name)?);
+        }
+        if let Some(bytes) = self.memory_budget {
+            options = options.memory_budget(bytes);
+        }
+        if let Some(bytes) = self.flush_bytes {
+            options = options.flush_bytes(bytes);
+        }
+        if let Some(rows) = self.flush_rows {
+            options = options.flush_rows(rows);
+        }
+        if let Some(rate) = self.scrub_bytes_per_second {
+            options = options.scrub(Scrub::Rate(rate));
+        }
+        if let Some(bytes) = self.delete_reserve {
+            options = options.delete_reserve(bytes);
+        }
+        if self.background == Some(false) {
+            options = options.background(Background::Inline);
+        }
+        options = options.compaction(self.compaction(py)?);
+        options.check().or_raise(py)?;
+        Ok(options)
+    }
+
+    fn compaction(&self, py: Python<'_>) -> PyResult<Compaction> {
+        let known = [("auto", true), ("manual", false)];
+        let auto = self.compaction.as_deref().map(|name| named(py, "compaction", name, &known)).transpose()?;
+        if auto == Some(false) {
+            return match self.dead_ratio.is_some() || self.fanout.is_some() {
+                true => Err(refuse(py, "compaction", "is \"manual\"; dead_ratio and fanout go with \"auto\"")),
+                false => Ok(Compaction::Manual),
+            };
+        }
+        let mut when = Compaction::default();
+        if let Compaction::Auto { dead_ratio, fanout } = &mut when {
+            *dead_ratio = self.dead_ratio.unwrap_or(*dead_ratio);
+            *fanout = self.fanout.unwrap_or(*fanout);
+        }
+        Ok(when)
+    }
+}

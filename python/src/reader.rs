@@ -1,0 +1,261 @@
+//! What a collection, a follower and a snapshot have in common: everything that reads.
+
+use std::mem::ManuallyDrop;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use numpy::{PyArray1, PyArrayMethods};
+use parking_lot::RwLock;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use stratavec::{Collection, Error, ErrorKind, Follower, IdKind, Schema, Snapshot};
+
+use crate::answers::Answers;
+use crate::error::OrRaise;
+use crate::filter::with_callbacks;
+use crate::fork::Born;
+use crate::hits::{PyHits, PyItem};
+use crate::ids::{id_from, ids_from, number_table};
+use crate::scan::Scan;
+use crate::terms::{Said, Terms, apply};
+use crate::vectors::{Vector, Vectors};
+
+/// Where a reader's snapshots come from.
+pub enum Source {
+    Writer(Arc<Collection>),
+    Follower(Arc<Follower>),
+    Pinned(Box<Snapshot>),
+}
+
+/// The base class.
+#[pyclass(frozen, subclass, name = "Reader", module = "stratavec")]
+pub struct Reader {
+    /// `None` once closed.
+    source: RwLock<Option<Source>>,
+    schema: Schema,
+    path: PathBuf,
+    born: Born,
+}
+
+impl Reader {
+    /// A reader of the collection at `path`.
+    pub fn new(source: Source, schema: Schema, path: PathBuf) -> Self {
+        Reader { source: RwLock::new(Some(source)), schema, path, born: Born::here() }
+    }
+
+    /// What the collection is.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The newest state, or the pinned one.
+    pub fn snapshot(&self, py: Python<'_>) -> PyResult<Snapshot> {
+        self.with(py, |source| match source {
+            Source::Writer(collection) => Some(collection.snapshot()),
+            Source::Follower(follower) => Some(follower.snapshot()),
+            Source::Pinned(snapshot) => Some((**snapshot).clone()),
+        })
+    }
+
+    /// The handle of the writer.
+    pub fn writer(&self, py: Python<'_>) -> PyResult<Arc<Collection>> {
+        self.with(py, |source| match source {
+            Source::Writer(collection) => Some(collection.clone()),
+            _ => None,
+        })
+    }
+
+    /// The handle of a follower.
+    pub fn follower(&self, py: Python<'_>) -> PyResult<Arc<Follower>> {
+        self.with(py, |source| match source {
+            Source::Follower(follower) => Some(follower.clone()),
+            _ => None,
+        })
+    }
+
+    fn with<T>(&self, py: Python<'_>, take: impl FnOnce(&Source) -> Option<T>) -> PyResult<T> {
+        self.born.check(py)?;
+        let taken = self.source.read().as_ref().and_then(take);
+        taken.ok_or_else(|| Error::new(ErrorKind::Closed, "the handle was closed")).or_raise(py)
+    }
+
+    /// Ends this reader: what is left to do with its source is the caller's. Nothing if it has ended already.
+    pub fn take(&self, py: Python<'_>) -> PyResult<Option<Source>> {
+        self.born.check(py)?;
+        Ok(self.source.write().take())
+    }
+
+    /// Whether it has ended.
+    pub fn is_closed(&self) -> bool {
+        self.source.read().is_none()
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        let mut source = ManuallyDrop::new(self.source.get_mut().take());
+        // In a forked child the threads that a handle would wait for do not exist: what is inside is left alone. So it is while the
+        // interpreter ends, which is like a crash and loses nothing.
+        if self.born.is_here() && source.is_some() {
+            Python::try_attach(|py| {
+                // The threads of a handle may be at work for some time.
+                let source = ManuallyDrop::into_inner(std::mem::replace(&mut source, ManuallyDrop::new(None)));
+                py.detach(|| drop(source));
+            });
+        }
+    }
+}
+
+#[pymethods]
+impl Reader {
+    /// Searches for the nearest rows.
+    #[pyo3(signature = (query, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, include=None, deadline=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of the Python call")]
+    fn search(
+        &self,
+        py: Python<'_>,
+        query: &Bound<'_, PyAny>,
+        k: usize,
+        recall: Option<f32>,
+        nprobe: Option<usize>,
+        patience: Option<usize>,
+        confidence: Option<f32>,
+        exact: bool,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+        max_distance: Option<f32>,
+        include: Option<&Bound<'_, PyAny>>,
+        deadline: Option<f64>,
+    ) -> PyResult<PyHits> {
+        let snapshot = self.snapshot(py)?;
+        let said = Said { recall, nprobe, patience, confidence, exact };
+        let terms = Terms::new(py, self.schema.id_kind(), k, &said, ids, filter, max_distance, include, deadline)?;
+        let query = Vector::from(query, "query")?;
+        let vector = query.slice()?;
+        let answer = match terms.asks {
+            false => py.detach(|| apply!(snapshot.search(vector), &terms).run()),
+            true => py.detach(|| with_callbacks(|| apply!(snapshot.search(vector), &terms).run()))?,
+        };
+        answer.or_raise(py).map(PyHits::new)
+    }
+
+    /// Searches for the nearest rows of each of many queries.
+    #[pyo3(signature = (queries, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, deadline=None, threads=1))]
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of the Python call")]
+    fn search_batch(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        k: usize,
+        recall: Option<f32>,
+        nprobe: Option<usize>,
+        patience: Option<usize>,
+        confidence: Option<f32>,
+        exact: bool,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+        max_distance: Option<f32>,
+        deadline: Option<f64>,
+        threads: usize,
+    ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
+        let snapshot = self.snapshot(py)?;
+        let (kind, dim) = (self.schema.id_kind(), self.schema.dim());
+        let said = Said { recall, nprobe, patience, confidence, exact };
+        let terms = Terms::new(py, kind, k, &said, ids, filter, max_distance, None, deadline)?;
+        let queries = Vectors::from(queries, "queries", dim)?;
+        let rows: Vec<&[f32]> = queries.slice()?.chunks_exact(dim).collect();
+        let answers = Answers::search(py, &snapshot, &rows, &terms, threads)?;
+        let distances = PyArray1::from_vec(py, answers.distances).reshape([rows.len(), k])?;
+        let ids = match kind {
+            IdKind::U64 => number_table(py, answers.numbers, rows.len(), k)?,
+            _ => {
+                let none = || py.None();
+                let names = answers
+                    .names
+                    .iter()
+                    .map(|id| id.as_ref().map_or_else(|| Ok(none()), |id| crate::ids::id_to(py, id.as_ref())));
+                let names = names.collect::<PyResult<Vec<Py<PyAny>>>>()?;
+                PyArray1::from_vec(py, names).reshape([rows.len(), k])?.into_any().unbind()
+            }
+        };
+        Ok((ids, distances.into_any().unbind()))
+    }
+
+    /// The row of an id.
+    fn get(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<Option<PyItem>> {
+        let snapshot = self.snapshot(py)?;
+        let id = id_from(id, self.schema.id_kind())?;
+        Ok(py.detach(|| snapshot.get(&id)).or_raise(py)?.map(PyItem))
+    }
+
+    /// The rows of many ids.
+    fn get_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Vec<Option<PyItem>>> {
+        let snapshot = self.snapshot(py)?;
+        let ids = ids_from(ids, self.schema.id_kind())?;
+        let items = py.detach(|| ids.iter().map(|id| snapshot.get(id)).collect::<stratavec::Result<Vec<_>>>());
+        Ok(items.or_raise(py)?.into_iter().map(|item| item.map(PyItem)).collect())
+    }
+
+    /// Whether an id has a row.
+    fn __contains__(&self, py: Python<'_>, id: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let snapshot = self.snapshot(py)?;
+        let id = id_from(id, self.schema.id_kind())?;
+        py.detach(|| snapshot.contains(&id)).or_raise(py)
+    }
+
+    /// Live rows.
+    fn __len__(&self, py: Python<'_>) -> PyResult<usize> {
+        Ok(usize::try_from(self.snapshot(py)?.count()).unwrap_or(usize::MAX))
+    }
+
+    fn __bool__(&self) -> bool {
+        // A handle of an empty collection is a handle all the same.
+        true
+    }
+
+    /// All rows, in the order in which they were written.
+    fn scan(&self, py: Python<'_>) -> PyResult<Scan> {
+        Scan::start(py, self.snapshot(py)?)
+    }
+
+    fn __iter__(&self, py: Python<'_>) -> PyResult<Scan> {
+        self.scan(py)
+    }
+
+    /// Sequence number of the last batch that is seen.
+    #[getter]
+    fn seq(&self, py: Python<'_>) -> PyResult<u64> {
+        Ok(self.snapshot(py)?.seq())
+    }
+
+    #[getter]
+    fn dim(&self) -> usize {
+        self.schema.dim()
+    }
+
+    #[getter]
+    fn metric(&self) -> &'static str {
+        self.schema.metric().name()
+    }
+
+    /// What the collection is.
+    #[getter(schema)]
+    fn py_schema<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        crate::stats::schema_dict(py, &self.schema)
+    }
+
+    #[getter(path)]
+    fn py_path(&self) -> String {
+        self.path.to_string_lossy().into_owned()
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.is_closed()
+    }
+}

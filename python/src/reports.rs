@@ -1,0 +1,232 @@
+//! What calls tell: frozen classes whose fields are those of the engine's reports.
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+
+/// A class with the fields of an engine's report, made from it by `From`.
+macro_rules! report {
+    ($(#[$about:meta])* $name:ident($python:literal) from $source:ty { $($(#[$doc:meta])* $field:ident: $kind:ty = $value:expr;)* }) => {
+        $(#[$about])*
+        #[pyclass(frozen, get_all, name = $python, module = "stratavec")]
+        #[derive(Clone, Debug)]
+        pub struct $name { $($(#[$doc])* pub $field: $kind,)* }
+
+        impl From<&$source> for $name {
+            fn from(report: &$source) -> Self {
+                $name { $($field: $value(report),)* }
+            }
+        }
+
+        #[pymethods]
+        impl $name {
+            fn __repr__(&self) -> String {
+                let fields: Vec<String> = vec![$(format!("{}={}", stringify!($field), shown(&format!("{:?}", self.$field)))),*];
+                format!("{}({})", $python, fields.join(", "))
+            }
+        }
+    };
+}
+
+/// Rust's way to write a value as Python's.
+fn shown(debug: &str) -> &str {
+    match debug {
+        "true" => "True",
+        "false" => "False",
+        "None" => "None",
+        other => other.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(other),
+    }
+}
+
+report! {
+    /// What a committed batch did.
+    Receipt("Receipt") from stratavec::Receipt {
+        seq: u64 = |r: &stratavec::Receipt| r.seq;
+        durable: bool = |r: &stratavec::Receipt| r.durable;
+        inserted: u64 = |r: &stratavec::Receipt| r.inserted;
+        replaced: u64 = |r: &stratavec::Receipt| r.replaced;
+        deleted: u64 = |r: &stratavec::Receipt| r.deleted;
+    }
+}
+
+report! {
+    /// What a bulk load did.
+    BulkReport("BulkReport") from stratavec::BulkReport {
+        seq: u64 = |r: &stratavec::BulkReport| r.seq;
+        items: u64 = |r: &stratavec::BulkReport| r.items;
+        inserted: u64 = |r: &stratavec::BulkReport| r.inserted;
+        replaced: u64 = |r: &stratavec::BulkReport| r.replaced;
+        repeated: u64 = |r: &stratavec::BulkReport| r.repeated;
+        bytes_written: u64 = |r: &stratavec::BulkReport| r.bytes_written;
+    }
+}
+
+report! {
+    /// What a compaction did, or would do.
+    CompactReport("CompactReport") from stratavec::CompactReport {
+        merges: u64 = |r: &stratavec::CompactReport| r.merges;
+        files_read: u64 = |r: &stratavec::CompactReport| r.files_read;
+        rows: u64 = |r: &stratavec::CompactReport| r.rows;
+        dropped: u64 = |r: &stratavec::CompactReport| r.dropped;
+        bytes_read: u64 = |r: &stratavec::CompactReport| r.bytes_read;
+        bytes_written: u64 = |r: &stratavec::CompactReport| r.bytes_written;
+        filed: u64 = |r: &stratavec::CompactReport| r.filed;
+        list_merges: u64 = |r: &stratavec::CompactReport| r.list_merges;
+    }
+}
+
+report! {
+    /// What a checkpoint made.
+    CheckpointReport("CheckpointReport") from stratavec::CheckpointReport {
+        seq: u64 = |r: &stratavec::CheckpointReport| r.seq;
+        files_linked: u64 = |r: &stratavec::CheckpointReport| r.files_linked;
+        bytes_linked: u64 = |r: &stratavec::CheckpointReport| r.bytes_linked;
+        files_copied: u64 = |r: &stratavec::CheckpointReport| r.files_copied;
+        bytes_copied: u64 = |r: &stratavec::CheckpointReport| r.bytes_copied;
+    }
+}
+
+report! {
+    /// What an upgrade found and did.
+    UpgradeReport("UpgradeReport") from stratavec::UpgradeReport {
+        from_version: u32 = |r: &stratavec::UpgradeReport| r.from;
+        to_version: u32 = |r: &stratavec::UpgradeReport| r.to;
+        files_rewritten: u64 = |r: &stratavec::UpgradeReport| r.files_rewritten;
+    }
+}
+
+report! {
+    /// What an open found and did.
+    RecoveryReport("RecoveryReport") from stratavec::RecoveryReport {
+        is_clean: bool = |r: &stratavec::RecoveryReport| r.is_clean();
+        batches_replayed: u64 = |r: &stratavec::RecoveryReport| r.batches_replayed;
+        bytes_replayed: u64 = |r: &stratavec::RecoveryReport| r.bytes_replayed;
+        tail_bytes_dropped: u64 = |r: &stratavec::RecoveryReport| r.tail_bytes_dropped;
+        orphans_removed: u64 = |r: &stratavec::RecoveryReport| r.orphans_removed;
+        manifest_copy_used: bool = |r: &stratavec::RecoveryReport| r.manifest_copy_used;
+    }
+}
+
+report! {
+    /// How an answer came about.
+    Explain("Explain") from stratavec::Explain {
+        seq: u64 = |r: &stratavec::Explain| r.seq;
+        rows_scored: u64 = |r: &stratavec::Explain| r.rows_scored;
+        sources_scanned: u64 = |r: &stratavec::Explain| r.sources_scanned;
+        bytes_read: u64 = |r: &stratavec::Explain| r.bytes_read;
+        lists_probed: u64 = |r: &stratavec::Explain| r.lists_probed;
+        entries_scanned: u64 = |r: &stratavec::Explain| r.entries_scanned;
+        records_read: u64 = |r: &stratavec::Explain| r.records_read;
+        by_lookup: bool = |r: &stratavec::Explain| r.by_lookup;
+        rows_skipped: u64 = |r: &stratavec::Explain| r.rows_skipped;
+        cut_short: bool = |r: &stratavec::Explain| r.cut_short;
+    }
+}
+
+/// What a check found.
+#[pyclass(frozen, get_all, name = "VerifyReport", module = "stratavec")]
+pub struct VerifyReport {
+    is_sound: bool,
+    findings: Vec<Py<PyAny>>,
+    notes: Vec<String>,
+    files: u64,
+    bytes: u64,
+    rows: u64,
+    log: RecoveryReport,
+}
+
+impl VerifyReport {
+    /// For Python.
+    pub fn new(py: Python<'_>, report: &stratavec::VerifyReport) -> Self {
+        VerifyReport {
+            is_sound: report.is_sound(),
+            findings: report.findings.iter().map(|error| crate::error::object(py, error)).collect(),
+            notes: report.notes.clone(),
+            files: report.files,
+            bytes: report.bytes,
+            rows: report.rows,
+            log: RecoveryReport::from(&report.log),
+        }
+    }
+}
+
+#[pymethods]
+impl VerifyReport {
+    fn __repr__(&self) -> String {
+        let (sound, found) = (if self.is_sound { "True" } else { "False" }, self.findings.len());
+        format!(
+            "VerifyReport(is_sound={sound}, {found} findings, files={}, bytes={}, rows={})",
+            self.files, self.bytes, self.rows
+        )
+    }
+
+    fn __bool__(&self) -> bool {
+        self.is_sound
+    }
+}
+
+/// What a scrub found.
+#[pyclass(frozen, get_all, name = "ScrubReport", module = "stratavec")]
+pub struct ScrubReport {
+    files: u64,
+    bytes: u64,
+    findings: Vec<Py<PyAny>>,
+}
+
+impl ScrubReport {
+    /// For Python.
+    pub fn new(py: Python<'_>, report: &stratavec::ScrubReport) -> Self {
+        let findings = report.findings.iter().map(|error| crate::error::object(py, error)).collect();
+        ScrubReport { files: report.files, bytes: report.bytes, findings }
+    }
+}
+
+#[pymethods]
+impl ScrubReport {
+    fn __repr__(&self) -> String {
+        format!("ScrubReport(files={}, bytes={}, {} findings)", self.files, self.bytes, self.findings.len())
+    }
+}
+
+/// What a repair kept and lost.
+#[pyclass(frozen, get_all, name = "RepairReport", module = "stratavec")]
+pub struct RepairReport {
+    is_complete: bool,
+    generation: u64,
+    rows: u64,
+    last_seq: u64,
+    losses: Vec<Py<PyString>>,
+    rows_lost: u64,
+    ids_lost: Vec<Py<PyAny>>,
+    stale_rows: u64,
+    notes: Vec<String>,
+}
+
+impl RepairReport {
+    /// For Python.
+    pub fn new(py: Python<'_>, report: &stratavec::RepairReport) -> PyResult<Self> {
+        Ok(RepairReport {
+            is_complete: report.is_complete(),
+            generation: report.generation,
+            rows: report.rows,
+            last_seq: report.last_seq,
+            losses: report.losses.iter().map(|loss| PyString::new(py, &loss.to_string()).unbind()).collect(),
+            rows_lost: report.rows_lost,
+            ids_lost: report.ids_lost.iter().map(|id| crate::ids::id_to(py, id.as_ref())).collect::<PyResult<_>>()?,
+            stale_rows: report.stale_rows,
+            notes: report.notes.clone(),
+        })
+    }
+}
+
+#[pymethods]
+impl RepairReport {
+    fn __repr__(&self) -> String {
+        let complete = if self.is_complete { "True" } else { "False" };
+        format!(
+            "RepairReport(is_complete={complete}, rows={}, {} losses, rows_lost={})",
+            self.rows,
+            self.losses.len(),
+            self.rows_lost
+        )
+    }
+}

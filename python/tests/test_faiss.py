@@ -1,0 +1,231 @@
+"""The classes in the shape of FAISS: its documented examples, against numpy, and against FAISS itself where it is installed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import stratavec
+import stratavec.faiss as ours
+
+try:
+    import faiss as theirs
+except ImportError:
+    theirs = None
+
+D, NB, NQ = 64, 2000, 50
+
+
+@pytest.fixture(scope="module")
+def data():
+    """The vectors of FAISS's tutorial, fewer of them."""
+    np.random.seed(1234)
+    xb = np.random.random((NB, D)).astype("float32")
+    xb[:, 0] += np.arange(NB) / 1000.0
+    xq = np.random.random((NQ, D)).astype("float32")
+    xq[:, 0] += np.arange(NQ) / 1000.0
+    return xb, xq
+
+
+def nearest(xb, xq, k, metric="l2"):
+    """Distances and numbers of the nearest, with 64-bit floats."""
+    a, b = xq.astype(np.float64), xb.astype(np.float64)
+    scores = ((a[:, None, :] - b[None, :, :]) ** 2).sum(2) if metric == "l2" else -(a @ b.T)
+    order = np.argsort(scores, axis=1, kind="stable")[:, :k]
+    return np.take_along_axis(scores, order, 1) * (1 if metric == "l2" else -1), order
+
+
+def modules():
+    return [ours] if theirs is None else [ours, theirs]
+
+
+def test_the_first_example_of_the_tutorial(data):
+    xb, xq = data
+    answers = []
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        assert index.is_trained and index.d == D
+        index.add(xb)
+        assert index.ntotal == NB
+        D5, I5 = index.search(xb[:5], 4)
+        assert I5[:, 0].tolist() == [0, 1, 2, 3, 4] and (D5[:, 0] < 1e-6).all()
+        answers.append(index.search(xq, 4))
+    distances, ids = nearest(xb, xq, 4)
+    for found, names in answers:
+        assert found.dtype == np.float32 and names.dtype == np.int64
+        assert np.array_equal(names, ids) and np.allclose(found, distances, rtol=1e-4, atol=1e-4)
+
+
+def test_inner_products_are_larger_for_nearer_rows(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.IndexFlatIP(D)
+        index.add(xb)
+        found, names = index.search(xq, 3)
+        distances, ids = nearest(xb, xq, 3, "ip")
+        assert np.array_equal(names, ids) and np.allclose(found, distances, rtol=1e-5)
+        assert (np.diff(found, axis=1) <= 0).all() and index.metric_type == faiss.METRIC_INNER_PRODUCT
+
+
+def test_lists_need_training_and_find_all_if_all_are_looked_at(data):
+    xb, xq = data
+    for faiss in modules():
+        quantizer = faiss.IndexFlatL2(D)
+        index = faiss.IndexIVFFlat(quantizer, D, 16, faiss.METRIC_L2)
+        assert not index.is_trained
+        with pytest.raises(RuntimeError, match="is_trained"):
+            index.add(xb)
+        index.train(xb)
+        assert index.is_trained
+        index.add(xb)
+        assert index.ntotal == NB and index.nprobe == 1 and index.nlist == 16
+        few = index.search(xq, 4)[1]
+        index.nprobe = 16
+        assert np.array_equal(index.search(xq, 4)[1], nearest(xb, xq, 4)[1])
+        hits = np.mean([len(set(a) & set(b)) for a, b in zip(few, nearest(xb, xq, 4)[1], strict=True)]) / 4
+        assert 0.05 < hits < 1.0
+        index.nprobe = 1
+        told = faiss.SearchParametersIVF(nprobe=16)
+        assert np.array_equal(index.search(xq, 4, params=told)[1], nearest(xb, xq, 4)[1])
+
+
+def test_rows_of_the_callers_ids(data):
+    xb, xq = data
+    ids = np.arange(NB, dtype=np.int64) * 3 + 1000
+    for faiss in modules():
+        index = faiss.IndexIDMap2(faiss.IndexFlatL2(D))
+        with pytest.raises(RuntimeError):
+            index.add(xb)
+        index.add_with_ids(xb, ids)
+        assert np.array_equal(index.search(xq, 5)[1], ids[nearest(xb, xq, 5)[1]])
+        assert np.array_equal(index.reconstruct(1003), xb[1])
+        assert index.remove_ids(np.array([1000, 1003, 7])) == 2 and index.ntotal == NB - 2
+        assert np.array_equal(index.search(xb[2:3], 1)[1], [[1006]])
+        with pytest.raises(RuntimeError):
+            index.reconstruct(1003)
+        plain = faiss.IndexFlatL2(D)
+        with pytest.raises(RuntimeError):
+            plain.add_with_ids(xb, ids)
+
+
+def test_removing_moves_numbers_up(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        index.add(xb[:100])
+        assert index.remove_ids(np.array([0, 5, 5, 99, 500])) == 3
+        rest = np.delete(xb[:100], [0, 5, 99], axis=0)
+        assert index.ntotal == 97 and np.array_equal(index.search(xq, 4)[1], nearest(rest, xq, 4)[1])
+        assert np.array_equal(index.reconstruct(0), xb[1]) and np.array_equal(index.reconstruct(4), xb[6])
+        index.add(xb[200:203])
+        rest = np.concatenate([rest, xb[200:203]])
+        assert np.array_equal(index.search(xq, 4)[1], nearest(rest, xq, 4)[1])
+        assert index.remove_ids(faiss.IDSelectorRange(90, 98)) == 8
+        rest = np.delete(rest, np.arange(90, 98), axis=0)
+        assert np.array_equal(index.search(xq, 4)[1], nearest(rest, xq, 4)[1])
+        assert np.array_equal(index.reconstruct_n(3, 5), rest[3:8]) and np.array_equal(index.reconstruct_n(0, index.ntotal), rest)
+        index.reset()
+        assert index.ntotal == 0
+        index.add(xb[:3])
+        assert index.search(xb[2:3], 5)[1].tolist()[0][0] == 2
+
+
+def test_fewer_rows_than_asked_for(data):
+    xb, _ = data
+    for faiss in modules():
+        for index in (faiss.IndexFlatL2(D), faiss.IndexFlatIP(D)):
+            index.add(xb[:2])
+            found, names = index.search(xb[:1], 4)
+            assert names[0, 2:].tolist() == [-1, -1] and np.abs(found[0, 2:]).min() > 1e38
+            assert (found[0, 2] > 0) == (index.metric_type == faiss.METRIC_L2)
+            empty, none = index.search(xb[:0], 4)
+            assert empty.shape == none.shape == (0, 4)
+
+
+def test_ranges(data):
+    xb, xq = data
+    every = nearest(xb[:200], xq, 200)
+    threshold = float(np.median(every[0][:, 3]))
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        index.add(xb[:200])
+        lims, found, names = index.range_search(xq, threshold)
+        assert lims[0] == 0 and lims[-1] == len(found) == len(names)
+        for at in range(NQ):
+            inside = set(names[lims[at] : lims[at + 1]].tolist())
+            assert inside == set(every[1][at][every[0][at] < threshold].tolist())
+            assert (found[lims[at] : lims[at + 1]] < threshold).all()
+        products = faiss.IndexFlatIP(D)
+        products.add(xb[:200])
+        scores, order = nearest(xb[:200], xq[:3], 200, "ip")
+        bound = float(np.median(scores))
+        lims, found, names = products.range_search(xq[:3], bound)
+        for at in range(3):
+            assert set(names[lims[at] : lims[at + 1]].tolist()) == set(order[at][scores[at] > bound].tolist())
+
+
+def test_selectors(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        index.add(xb)
+        few = np.arange(100, 200)
+        for sel in (faiss.IDSelectorBatch(few), faiss.IDSelectorRange(100, 200), faiss.IDSelectorNot(faiss.IDSelectorNot(faiss.IDSelectorRange(100, 200)))):
+            names = index.search(xq, 3, params=faiss.SearchParameters(sel=sel))[1]
+            assert np.array_equal(names, nearest(xb[100:200], xq, 3)[1] + 100)
+
+
+@pytest.mark.parametrize("description", ["Flat", "IVF16,Flat", "IDMap,Flat", "IDMap2,Flat"])
+def test_the_factory_and_files(data, description, tmp_path):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.index_factory(D, description)
+        index.train(xb)
+        if description.startswith("IDMap"):
+            index.add_with_ids(xb, np.arange(NB) + 5)
+        else:
+            index.add(xb)
+        file = tmp_path / f"index-{faiss.__name__}"
+        faiss.write_index(index, str(file))
+        faiss.write_index(index, str(file))
+        again = faiss.read_index(str(file))
+        assert again.ntotal == NB and np.array_equal(again.search(xq, 3)[1], index.search(xq, 3)[1])
+        again.add_with_ids(xb[:1], np.array([9999])) if description.startswith("IDMap") else again.add(xb[:1])
+        assert again.ntotal == NB + 1 and index.ntotal == NB
+    with pytest.raises(RuntimeError):
+        ours.index_factory(D, "HNSW32")
+
+
+def test_normalising_and_ips_of_unit_vectors_are_cosines(data):
+    for faiss in modules():
+        rows = data[0][:10].copy()
+        rows[3] = 0
+        faiss.normalize_L2(rows)
+        assert np.allclose(np.linalg.norm(rows, axis=1), [1, 1, 1, 0, 1, 1, 1, 1, 1, 1], atol=1e-6)
+
+
+def test_an_index_that_stays(data, tmp_path):
+    xb, xq = data
+    index = ours.IndexFlatL2(D, path=tmp_path / "idx")
+    index.add(xb[:100])
+    index.remove_ids([1])
+    index.close()
+    again = ours.IndexFlatL2(D, path=tmp_path / "idx")
+    assert again.ntotal == 99 and np.array_equal(again.reconstruct(1), xb[2])
+    again.close()
+    mapped = ours.IndexIDMap(ours.IndexFlatIP(D, path=tmp_path / "mapped"))
+    mapped.add_with_ids(xb[:2], [70, 50])
+    mapped.close()
+    mapped = ours.IndexIDMap(ours.IndexFlatIP(D, path=tmp_path / "mapped"))
+    assert mapped.ntotal == 2 and np.array_equal(mapped.reconstruct(50), xb[1])
+    other = tmp_path / "not-an-index"
+    stratavec.create(other, D, "l2", ids="u64").close()
+    with pytest.raises(RuntimeError, match="no index of this module"):
+        ours.write_index(mapped, other)
+
+
+def test_wrong_shapes_are_refused(data):
+    index = ours.IndexFlatL2(D)
+    for wrong in (np.zeros(D, np.float32), np.zeros((2, D + 1), np.float32)):
+        with pytest.raises((ValueError, AssertionError)):
+            index.add(wrong)

@@ -1,0 +1,278 @@
+"""The whole surface once, on small data."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+import numpy as np
+import pytest
+
+import stratavec
+
+
+def test_the_example_of_the_package_works(place, rng):
+    vectors = rng.standard_normal((20, 384), np.float32)
+    c = stratavec.open(place, dim=384, metric="cosine")
+    receipt = c.upsert([f"doc:{n}" for n in range(20)], vectors, [{"lang": "en", "n": n} for n in range(20)], [b"x" * n for n in range(20)])
+    assert (receipt.inserted, receipt.replaced, receipt.durable) == (20, 0, True)
+    hits = c.search(vectors[5], k=3, include=("attributes", "payload", "vector"))
+    assert len(hits) == 3 and hits[0].id == "doc:5" and hits[0].exact and abs(hits[0].distance) < 1e-6
+    assert hits[0].attributes == {"lang": "en", "n": 5} and hits[0].payload == b"xxxxx"
+    assert np.array_equal(hits[0].vector, vectors[5])
+    assert [hit.id for hit in hits] == hits.ids and np.array_equal([hit.distance for hit in hits], hits.distances)
+    assert hits[-1].id == hits.ids[2] and [hit.id for hit in hits[::2]] == hits.ids[::2]
+    with pytest.raises(IndexError):
+        hits[3]
+    c.close()
+    c.close()  # once more is nothing
+
+
+def test_what_was_closed_opens_again_as_it_was(place):
+    with stratavec.open(place, 2, "l2") as c:
+        c.upsert(["a", b"\xff", "b"], [[0, 1], [1, 0], [1, 1]])
+    with stratavec.open(place) as c:
+        assert (len(c), c.dim, c.metric, c.read_only) == (3, 2, "l2", False)
+        assert {item.id for item in c.scan()} == {"a", b"\xff", "b"}
+        assert c.recovery.is_clean
+        assert c.get("a").vector.tolist() == [0, 1] and c.get("z") is None
+        assert [item and item.id for item in c.get_many(["b", "z", "a"])] == ["b", None, "a"]
+
+
+def test_writes_of_each_kind(place):
+    with stratavec.open(place, 2, "l2", ids="u64") as c:
+        c.insert([1, 2, 3], np.eye(3, 2))
+        with pytest.raises(stratavec.AlreadyExistsError):
+            c.insert([9, 2], np.zeros((2, 2)))
+        assert 9 not in c and 2 in c
+        assert c.upsert(2, [5.0, 5.0]).replaced == 1
+        assert c.delete([1, 77]) == 1 and c.delete(1) == 0
+        assert sorted(item.id for item in c) == [2, 3]
+
+
+def test_a_batch_is_all_or_nothing(place):
+    with stratavec.open(place, 2, "l2") as c:
+        with c.batch() as b:
+            b.upsert(["a", "b"], [[0, 1], [1, 0]])
+            b.upsert("c", [1, 1], {"n": 1}, b"payload")
+            b.delete("a")
+            assert len(b) == 4 and len(c) == 0
+        assert b.receipt.seq == 1 and len(c) == 2 and c.get("c").payload == b"payload"
+        with pytest.raises(RuntimeError), c.batch() as b:
+            b.upsert("d", [1, 1])
+            raise RuntimeError
+        assert b.receipt is None and "d" not in c
+        with pytest.raises(stratavec.InvalidArgumentError), c.batch() as b:
+            b.upsert("d", [1, 1])
+            b.upsert("e", [1, float("nan")])
+        assert "d" not in c
+        with pytest.raises(stratavec.InvalidArgumentError, match="discarded"):
+            b.commit()
+
+
+def test_a_snapshot_stays_as_it_was(filled):
+    c, vectors = filled
+    with c.snapshot() as snapshot:
+        c.delete(range(50))
+        assert len(snapshot) == 100 and len(c) == 50
+        assert snapshot.search(vectors[7], k=1)[0].id == 7 and c.search(vectors[7], k=1)[0].id != 7
+        assert sum(1 for _ in snapshot.scan()) == 100
+    with pytest.raises(stratavec.ClosedError):
+        snapshot.search(vectors[0])
+
+
+def test_batches_of_queries_give_tables(filled):
+    c, vectors = filled
+    ids, distances = c.search_batch(vectors[:5], k=3, threads=2)
+    assert ids.dtype == np.int64 and distances.dtype == np.float32 and ids.shape == distances.shape == (5, 3)
+    assert ids[:, 0].tolist() == [0, 1, 2, 3, 4] and (distances[:, 0] == 0).all()
+    c.delete(range(2, 100))
+    ids, distances = c.search_batch(vectors[:2], k=4)
+    assert ids[:, 2:].tolist() == [[-1, -1]] * 2 and np.isinf(distances[:, 2:]).all()
+    assert c.search_batch(np.empty((0, 8), np.float32), k=4)[0].shape == (0, 4)
+
+
+def test_ids_of_64_bits_come_back_as_they_are(place):
+    big = 2**64 - 2
+    with stratavec.open(place, 2, "l2", ids="u64") as c:
+        c.upsert(np.array([1, big], np.uint64), np.eye(2))
+        ids, _ = c.search_batch(np.eye(2), k=3)
+        assert ids.dtype == np.uint64 and ids.tolist() == [[1, big, 2**64 - 1], [big, 1, 2**64 - 1]]
+        assert c.search([0, 1], k=1)[0].id == big
+
+
+def test_byte_ids_in_tables_are_objects(place):
+    with stratavec.open(place, 2, "l2") as c:
+        c.upsert(["a", "b"], np.eye(2))
+        ids, distances = c.search_batch(np.eye(2), k=3)
+        assert ids.tolist() == [["a", "b", None], ["b", "a", None]] and np.isinf(distances[0, 2])
+
+
+def test_filters(filled):
+    c, vectors = filled
+    assert [hit.id for hit in c.search(vectors[3], k=2, ids=[3, 50])] == [3, 50]
+    assert c.search(vectors[3], k=1, filter=lambda id: id > 40)[0].id > 40
+    few = stratavec.Filter.ids(range(10)) & ~stratavec.Filter.ids([3]) & stratavec.Filter.by(lambda id: id % 2 == 1)
+    assert sorted(hit.id for hit in c.search(vectors[3], k=10, filter=few)) == [1, 5, 7, 9]
+    assert sorted(hit.id for hit in c.search(vectors[3], k=10, filter=few, ids=[5, 6])) == [5]
+    assert sorted(c.search_batch(vectors[3:4], k=4, filter=few)[0][0].tolist()) == [1, 5, 7, 9]
+    either = stratavec.Filter.ids([1]) | stratavec.Filter.ids([2])
+    assert sorted(c.search(vectors[0], filter=either).ids) == [1, 2]
+    with pytest.raises(ZeroDivisionError):
+        c.search(vectors[3], filter=lambda id: id / 0)
+    with pytest.raises(ZeroDivisionError):
+        c.search_batch(vectors[:3], filter=lambda id: id / 0, threads=2)
+    assert len(c.search(vectors[3], ids=[])) == 0
+
+
+def test_terms_of_a_search(filled):
+    c, vectors = filled
+    near = c.search(vectors[3], k=100, max_distance=4.0)
+    assert 0 < len(near) < 100 and (near.distances <= 4.0).all()
+    assert near.explain.seq == c.seq and near.explain.rows_scored == 100 and not near.explain.cut_short
+    assert len(c.search(vectors[3], exact=True, deadline=10)) == 10
+    for effort in ({"recall": 0.9}, {"nprobe": 4}, {"nprobe": 4, "patience": 2}, {"confidence": 0.9}, {"exact": True}):
+        assert c.search(vectors[3], **effort)[0].id == 3, "a flat collection is searched exactly"
+    for wrong in ({"recall": 0.9, "exact": True}, {"recall": 2.0}, {"patience": 2}, {"k": 0}, {"deadline": -1}, {"include": "id"}):
+        with pytest.raises(stratavec.InvalidArgumentError):
+            c.search(vectors[3], **wrong)
+    with pytest.raises(TypeError):
+        c.search(vectors[3], where={"lang": "en"})
+
+
+def test_lists(place, rng):
+    centres = rng.standard_normal((20, 16), np.float32) * 10
+    vectors = (centres[rng.integers(0, 20, 4000)] + rng.standard_normal((4000, 16))).astype(np.float32)
+    with stratavec.open(place, 16, "l2", ids="u64", index="ivf", nlist=40, bits=4, spill=False, durability="os") as c:
+        c.bulk_load(np.arange(4000), vectors, progress=False)
+        stats = c.stats()
+        assert stats.lists >= 40 and stats["rows_in_lists"] == 4000
+        found, _ = c.search_batch(vectors[:200], k=10, recall=0.95)
+        true, _ = c.search_batch(vectors[:200], k=10, exact=True)
+        recall = np.mean([len(set(f) & set(t)) / 10 for f, t in zip(found, true, strict=True)])
+        assert recall > 0.9
+        assert c.search(vectors[0], nprobe=3).explain.lists_probed == 3
+    with stratavec.open(place, index="ivf", nlist=40) as c:
+        assert c.schema["nlist"] == 40 and c.schema["bits"] == 4 and c.schema["spill"] is False
+    for wrong in ({"nlist": 41}, {"bits": 2}, {"spill": True}, {"index": "flat"}):
+        with pytest.raises(stratavec.SchemaMismatchError):
+            stratavec.open(place, **wrong)
+
+
+def test_attributes_of_every_kind(place):
+    moment = datetime(2026, 3, 1, 12, 30, 15, 250_001, tzinfo=timezone.utc)
+    given = {"none": None, "yes": True, "n": -(2**63), "x": 0.25, "text": "höhe", "tags": ["a", "b"], "at": moment, "np": np.int32(7)}
+    with stratavec.open(place, 2, "ip") as c:
+        c.upsert("a", [1, 2], given, bytearray(b"raw"))
+        assert c.get("a").attributes == {**given, "np": 7} and c.get("a").payload == b"raw"
+        for wrong in ({"x": object()}, {"n": 2**63}, {"x": float("nan")}, {"tags": [1]}, {1: "a"}, {"at": datetime(2026, 1, 1)}, [1]):
+            with pytest.raises((TypeError, ValueError)):
+                c.upsert("a", [1, 2], wrong)
+
+
+def test_bulk_loads(place, rng):
+    vectors = rng.standard_normal((3000, 8), np.float32)
+    told = []
+    with stratavec.open(place, 8, "l2") as c:
+        names = [f"r{n}" for n in range(3000)]
+        report = c.bulk_load(names, vectors, [{"n": n} for n in range(3000)], progress=lambda done, total: told.append((done, total)))
+        assert (report.items, report.inserted, len(c)) == (3000, 3000, 3000) and told[-1][0] >= 3000
+        report = c.bulk_load(((f"r{n}", vectors[n], {"again": True}, b"p") for n in range(1500)), properties={"source": b"here"})
+        assert report.replaced == 1500 and c.get("r7").attributes == {"again": True} and c.get("r7").payload == b"p"
+        assert c.property("source") == b"here" and c.property("other") is None
+        assert c.get("r2000").attributes == {"n": 2000}
+
+
+def test_a_bulk_load_that_fails_leaves_nothing(place):
+    def rows():
+        for n in range(5000):
+            if n == 4321:
+                raise KeyError("the source broke")
+            yield f"r{n}", [n, n]
+
+    with stratavec.open(place, 2, "l2") as c:
+        with pytest.raises(KeyError, match="the source broke"):
+            c.bulk_load(rows())
+        assert len(c) == 0
+        with pytest.raises(stratavec.InvalidArgumentError, match="item 1"):
+            c.bulk_load(["a", "b"], [[0, 1], [0, float("inf")]])
+        with pytest.raises(ValueError, match="stop"):
+            c.bulk_load(rows(), progress=_stop)
+        assert len(c) == 0 and c.bulk_load([]).items == 0
+
+
+def _stop(done, total):
+    raise ValueError("stop")
+
+
+def test_upkeep(place, tmp_path, rng):
+    with stratavec.open(place, 8, "l2", ids="u64", compaction="manual") as c:
+        for part in range(4):
+            c.upsert(range(part * 10, part * 10 + 10), rng.standard_normal((10, 8)))
+            c.flush()
+        c.delete(range(0, 40, 2))
+        assert c.sync() == c.seq == c.durable_seq
+        c.wait_durable(c.seq)
+        c.flush()
+        plan = c.compact("full", dry_run=True)
+        report = c.compact("full", progress=False)
+        assert report.files_read == plan.files_read == 4 and report.dropped == 20 and c.stats().row_files == 1
+        assert c.scrub(progress=False).findings == []
+        copied = c.checkpoint(tmp_path / "copy")
+        assert copied.seq == c.seq
+    for path in (place, tmp_path / "copy"):
+        report = stratavec.verify(path)
+        assert report and report.is_sound and report.rows == 20
+        assert stratavec.verify(path, "quick").is_sound
+    report = stratavec.repair(place, tmp_path / "repaired")
+    assert report.is_complete and report.rows == 20
+    assert len(stratavec.open(tmp_path / "repaired", read_only=True)) == 20
+    assert stratavec.upgrade(place).files_rewritten == 0
+
+
+def test_stats_show_themselves(filled):
+    c, _ = filled
+    stats = c.stats()
+    assert stats["rows"] == stats.rows == 100 and stats.schema["metric"] == "l2" and isinstance(stats, dict)
+    assert "100 · 8-d l2 f32" in str(stats) and "<table>" in stats._repr_html_() and "100 · 8-d l2 f32" in stats._repr_html_()
+    assert c.path in str(stats)
+    with pytest.raises(AttributeError):
+        stats.nothing  # noqa: B018
+
+
+def test_a_follower_reads_and_refreshes(filled):
+    c, vectors = filled
+    with stratavec.open(c.path, read_only=True) as follower:
+        assert follower.read_only and len(follower) == 100
+        c.delete([0])
+        assert len(follower) == 100 and follower.refresh() == c.seq and len(follower) == 99
+        assert follower.search(vectors[1], k=1)[0].id == 1 and follower.stats().rows == 99
+        assert not hasattr(follower, "upsert")
+        with follower.snapshot() as snapshot:
+            assert len(snapshot) == 99
+        with pytest.raises(stratavec.SchemaMismatchError):
+            stratavec.open(c.path, 9, read_only=True)
+        with pytest.raises(stratavec.InvalidArgumentError):
+            stratavec.open(c.path, read_only=True, memory_budget=1 << 30)
+
+
+def test_a_collection_is_made_once(place, tmp_path):
+    with pytest.raises(stratavec.NotFoundError, match="dim and metric"):
+        stratavec.open(place)
+    with stratavec.create(place, 4, "cosine", rows="f16", index="auto", ids="u64", seed=3, memory_budget=64 << 20) as c:
+        assert c.schema == {"dim": 4, "metric": "cosine", "ids": "u64", "rows": "f16", "index": "auto", "seed": 3}
+        assert c.stats().memory["budget"] == 64 << 20
+    with pytest.raises(stratavec.InvalidArgumentError):
+        stratavec.create(place, 4, "cosine")
+    with pytest.raises(TypeError):
+        stratavec.create(tmp_path / "other", 4, "cosine", colour="red")
+    for wrong in ({"metric": "l1"}, {"dim": 0}, {"rows": "f8"}, {"ids": "str"}, {"index": "hnsw"}, {"nlist": 3}, {"durability": "some"}, {"fanout": 1}):
+        with pytest.raises(stratavec.InvalidArgumentError):
+            stratavec.open(tmp_path / "other", **{"dim": 4, "metric": "l2", **wrong})
+    assert not (tmp_path / "other").exists()
+
+
+def test_handles_show_themselves(filled):
+    c, _ = filled
+    assert "100 rows, 8-d l2" in repr(c) and "100 rows" in repr(c.snapshot())
+    assert repr(c.search(np.zeros(8, np.float32), k=1)).startswith("[Hit(")
+    assert "8-d vector" in repr(c.get(1))

@@ -1,0 +1,428 @@
+//! Models that follow each other: why one is trained anew, that it happens once, and that searches answer as before meanwhile.
+
+use std::sync::Arc;
+
+use stratavec::planted::{self, Bug};
+use stratavec::storage::FileKind;
+use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
+use stratavec::{
+    Background, BulkItem, Codes, Collection, Compact, CompactReport, Compaction, Effort, Filter, Hits, IdKind,
+    IndexKind, IvfOptions, Metric, OpenOptions, RetrainReason, Schema, Snapshot, Spill, Verify,
+};
+
+const DIM: usize = 16;
+
+/// Numbers between -1 and 1, the same for the same seed.
+struct Draw(u64);
+
+impl Draw {
+    fn next(&mut self) -> f32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    /// About normal.
+    fn normal(&mut self) -> f32 {
+        (0..6).map(|_| self.next()).sum::<f32>() / 2.0_f32.sqrt()
+    }
+}
+
+fn draw(id: u64) -> Draw {
+    Draw(id.wrapping_add(7).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+}
+
+/// A point near one of many, `place` away from the others of its kind.
+fn vector(id: u64, place: f32) -> Vec<f32> {
+    let mut spot = draw(id % 37 + 1_000_000);
+    let mut draw = draw(id);
+    (0..DIM).map(|_| place + 2.0 * spot.next() + 0.3 * draw.normal()).collect()
+}
+
+fn schema(options: IvfOptions) -> Schema {
+    Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(IndexKind::Ivf(options))
+}
+
+fn manual() -> OpenOptions {
+    OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual)
+}
+
+fn create(disk: &MemDir, options: IvfOptions) -> Collection {
+    Collection::create_in(Arc::new(disk.clone()), schema(options), manual()).unwrap()
+}
+
+fn put(c: &Collection, ids: impl Iterator<Item = u64>, of: impl Fn(u64) -> Vec<f32>) {
+    let mut batch = c.batch();
+    ids.for_each(|id| {
+        batch.upsert(id, &of(id));
+    });
+    batch.commit().unwrap();
+}
+
+fn near(id: u64) -> Vec<f32> {
+    vector(id, 0.0)
+}
+
+fn compact(c: &Collection, what: Compact) -> CompactReport {
+    c.compact(what).unwrap().wait().unwrap()
+}
+
+fn sound(disk: &MemDir) {
+    let report = Collection::verify_in(disk, Verify::Full).unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+}
+
+fn found(hits: &Hits) -> Vec<(u64, f32)> {
+    hits.iter().map(|hit| (hit.id.as_u64().unwrap(), hit.distance)).collect()
+}
+
+/// Flushes and compacts by the rules until nothing is left to do: the retrains it took.
+fn settle(c: &Collection) -> u64 {
+    let before = c.stats().retrains;
+    c.flush().unwrap();
+    for _ in 0..4 {
+        compact(c, Compact::Auto);
+    }
+    let stats = c.stats();
+    assert_eq!((stats.models.min(1), stats.rows_to_convert), (u64::from(stats.lists > 0), 0));
+    stats.retrains - before
+}
+
+#[test]
+fn a_retrain_that_is_asked_for_moves_every_row_to_new_lists() {
+    for spill in [Spill::On, Spill::Off] {
+        let disk = MemDir::new(1);
+        let c = create(&disk, IvfOptions::auto().spill(spill));
+        put(&c, 0..1_200, near);
+        c.flush().unwrap();
+        compact(&c, Compact::Retrain);
+        assert_eq!((c.stats().models, c.stats().retrains), (1, 0), "the first model is no retrain");
+        put(&c, 1_200..1_900, near);
+        (0..100).for_each(|id| assert!(c.delete(id * 3).unwrap()));
+        c.flush().unwrap();
+        let lists = c.stats().lists;
+        let planned = c.compact_dry_run(Compact::Retrain);
+        let done = compact(&c, Compact::Retrain);
+        assert_eq!((planned.retrains, planned.refiled), (1, 1_800));
+        assert_eq!((done.retrains, done.refiled), (1, 1_800));
+        assert!(planned.bytes_written >= done.bytes_written, "{planned:?} {done:?}");
+        let stats = c.stats();
+        assert_eq!((stats.models, stats.retrains, stats.rows_to_convert, stats.rows_in_lists), (1, 1, 0, 1_800));
+        assert!(stats.lists > lists + lists / 10, "{lists} lists became {}", stats.lists);
+        sound(&disk);
+        let again = compact(&c, Compact::Retrain);
+        assert_eq!((again.retrains, again.refiled), (0, 0), "the same rows make the same lists");
+        drop(c);
+        let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+        assert_eq!((c.stats().rows_in_lists, c.stats().models), (1_800, 1));
+        assert_eq!(compact(&c, Compact::Auto).retrains, 0);
+    }
+}
+
+#[test]
+fn four_times_a_few_rows_are_trained_on_once() {
+    let disk = MemDir::new(2);
+    let c = create(&disk, IvfOptions::auto().nlist(8));
+    let mut expect = Vec::new();
+    for rows in [100, 250, 399, 400, 1_000, 1_599, 1_600, 3_000] {
+        put(&c, 0..rows, near);
+        expect.push((rows, settle(&c)));
+    }
+    let wanted =
+        [100, 250, 399, 400, 1_000, 1_599, 1_600, 3_000].map(|rows| (rows, u64::from([400, 1_600].contains(&rows))));
+    assert_eq!(expect, wanted);
+    sound(&disk);
+}
+
+#[test]
+fn a_load_after_a_small_start_ends_with_lists_that_suit_its_rows() {
+    let disk = MemDir::new(3);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..1_000, near);
+    c.flush().unwrap();
+    compact(&c, Compact::Auto);
+    let few = c.stats().lists;
+    let c = Collection::open_in(Arc::new(disk.clone()), {
+        drop(c);
+        OpenOptions::new().background(Background::Inline)
+    })
+    .unwrap();
+    c.bulk_load((0..9_000).map(|id| BulkItem::new(id, near(id)))).unwrap().wait().unwrap();
+    let stats = c.stats();
+    assert_eq!((stats.retrains, stats.models, stats.rows_in_lists, stats.rows), (1, 1, 9_000, 9_000));
+    assert!(stats.lists > 4 * few, "{few} lists became {}", stats.lists);
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// Rows of another kind are far from all centroids.
+#[test]
+fn drift_is_answered_by_one_retrain() {
+    let disk = MemDir::new(4);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..5_000, near);
+    assert_eq!(settle(&c), 0);
+    put(&c, 5_000..5_500, |id| vector(id, 0.8));
+    assert_eq!(settle(&c), 0, "few rows say little");
+    put(&c, 5_500..6_500, |id| vector(id, 0.8));
+    assert_eq!(settle(&c), 1);
+    for round in 0..3 {
+        put(&c, 6_500 + round * 500..7_000 + round * 500, |id| vector(id, 0.8));
+        assert_eq!(settle(&c), 0, "they are known now");
+    }
+    sound(&disk);
+}
+
+/// Most rows come into two lists.
+#[test]
+fn lists_that_have_become_uneven_are_made_anew_once() {
+    let disk = MemDir::new(5);
+    let c = create(&disk, IvfOptions::auto().nlist(40));
+    put(&c, 0..1_480, near);
+    assert_eq!(settle(&c), 0);
+    let close = |id: u64| vector(id % 2, 0.0).iter().map(|x| x + 0.02 * draw(id).next()).collect();
+    put(&c, 2_000..4_600, close);
+    assert_eq!(settle(&c), 1);
+    put(&c, 4_600..5_000, close);
+    assert_eq!(settle(&c), 0);
+    sound(&disk);
+}
+
+/// Data without structure is always far from its centroids: that is no reason to train again.
+#[test]
+fn normal_numbers_that_come_and_go_cause_no_retrain() {
+    for nlist in [None, Some(600)] {
+        let disk = MemDir::new(6);
+        let options = nlist.map_or(IvfOptions::auto(), |lists| IvfOptions::auto().nlist(lists));
+        let c = create(&disk, options);
+        let normal = |id: u64| {
+            let mut draw = draw(id);
+            (0..DIM).map(|_| draw.normal()).collect()
+        };
+        put(&c, 0..5_000, normal);
+        settle(&c);
+        for round in 0..6 {
+            (round * 400..round * 400 + 400).for_each(|id| assert!(c.delete(id).unwrap()));
+            put(&c, 5_000 + round * 400..5_400 + round * 400, normal);
+            assert_eq!(settle(&c), 0, "round {round}");
+        }
+    }
+}
+
+/// Each vector the same: no centroid can be better than the one there is.
+#[test]
+fn equal_rows_cause_no_endless_training() {
+    let disk = MemDir::new(7);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..1_100, |_| near(1));
+    settle(&c);
+    put(&c, 1_100..4_500, |_| near(1));
+    assert!(settle(&c) <= 1);
+    assert_eq!(settle(&c), 0);
+    sound(&disk);
+}
+
+/// A collection in the midst of a change of models: some list segments are converted, some are not; some rows are in memory.
+fn changing(spill: Spill) -> (MemDir, Arc<FaultDir<MemDir>>, Collection) {
+    let disk = MemDir::new(8);
+    let storage = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
+    let options = IvfOptions::auto().nlist(60).spill(spill);
+    let c = Collection::create_in(storage.clone(), schema(options), manual().memory_budget(32 << 20)).unwrap();
+    put(&c, 0..4_000, near);
+    c.flush().unwrap();
+    compact(&c, Compact::Auto);
+    // More rows each time than are converted in one go.
+    for at in [4_000, 8_000, 12_000, 16_000, 20_000] {
+        put(&c, at..at + 2_000, near);
+        put(&c, at + 2_000..at + 4_000, near);
+        c.flush().unwrap();
+    }
+    (0..24_000).step_by(17).for_each(|id| assert!(c.delete(id).unwrap()));
+    put(&c, 24_000..24_300, near);
+    storage.arm(FaultPlan::new(Fault::NoSpace, 2, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::List]));
+    let error = c.compact(Compact::Retrain).unwrap().wait().unwrap_err();
+    assert_eq!(error.kind(), stratavec::ErrorKind::NoSpace, "{error}");
+    storage.disarm();
+    let stats = c.stats();
+    assert!(stats.models == 2 && stats.retrains == 1, "{stats:?}");
+    assert!(stats.rows_to_convert > 0 && stats.rows_to_convert < 23_000, "{} to convert", stats.rows_to_convert);
+    put(&c, 24_300..24_600, near);
+    (300..400).filter(|id| id % 17 != 0).for_each(|id| assert!(c.delete(id).unwrap()));
+    (disk, storage, c)
+}
+
+fn is_there(id: u64) -> bool {
+    id < 24_600 && !(id < 24_000 && id.is_multiple_of(17)) && !(300..400).contains(&id)
+}
+
+/// Asks in every way and compares with what measuring every row finds.
+fn answers_well(snapshot: &Snapshot, least: f64) {
+    let queries: Vec<Vec<f32>> = (0..40).map(|n| vector(n * 601 + 100_000, 0.0)).collect();
+    let third = Filter::by(|id| id.to_owned().as_u64().is_some_and(|id| id % 3 == 0));
+    let few = Filter::ids((0..24_600u64).step_by(500));
+    let (mut hit, mut wanted) = (0, 0);
+    for query in &queries {
+        for filter in [None, Some(&third), Some(&few)] {
+            let ask = |effort: Effort| {
+                let search = snapshot.search(query).k(10).effort(effort);
+                let search = match filter {
+                    Some(filter) => search.filter(filter.clone()),
+                    None => search,
+                };
+                found(&search.run().unwrap())
+            };
+            let truth = ask(Effort::Exact);
+            for effort in [Effort::Recall(0.95), Effort::Confidence(0.95), Effort::Probe { nprobe: 20, patience: 60 }] {
+                let hits = ask(effort);
+                assert_eq!(hits.len(), truth.len());
+                assert!(hits.iter().all(|(id, _)| is_there(*id)), "{effort:?} finds a dead row");
+                assert!(hits.is_sorted_by(|a, b| a.1 <= b.1));
+                assert!(hits.windows(2).all(|pair| pair[0].0 != pair[1].0), "a row is found twice");
+                hit += truth.iter().filter(|row| hits.contains(row)).count();
+                wanted += truth.len();
+            }
+        }
+        let bound = snapshot.search(query).k(200).effort(Effort::Exact).run().unwrap()[199].distance;
+        let within = snapshot.search(query).k(300).max_distance(bound).run().unwrap();
+        assert!(within.len() >= 150 && within.iter().all(|hit| hit.distance <= bound), "{} within", within.len());
+    }
+    let part = hit as f64 / wanted as f64;
+    assert!(part >= least, "finds {part}");
+    for effort in [Effort::Recall(0.9), Effort::Probe { nprobe: 9, patience: 9 }, Effort::Exact] {
+        let alone: Vec<_> = queries.iter().map(|q| found(&snapshot.search(q).effort(effort).run().unwrap())).collect();
+        let many = snapshot.search_batch(&queries).effort(effort).threads(2).run().unwrap();
+        assert_eq!(many.iter().map(found).collect::<Vec<_>>(), alone, "{effort:?}");
+    }
+}
+
+#[test]
+fn searches_answer_as_well_while_one_model_follows_another() {
+    for spill in [Spill::On, Spill::Off] {
+        let (disk, _, c) = changing(spill);
+        answers_well(&c.snapshot(), 0.94);
+        let pinned = c.snapshot();
+        let query = vector(5, 0.0);
+        let before = found(&pinned.search(&query).k(30).run().unwrap());
+        let own = |id: u64, vector: &[f32]| {
+            let hits = c.snapshot().search(vector).k(1).effort(Effort::Probe { nprobe: 4, patience: 4 }).run().unwrap();
+            assert_eq!((hits[0].id.as_u64(), hits[0].distance), (Some(id), 0.0), "{id}");
+        };
+        for id in [401, 5_001, 13_001, 23_500, 24_100, 24_500] {
+            own(id, &near(id));
+        }
+        put(&c, [401, 23_500, 24_100, 30_000].into_iter(), |id| vector(id + 7, 0.1));
+        for id in [401, 23_500, 24_100, 30_000] {
+            own(id, &vector(id + 7, 0.1));
+        }
+        c.delete(30_000u64).unwrap();
+        put(&c, [401, 23_500, 24_100].into_iter(), near);
+        let follower = Collection::open_read_only_in(Arc::new(disk.clone())).unwrap();
+        assert_eq!(follower.stats().models, 2);
+        answers_well(&follower.snapshot(), 0.94);
+        sound(&disk);
+        c.flush().unwrap();
+        answers_well(&c.snapshot(), 0.94);
+        sound(&disk);
+        follower.refresh().unwrap();
+        answers_well(&follower.snapshot(), 0.94);
+        let done = compact(&c, Compact::Auto);
+        assert!(done.retrains == 0 && done.refiled > 0, "{done:?}");
+        assert_eq!((c.stats().models, c.stats().rows_to_convert), (1, 0));
+        answers_well(&c.snapshot(), 0.94);
+        follower.refresh().unwrap();
+        assert_eq!(follower.stats().models, 1);
+        answers_well(&follower.snapshot(), 0.94);
+        assert_eq!(found(&pinned.search(&query).k(30).run().unwrap()), before, "what was pinned is what it was");
+        sound(&disk);
+    }
+}
+
+#[test]
+fn a_change_of_models_survives_reopening_copies_and_repair_and_is_brought_to_its_end() {
+    let (disk, storage, c) = changing(Spill::Auto);
+    drop(c);
+    drop(storage);
+    // Without a close: a recovery files what the log holds by the new model.
+    let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+    assert_eq!(c.stats().models, 2);
+    answers_well(&c.snapshot(), 0.94);
+    let copy = MemDir::new(9);
+    c.checkpoint_in(&copy).unwrap();
+    sound(&copy);
+    c.close().unwrap();
+    sound(&disk);
+    let copied = Collection::open_in(Arc::new(copy.clone()), manual()).unwrap();
+    answers_well(&copied.snapshot(), 0.94);
+    let done = compact(&copied, Compact::Retrain);
+    assert_eq!((done.retrains, copied.stats().models), (1, 1), "what was begun is finished, then the next one comes");
+    answers_well(&copied.snapshot(), 0.94);
+    sound(&copy);
+}
+
+#[test]
+fn a_cancelled_retrain_leaves_a_state_that_answers_and_goes_on_later() {
+    let disk = MemDir::new(10);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..6_000, near);
+    settle(&c);
+    let job = c.compact(Compact::Retrain).unwrap();
+    job.cancel();
+    if let Err(error) = job.wait() {
+        assert_eq!(error.kind(), stratavec::ErrorKind::Cancelled);
+    }
+    sound(&disk);
+    assert!(compact(&c, Compact::Auto).retrains <= 1);
+    assert_eq!((c.stats().models, c.stats().rows_in_lists), (1, 6_000));
+    sound(&disk);
+}
+
+#[test]
+fn health_tells_good_lists_from_bad_ones_and_why_they_are_to_be_made_anew() {
+    let disk = MemDir::new(11);
+    let c = create(&disk, IvfOptions::auto());
+    let flat = c.health().unwrap();
+    assert_eq!((flat.score, flat.lists, flat.recall, flat.sampled), (100.0, 0, 1.0, 0));
+    put(&c, 0..5_000, near);
+    settle(&c);
+    let good = c.health().unwrap();
+    assert!(good.score > 80.0 && good.recall > 0.9 && good.sampled >= 900, "{good:?}");
+    assert!(good.coverage > 0.7 && good.balance > 0.3 && good.connectivity > 0.9, "{good:?}");
+    assert!(good.quantization_error > 0.0 && good.quantization_error < 0.02, "{good:?}");
+    assert!(good.delta_ratio == 0.0 && good.latency_ratio > 0.8 && good.latency_ratio < 1.2, "{good:?}");
+    assert_eq!((good.growth, good.retrain), (Some(1.0), None));
+    // Rows of another kind, half of them still in memory.
+    put(&c, 5_000..6_500, |id| vector(id, 0.8));
+    c.flush().unwrap();
+    put(&c, 6_500..8_000, |id| vector(id, 0.8));
+    let aged = c.health().unwrap();
+    assert!(aged.score < good.score - 5.0 && aged.coverage < good.coverage, "{aged:?}");
+    assert!(aged.delta_ratio > 0.2 && aged.drift.is_some_and(|drift| drift > 1.3), "{aged:?}");
+    assert_eq!(aged.retrain, Some(RetrainReason::Drift));
+    let follower = Collection::open_read_only_in(Arc::new(disk.clone())).unwrap();
+    assert_eq!(follower.health().unwrap(), aged, "whoever measures the same state finds the same");
+    settle(&c);
+    let again = c.health().unwrap();
+    assert!(again.score > 80.0 && again.retrain.is_none(), "{again:?}");
+    // One bit instead of four: the same lists, coarser codes.
+    let coarse = create(&MemDir::new(12), IvfOptions::auto().codes(Codes::Bits(1)));
+    put(&coarse, 0..5_000, near);
+    settle(&coarse);
+    let coarse = coarse.health().unwrap();
+    assert!(coarse.quantization_error > 3.0 * good.quantization_error, "{coarse:?}");
+}
+
+/// A search that looks at the lists of the newest model only would be noticed.
+#[test]
+fn searches_that_forget_the_older_model_are_found_out() {
+    let (_, _, c) = changing(Spill::Auto);
+    let unfound = || {
+        let nearest = |id: u64| {
+            let hits = c.snapshot().search(&near(id)).k(1).effort(Effort::Recall(0.9)).run().unwrap();
+            hits.first().is_some_and(|hit| hit.distance == 0.0)
+        };
+        (0..24_000).step_by(101).filter(|id| is_there(*id) && !nearest(*id)).count()
+    };
+    assert_eq!(unfound(), 0);
+    assert!(planted::with(Bug::SearchNewestModelOnly, unfound) > 20);
+}
