@@ -243,6 +243,39 @@ pub enum Scrub {
     Rate(u64),
 }
 
+/// How files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Access {
+    /// They are mapped into the address space: the fastest where they are in memory, and what is read is in memory once. A medium that
+    /// fails under a map, or another program that shortens a file, ends the process (`SIGBUS`).
+    #[default]
+    Mmap,
+    /// They are read, piece by piece, into memory of this process, and each piece is checked whenever it is read. A medium that
+    /// fails is an `Io` error of the call that met it. Costs a copy of what is read, and memory (counted in the budget) for what is known of
+    /// files and for some recently read pieces: at most a sixteenth of `memory_budget`, or 16 MiB.
+    Pread,
+}
+
+impl Access {
+    /// The name used on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Access::Mmap => "mmap",
+            Access::Pread => "pread",
+        }
+    }
+
+    /// What options begin with. Tests run as a whole under the other choice too: the environment says so.
+    pub(crate) fn usual() -> Access {
+        #[cfg(any(test, feature = "testing"))]
+        if std::env::var_os("STRATAVEC_TEST_ACCESS").is_some_and(|value| value == "pread") {
+            return Access::Pread;
+        }
+        Access::default()
+    }
+}
+
 /// Called once by an open that had to recover.
 pub type RecoveryCallback = Arc<dyn Fn(&RecoveryReport) + Send + Sync>;
 
@@ -257,6 +290,7 @@ pub struct OpenOptions {
     pub(crate) compaction: Compaction,
     pub(crate) scrub: Scrub,
     pub(crate) memory_budget: Option<u64>,
+    pub(crate) access: Access,
     pub(crate) delete_reserve: u64,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
@@ -271,6 +305,7 @@ impl Default for OpenOptions {
             compaction: Compaction::default(),
             scrub: Scrub::default(),
             memory_budget: None,
+            access: Access::usual(),
             delete_reserve: 1 << 20,
             on_recovery: None,
         }
@@ -336,6 +371,13 @@ impl OpenOptions {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// How files are read. Default: mapped.
+    #[must_use]
+    pub fn access(mut self, how: Access) -> Self {
+        self.access = how;
         self
     }
 

@@ -1,5 +1,6 @@
 //! What the public calls do, as a user sees them.
 
+mod access;
 mod arguments;
 mod backpressure;
 mod basics;

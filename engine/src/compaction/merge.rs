@@ -14,7 +14,7 @@ use crate::segment::{
     IdEntry, IdSource, IdTable, RowInput, RowLayout, RowSource, write_id_table, write_row_file, write_sorted_ids,
 };
 use crate::snapshot::{LiveRows, Source};
-use crate::storage::{FileId, FileKind, FileName, Storage};
+use crate::storage::{Bytes, FileId, FileKind, FileName, Storage};
 
 /// What a merge made: files that are written, synced and read back, and that no manifest names yet.
 pub(crate) struct Merged {
@@ -220,15 +220,19 @@ impl RowSource for LiveRowsOf<'_> {
             return Err(Error::argument("rows", format!("are {}; there is no row {i}", self.live)));
         };
         let source = Source::File(rows);
-        let vector = if self.bare { &[] } else { source.vector(at, self.schema)? };
+        rows.file.ask_ahead(at);
+        let (vector, norm) = match self.bare {
+            true => (Bytes::default(), 0.0),
+            false => source.vector(at, self.schema)?,
+        };
         let id = source.id(at)?;
         let (attributes, payload) = (source.attributes(at)?, source.payload(at)?);
         take(RowInput {
             row: source.row_number(at)?,
             seq: source.seq(at)?,
             id: id.as_ref(),
-            vector,
-            norm: if self.bare { 0.0 } else { source.norm(at) },
+            vector: &vector,
+            norm,
             attributes: &attributes,
             payload: &payload,
         })

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{MAX_ROWS, RowLayout};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
 use super::pages::{PageBitmap, PageDirectory, PageEntry, count_entries, run_entries};
 use super::payload_reader::{PayloadColumn, walk};
 use super::payload_writer::{BlockEntry, MAX_RATIO, most_block_bytes};
 use super::row_file::{KNOWN, RowFile};
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::container::{Container, HEADER_BYTES, Header, Identity, MAGIC};

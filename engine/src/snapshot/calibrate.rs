@@ -1,6 +1,7 @@
 //! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
 
 use super::effort::Effort;
+use super::mode::SearchMode;
 use super::questions::{Question, answer, sample};
 use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot, Source};
@@ -28,6 +29,9 @@ const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 1
 const EXACT_WAYS: [(f32, usize); 1] = [(1.0, 0)];
 /// Standard errors where nothing short of all lists is good enough.
 const MOST_DEVIATIONS: f32 = 3.5;
+/// A search that may end early may look at so many times the lists of one that may not, and this is how patient it may be.
+const LONGER: usize = 3;
+const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
 pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
@@ -62,16 +66,19 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
         for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
             let Some((_, probe)) = best else { continue };
-            found.push(Calibration {
-                model: *model.file.hash(),
-                rows,
-                k: k as u32,
-                recall: target,
-                nprobe: probe.nprobe as u32,
-                patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
-                exact: probe.exact as u32,
-                deviations: probe.deviations,
-            });
+            let patient = asking.patient(&questions, k, target, &probe, go_on)?;
+            for probe in patient.into_iter().chain([probe]) {
+                found.push(Calibration {
+                    model: *model.file.hash(),
+                    rows,
+                    k: k as u32,
+                    recall: target,
+                    nprobe: probe.nprobe as u32,
+                    patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
+                    exact: probe.exact as u32,
+                    deviations: probe.deviations,
+                });
+            }
         }
     }
     if found.is_empty() {
@@ -120,7 +127,8 @@ impl Asking<'_> {
         let row = question.row;
         self.exact.set(&question.vector, self.snapshot.schema())?;
         let (snapshot, model) = (self.snapshot, self.model);
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1 };
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold };
         seek.segments(&self.exact, probe, &mut self.scratch)?;
         Ok(self.scratch.found().iter().filter(move |found| found.1 != row).map(|found| found.0).take(k))
     }
@@ -157,6 +165,33 @@ impl Asking<'_> {
         Ok(curve)
     }
 
+    /// The least patience that finds a target where a search may go on for longer than `plain` does; nothing if it takes as much patience as
+    /// `plain` has lists.
+    fn patient(
+        &mut self,
+        questions: &[Question],
+        k: usize,
+        target: f32,
+        plain: &Probe,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<Probe>> {
+        let most = self.model.file.lists();
+        let nprobe = plain.nprobe.saturating_mul(LONGER).min(most);
+        let ladder: Vec<usize> = PATIENCE.into_iter().take_while(|patience| *patience < nprobe).collect();
+        let (mut low, mut high) = (0, ladder.len());
+        while low < high {
+            go_on()?;
+            let middle = low.midpoint(high);
+            let patience = ladder.get(middle).copied().unwrap_or(usize::MAX);
+            let probe = Probe { nprobe, patience, exact: plain.exact + 1, ..*plain };
+            match self.measure(questions, k, &probe)?.0 >= with_margin(target) {
+                true => high = middle,
+                false => low = middle + 1,
+            }
+        }
+        Ok(ladder.get(low).map(|patience| Probe { nprobe, patience: *patience, ..*plain }))
+    }
+
     /// The part of the truth that is found, and the mean cost.
     fn measure(&mut self, questions: &[Question], k: usize, probe: &Probe) -> Result<(f64, f64)> {
         let (mut found, mut wanted, mut cost) = (0, 0, 0.0);
@@ -187,6 +222,6 @@ impl Asking<'_> {
             Coder::None => self.scratch.measured(),
             _ => probe.exact,
         };
-        probe.nprobe as f64 * list + entries * entry + records * record + measured as f64 * row
+        self.scratch.looked as f64 * list + entries * entry + records * record + measured as f64 * row
     }
 }

@@ -4,6 +4,7 @@
 //! of row `x`, `m` the mean that the model was made around.
 
 use super::effort::Effort;
+use super::mode::SearchMode;
 use super::questions::{Question, answer, sample};
 use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot};
@@ -136,7 +137,8 @@ fn live_lengths(snapshot: &Snapshot) -> Result<Vec<u64>> {
         let mut own = vec![0; model.file.lists()];
         for file in view.version.lists.iter().filter(|file| file.model() == model.file.hash()) {
             for (list, length) in own.iter_mut().enumerate() {
-                let bytes = file.list(list)?;
+                let loaded = file.load(list)?;
+                let bytes = loaded.bytes();
                 for word in bytes.rows.as_chunks::<4>().0.iter().take(bytes.primary as usize) {
                     let row = file.row(u32::from_le_bytes(*word))?;
                     let live = view.version.locate_live(row)?.is_some() && !view.killed(row);
@@ -188,7 +190,8 @@ impl Looking<'_> {
     fn codes(&mut self, question: &Question, sums: &mut Sums) -> Result<()> {
         let (snapshot, model) = (self.snapshot, self.model);
         self.exact.set(&question.vector, snapshot.schema())?;
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: NEAREST + 1 };
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: NEAREST + 1, cold };
         let probe =
             Probe { nprobe: model.file.lists(), patience: usize::MAX, exact: CANDIDATES, deviations: DEVIATIONS };
         seek.segments(&self.exact, &probe, &mut self.scratch)?;

@@ -105,8 +105,12 @@ pub struct Explain {
     pub rows_scored: u64,
     /// Row files and in-memory blocks that were scanned.
     pub sources_scanned: u64,
-    /// Bytes of vectors read.
+    /// Bytes of vectors read; of a search that did not expect what it read in memory (see `cold`) those of lists too.
     pub bytes_read: u64,
+    /// Lists and rows were not expected in memory: see [`SearchMode`](crate::SearchMode).
+    pub cold: bool,
+    /// Pieces of files, lists and rows, that such a search asked for.
+    pub reads: u64,
     /// Lists looked at; 0 if the answer is exact.
     pub lists_probed: u64,
     /// Entries of lists whose distance was estimated.
@@ -128,12 +132,15 @@ impl Explain {
     pub(super) fn add_lists(&mut self, snapshot: &Snapshot, scratch: &Scratch) {
         let measured = scratch.measured() as u64;
         self.seq = snapshot.seq();
-        self.lists_probed += scratch.probed().count() as u64;
+        self.cold |= scratch.cold.is_some();
+        self.lists_probed += scratch.looked as u64;
         self.entries_scanned += scratch.work.0 as u64;
         self.records_read += scratch.work.1 as u64;
-        if snapshot.schema().row_format().keeps_vectors() {
-            self.rows_scored += measured;
-            self.bytes_read += measured * snapshot.schema().vector_bytes() as u64;
-        }
+        let keeps = snapshot.schema().row_format().keeps_vectors();
+        let measured = if keeps { measured } else { 0 };
+        self.rows_scored += measured;
+        let vectors = measured * snapshot.schema().vector_bytes() as u64;
+        self.reads += scratch.cold.map_or(0, |cold| cold.pieces);
+        self.bytes_read += scratch.cold.map_or(vectors, |cold| cold.bytes);
     }
 }

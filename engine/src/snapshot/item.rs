@@ -46,7 +46,7 @@ impl Item {
 /// The vector of one row in f32.
 pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Vec<f32>> {
     let mut vector = vec![0.0; schema.dim()];
-    decode_row(schema.row_format(), source.vector(at, schema)?, &mut vector);
+    decode_row(schema.row_format(), &source.vector(at, schema)?.0, &mut vector);
     Ok(vector)
 }
 

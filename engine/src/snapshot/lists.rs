@@ -8,8 +8,8 @@ use crate::id::Id;
 use crate::index::ivf::{CentroidSet, Coder, EntryLayout, Frame, ListPieces, Lists, Rows};
 use crate::kernel::code::product::Codebook;
 use crate::options::Codes;
-use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile};
-use crate::storage::{FileId, FileKind, FileName};
+use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile, Records};
+use crate::storage::{Bytes, FileId, FileKind, FileName};
 
 /// A model, ready for queries.
 pub(crate) struct OpenModel {
@@ -231,6 +231,17 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
 
     fn ahead(&self, place: u64) -> &[u8] {
         self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record(ordinal))
+    }
+
+    fn ask(&self, place: u64) {
+        if let Some((rows, ordinal)) = self.at(place) {
+            rows.file.ask(ordinal..ordinal.saturating_add(1));
+        }
+    }
+
+    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Default::default()) };
+        rows.file.records(ordinal..ordinal.saturating_add(1)).map(Records::into_first)
     }
 
     fn vector(&self, place: u64) -> Result<(&[u8], f32)> {

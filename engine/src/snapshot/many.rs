@@ -3,6 +3,7 @@
 use super::Snapshot;
 use super::effort::measured;
 use super::hit::Hits;
+use super::read_ahead::ReadAhead;
 use super::room::Room;
 use super::scan::{CHUNK, Scan};
 use super::search::{Lists, Plan, answer, collect, gathered, is_few, new_scan, plan};
@@ -50,7 +51,8 @@ fn share_lists(
     let (model, probe) = (lists.model, &lists.probe);
     let k = gathered(snapshot, terms, probe.exact);
     room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
-    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k };
+    let cold = terms.mode.is_cold(snapshot);
+    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k, cold };
     let mut ready = std::mem::take(&mut room.ready);
     ready.resize_with(queries.len().max(ready.len()), Ready::default);
     for (query, ready) in queries.iter().zip(&mut ready) {
@@ -89,6 +91,7 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
     let mut late = false;
     for source in view.sources() {
         scans.iter_mut().for_each(|scan| scan.explain.sources_scanned += 1);
+        let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
             let Some(first) = scans.first_mut() else { return Ok(()) };
             late = late || first.is_late();
@@ -97,6 +100,7 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
             }
             let live = source.live_word(word, &mut first.killed)?;
             if live != 0 {
+                ahead.before(&source, word * CHUNK);
                 scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
             }
         }

@@ -7,6 +7,7 @@ use super::chosen::ChosenRows;
 use super::costs::{Costs, widened};
 use super::effort::{Effort, measured};
 use super::hit::{Explain, Hits, Include};
+use super::mode::SearchMode;
 use super::rerank::{VectorSource, rerank};
 use super::room::{Needs, Room};
 use super::scan::Scan;
@@ -54,6 +55,13 @@ impl<'s> Search<'s> {
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
         self.terms.effort = effort;
+        self
+    }
+
+    /// Whether lists and rows are expected in memory; decided by sizes if not said.
+    #[must_use]
+    pub fn mode(mut self, mode: SearchMode) -> Self {
+        self.terms.mode = mode;
         self
     }
 
@@ -226,7 +234,7 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<List
     };
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
-    let part = |model: &OpenModel, probe: &Probe| (probe.nprobe as f64 / model.file.lists() as f64).min(1.0);
+    let part = |model: &OpenModel, probe: &Probe| (probe.likely_lists() as f64 / model.file.lists() as f64).min(1.0);
     let part = match older {
         None => part(model, &probe),
         Some((older, older_probe)) => {
@@ -290,7 +298,8 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
             let k = gathered(snapshot, terms, lists.probe.exact);
             room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
-            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
+            let cold = terms.mode.is_cold(snapshot);
+            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };
             by_lists(&seek, terms, &lists, room)
         }
         exact => measure(snapshot, terms, &exact, &room.query),

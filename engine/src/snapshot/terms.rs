@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Snapshot;
 use super::effort::Effort;
 use super::hit::Include;
+use super::mode::SearchMode;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::id::IdKind;
@@ -18,6 +19,7 @@ pub(crate) struct Terms {
     /// Rows that are measured at the end, or given to a source of vectors; `None`: as many as the effort says.
     pub(crate) candidates: Option<usize>,
     pub(crate) effort: Effort,
+    pub(crate) mode: SearchMode,
     pub(crate) filter: Option<Filter>,
     pub(crate) max_distance: Option<f32>,
     pub(crate) include: Include,
@@ -32,6 +34,7 @@ impl Default for Terms {
             rerank: false,
             candidates,
             effort: Effort::default(),
+            mode: SearchMode::default(),
             filter,
             max_distance,
             include: Include::NONE,

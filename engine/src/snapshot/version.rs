@@ -56,6 +56,9 @@ impl LiveRows {
 
     /// The same file; whether its live rows are in list segments.
     pub(crate) fn with_lists(self, in_lists: bool) -> Self {
+        if in_lists {
+            self.file.expect_scattered();
+        }
         LiveRows { in_lists, ..self }
     }
 

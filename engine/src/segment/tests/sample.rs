@@ -244,8 +244,9 @@ impl Files {
 }
 
 fn read_row(file: &RowFile, i: usize, errors: &mut Errors) {
-    errors.note(file.prove_vectors(i..i + 1));
-    let _ = (file.record_id_u64(i), file.record_norm(i), file.record_vector(i).len());
+    if let Some(records) = errors.note(file.records(i..i + 1)) {
+        let _ = (records.norm(0), records.vector(0).len());
+    }
     errors.note(file.id(i));
     errors.note(file.seq(i));
     errors.note(file.attributes(i));
