@@ -104,6 +104,9 @@ fn answers_are_the_same_whether_files_are_mapped_or_read() {
         (Metric::InnerProduct, RowFormat::Bf16, IdKind::U64, lists(8)),
         (Metric::Cosine, RowFormat::F32, IdKind::Bytes, IndexKind::Flat),
         (Metric::L2, RowFormat::Bf16, IdKind::U64, IndexKind::Flat),
+        (Metric::L2, RowFormat::I8, IdKind::U64, lists(2)),
+        (Metric::Cosine, RowFormat::None, IdKind::U64, lists(3)),
+        (Metric::InnerProduct, RowFormat::None, IdKind::Bytes, lists(1)),
     ] {
         let what = format!("{metric:?} {rows:?} {ids:?} {index:?}");
         // Both ways write the same collection too.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include, IndexKind,
+    Access, Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include, IndexKind,
     IvfOptions, Metric, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill, Verify,
 };
 
@@ -205,8 +205,10 @@ fn rows_in_lists_have_no_vectors_and_are_found_by_their_codes() {
             c.compact(Compact::Full).expect("begin").wait().expect("compact");
             assert_eq!((section(&c, "vectors"), c.stats().dead_rows), (0, 0));
             check(&c.snapshot(), metric);
-            let follower = Collection::open_read_only_in(Arc::new(disk.clone()));
-            check(&follower.expect("open").snapshot(), metric);
+            for access in [Access::Mmap, Access::Pread] {
+                let follower = Collection::open_read_only_with_in(Arc::new(disk.clone()), access);
+                check(&follower.expect("open").snapshot(), metric);
+            }
             let copy = MemDir::new(2);
             c.checkpoint_in(&copy).expect("checkpoint");
             check(&open(&copy).snapshot(), metric);

@@ -457,69 +457,6 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
-        name: "bytes",
-        rows: RowFormat::I8,
-        fanout: 2,
-        extras: true,
-        steps: &[
-            Step::Commit(Os, Work::Insert(3)),
-            Step::Flush,
-            Step::Commit(Group, Work::Mixed(3)),
-            Step::Drop,
-            Step::Commit(Os, Work::Upsert(2)),
-            Step::Close,
-        ],
-        ..PLAIN
-    },
-    Workload {
-        name: "bytes-lists",
-        rows: RowFormat::I8,
-        ids: IdKind::Bytes,
-        fanout: 2,
-        nlist: 2,
-        steps: &[
-            Step::Commit(Os, Work::Insert(17)),
-            Step::Flush,
-            Step::Commit(Group, Work::Mixed(4)),
-            Step::Close,
-            Step::Commit(Os, Work::Delete(3)),
-        ],
-        ..PLAIN
-    },
-    Workload {
-        name: "lean",
-        rows: RowFormat::None,
-        extras: true,
-        fanout: 2,
-        nlist: 2,
-        steps: &[
-            Step::Commit(Os, Work::Insert(17)),
-            Step::Flush,
-            Step::Commit(Group, Work::Mixed(4)),
-            Step::Close,
-            Step::Commit(Os, Work::Delete(3)),
-            Step::Flush,
-        ],
-        ..PLAIN
-    },
-    Workload {
-        name: "lean-load",
-        rows: RowFormat::None,
-        metric: Metric::Cosine,
-        ids: IdKind::Bytes,
-        fanout: 4,
-        nlist: 1,
-        codes: Codes::Product { m: 4, codebook_size: 16 },
-        steps: &[
-            Step::Commit(Os, Work::Insert(2)),
-            Step::Load(10),
-            Step::Commit(Os, Work::Mixed(3)),
-            Step::Drop,
-            Step::Commit(Group, Work::Upsert(2)),
-        ],
-        ..PLAIN
-    },
-    Workload {
         name: "lists-retrain",
         fanout: 8,
         nlist: 2,
@@ -554,6 +491,56 @@ pub const WORKLOADS: &[Workload] = &[
             Step::Drop,
             Step::Commit(Os, Work::Mixed(3)),
             Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "bytes",
+        rows: RowFormat::I8,
+        ids: IdKind::Bytes,
+        extras: true,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Drop,
+            Step::Commit(Os, Work::Delete(3)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lean",
+        rows: RowFormat::None,
+        extras: true,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Close,
+            Step::Commit(Os, Work::Delete(3)),
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lean-load",
+        rows: RowFormat::None,
+        metric: Metric::Cosine,
+        ids: IdKind::Bytes,
+        fanout: 4,
+        nlist: 1,
+        codes: Codes::Product { m: 4, codebook_size: 16 },
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(10),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Group, Work::Upsert(2)),
         ],
         ..PLAIN
     },
