@@ -342,7 +342,8 @@ fn a_row_file_says_whether_its_rows_are_in_lists() {
 #[test]
 fn a_row_file_without_vectors_is_in_lists_of_a_collection_that_keeps_none() {
     assert!(Collection::verify_in(&load("lean"), Verify::Full).expect("verify").is_sound());
-    let changes: [(&str, fn(&mut Vec<u8>)); 4] = [
+    let changes: [(&str, fn(&mut Vec<u8>)); 5] = [
+        ("no vectors and no codes", |copy| copy[128..130].copy_from_slice(&[3, 0])),
         ("vectors that are not there", |copy| {
             let at = table(copy, 2);
             assert_eq!(copy[at + 28], 6, "the families");

@@ -22,7 +22,7 @@ const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
 /// The same for codes of one or two bits, by which more rows seem as near as the nearest.
-const WAYS_OF_FEW_BITS: [(f32, usize); 6] = [(1.0, 3), (1.5, 6), (2.0, 12), (2.0, 24), (2.0, 48), (2.0, 96)];
+const WAYS_OF_FEW_BITS: [(f32, usize); 4] = [(1.0, 6), (1.5, 15), (2.0, 40), (2.0, 96)];
 const FEW_BITS: usize = 2;
 /// The same of product codes, whose estimates have no bounds and are rougher; without codes there is one way.
 const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 100)];
