@@ -223,24 +223,31 @@ fn a_search_that_expects_nothing_in_memory_finds_the_same_and_tells_what_it_aske
 
 #[test]
 fn a_collection_larger_than_its_budget_is_searched_as_not_in_memory() {
-    fn wide(id: u64) -> Vec<f32> {
-        (0..22).flat_map(|i| vector(id * 31 + i)).take(512).collect()
-    }
+    // Bytes that cannot be packed, so that few rows are enough.
+    let payload = |id: u64| -> Vec<u8> {
+        let word = move |i: u64| (id << 32 | i).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29).to_le_bytes();
+        (0..6_200).flat_map(word).collect()
+    };
     let disk = MemDir::new(1);
-    let schema = Schema::new(512, Metric::L2).ids(IdKind::U64).index(lists(2));
-    let mut c = Collection::create_in(Arc::new(disk.clone()), schema, manual().access(Access::Mmap)).unwrap();
-    for (rows, cold) in [(0..2_000, false), (2_000..17_000, true)] {
-        c.bulk_load(rows.map(|id| (id, wide(id)))).unwrap().wait().unwrap();
+    let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(lists(2));
+    let mut c = Collection::create_in(Arc::new(disk.clone()), schema, manual()).unwrap();
+    for (rows, cold) in [(0..600, false), (600..800, true)] {
+        let mut batch = c.batch();
+        for id in rows {
+            batch.insert(id, &vector(id)).payload(&payload(id));
+        }
+        batch.commit().unwrap();
+        c.flush().unwrap();
         c.compact(Compact::Full).unwrap().wait().unwrap();
         c.close().unwrap();
         let tight = manual().access(Access::Mmap).memory_budget(MIN_MEMORY_BUDGET);
         let held = Collection::open_in(Arc::new(disk.clone()), tight).unwrap();
         let effort = Effort::Probe { nprobe: 8, patience: usize::MAX };
-        let hits = held.snapshot().search(&wide(7)).effort(effort).run().unwrap();
+        let hits = held.snapshot().search(&vector(7)).effort(effort).run().unwrap();
         assert_eq!((hits.explain().cold, hits.explain().lists_probed), (cold, 8), "{:?}", hits.explain());
         assert_eq!(hits[0].id, 7u64);
         held.close().unwrap();
-        c = Collection::open_in(Arc::new(disk.clone()), manual().access(Access::Mmap)).unwrap();
+        c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
     }
 }
 
