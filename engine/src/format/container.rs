@@ -125,15 +125,16 @@ impl Container {
     ///
     /// # Errors
     /// `UnsupportedVersion` if a newer build wrote it, `Corrupt` otherwise.
+    #[cfg(feature = "testing")]
     pub fn verify(bytes: &[u8], wanted: &Identity<'_>) -> Result<Container> {
         Container::verify_ends(bytes.len() as u64, bytes, bytes, wanted)
     }
 
-    /// The same from both ends of a file of `len` bytes: `head` begins where the file does and has at least [`HEADER_BYTES`] if the
-    /// file has as many, `tail` ends where the file does and has at least [`TAIL_BYTES`] of them.
+    /// Proves header, directory and footer of a file of `len` bytes from both its ends, and that it is the one that is wanted: `head`
+    /// begins where the file does and has at least [`HEADER_BYTES`] if the file has as many, `tail` ends where the file does and has at least [`TAIL_BYTES`] of them.
     ///
     /// # Errors
-    /// As [`Container::verify`].
+    /// `UnsupportedVersion` if a newer build wrote it, `Corrupt` otherwise.
     pub fn verify_ends(len: u64, head: &[u8], tail: &[u8], wanted: &Identity<'_>) -> Result<Container> {
         let ends = Ends { len, head, tail };
         let file_seed = verify_header(&ends, wanted)?;

@@ -64,9 +64,11 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     let files = version.rows.iter().filter(listed).map(Source::File);
     answer(snapshot, files, &mut questions, KS.into_iter().max().unwrap_or(1), go_on)?;
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
+        // More is not found with less patience.
+        let mut patience = 0;
         for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
             let Some((_, probe)) = best else { continue };
-            let patient = asking.patient(&questions, k, target, &probe, go_on)?;
+            let patient = asking.patient(&questions, k, target, &probe, &mut patience, go_on)?;
             for probe in patient.into_iter().chain([probe]) {
                 found.push(Calibration {
                     model: *model.file.hash(),
@@ -165,31 +167,27 @@ impl Asking<'_> {
         Ok(curve)
     }
 
-    /// The least patience that finds a target where a search may go on for longer than `plain` does; nothing if it takes as much patience as
-    /// `plain` has lists.
+    /// The least patience, from the one at `from` on, that finds a target where a search may go on for longer than `plain` does; `from` is then
+    /// its place. Nothing if it takes as much patience as such a search has lists.
     fn patient(
         &mut self,
         questions: &[Question],
         k: usize,
         target: f32,
         plain: &Probe,
+        from: &mut usize,
         go_on: &mut dyn FnMut() -> Result<()>,
     ) -> Result<Option<Probe>> {
-        let most = self.model.file.lists();
-        let nprobe = plain.nprobe.saturating_mul(LONGER).min(most);
-        let ladder: Vec<usize> = PATIENCE.into_iter().take_while(|patience| *patience < nprobe).collect();
-        let (mut low, mut high) = (0, ladder.len());
-        while low < high {
+        let nprobe = plain.nprobe.saturating_mul(LONGER).min(self.model.file.lists());
+        while let Some(patience) = PATIENCE.get(*from).copied().filter(|patience| *patience < nprobe) {
             go_on()?;
-            let middle = low.midpoint(high);
-            let patience = ladder.get(middle).copied().unwrap_or(usize::MAX);
             let probe = Probe { nprobe, patience, exact: plain.exact + 1, ..*plain };
-            match self.measure(questions, k, &probe)?.0 >= with_margin(target) {
-                true => high = middle,
-                false => low = middle + 1,
+            if self.measure(questions, k, &probe)?.0 >= with_margin(target) {
+                return Ok(Some(Probe { exact: plain.exact, ..probe }));
             }
+            *from += 1;
         }
-        Ok(ladder.get(low).map(|patience| Probe { nprobe, patience: *patience, ..*plain }))
+        Ok(None)
     }
 
     /// The part of the truth that is found, and the mean cost.

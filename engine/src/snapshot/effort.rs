@@ -280,6 +280,6 @@ mod tests {
         let probe = |effort: Effort| effort.probe(10, 2_000, &known).unwrap();
         assert_eq!((probe(Effort::Recall(0.9)).nprobe, probe(Effort::Recall(0.9)).patience), (10, usize::MAX));
         assert_eq!((probe(Effort::Confidence(0.9)).nprobe, probe(Effort::Confidence(0.9)).patience), (99, 6));
-        assert_eq!(probe(Effort::Confidence(0.9684)).patience, 12);
+        assert!((12..=13).contains(&probe(Effort::Confidence(0.9684)).patience), "half way in what is missed");
     }
 }
