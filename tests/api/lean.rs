@@ -5,8 +5,8 @@ use std::sync::Arc;
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Access, Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include, IndexKind,
-    IvfOptions, Metric, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill, Verify,
+    Access, Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include,
+    IndexKind, IvfOptions, Metric, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill, Verify,
 };
 
 use super::scene::{inline, open};

@@ -162,7 +162,7 @@ fn a_batch_asks_once_for_each_query_and_answers_as_one_by_one() {
 fn rows_that_the_source_does_not_have_keep_their_estimates() {
     let snapshot = filled(Schema::new(DIM, Metric::L2).rows(RowFormat::I8)).snapshot();
     let mut half = |ids: &[Id]| {
-        let one = |id: &Id| if number(id) % 2 == 0 { vector(number(id)) } else { Vec::new() };
+        let one = |id: &Id| if number(id).is_multiple_of(2) { vector(number(id)) } else { Vec::new() };
         Ok::<_, std::io::Error>(ids.iter().map(one).collect())
     };
     let query = query(3);
@@ -170,7 +170,7 @@ fn rows_that_the_source_does_not_have_keep_their_estimates() {
     let estimates = found(&snapshot.search(&query).k(60).run().expect("search"));
     assert!(hits.len() == 12 && !hits.all_exact() && hits.is_sorted_by(|a, b| a.distance <= b.distance));
     for hit in &hits {
-        assert_eq!(hit.exact, number(&hit.id) % 2 == 0);
+        assert_eq!(hit.exact, number(&hit.id).is_multiple_of(2));
         assert!(hit.exact || estimates.contains(&(number(&hit.id), hit.distance)));
     }
 }
