@@ -83,7 +83,7 @@ impl Space {
     /// The vector as it must come back; what the model knows of it where nothing does.
     pub fn stored(&self, given: &[f32]) -> Vec<f32> {
         let largest = given.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-        let step = f32::from_bits(((largest / 127.0).to_bits() + 127) / 128 * 128);
+        let step = f32::from_bits((largest / 127.0).to_bits().div_ceil(128) * 128);
         let round = |x: &f32| match self.rows {
             RowFormat::F16 => f16::from_f32(*x).to_f32(),
             RowFormat::Bf16 => bf16::from_f32(*x).to_f32(),
