@@ -110,7 +110,7 @@ def batch(printer, schema, end):
         printer.structure("OpHead")
         printer.show(id_len, "id")
         if kind == 1:
-            printer.show(schema.dim * stored.COMPONENT_BYTES[schema.rows], "vector")
+            printer.show(stored.stored_vector_bytes(schema.dim, schema.rows), "vector")
             printer.show(attributes, "attributes")
             printer.show(payload, "payload")
         printer.zeros_to(printer.at + -(printer.at - start) % 8, "padding")

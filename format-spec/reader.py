@@ -23,7 +23,6 @@ import numpy as np
 
 sys.dont_write_bytecode = True
 from stored import (  # noqa: E402
-    COMPONENT_BYTES,
     MASK64,
     Bytes,
     Damaged,
@@ -39,9 +38,9 @@ from stored import (  # noqa: E402
     parse_name,
     read_manifest,
     siphash24,
+    stored_vector_bytes,
     unit_crc,
 )
-
 from stored_lists import Lists, Model  # noqa: E402
 
 MAX_RECORD = 64 << 20
@@ -143,7 +142,7 @@ def decode_batch(payload, manifest, name, seq):
     if any(source.take(7)) or source.number(8):
         raise source.bad("reserved bytes of a batch")
     ops, rows, count = Bytes(source.take(ops_len), name), [], 0
-    vector_bytes = manifest.dim * COMPONENT_BYTES[manifest.rows]
+    vector_bytes = stored_vector_bytes(manifest.dim, manifest.rows)
     while ops.left():
         start = ops.at
         kind, flags, id_len, attributes_len, payload_len, norm = ops.fields("BBHIIf")
@@ -232,10 +231,17 @@ class Collection:
         """The stored components as float32."""
         if self.manifest.rows == "bf16":
             return (np.frombuffer(row.vector, "<u2").astype(np.uint32) << 16).view(np.float32)
+        if not row.vector:
+            return np.zeros(0, np.float32)
+        if self.manifest.rows in ("i8", "none"):
+            step = np.frombuffer(row.vector[self.manifest.dim :], "<f4")
+            return np.frombuffer(row.vector[: self.manifest.dim], "i1").astype(np.float32) * step
         return np.frombuffer(row.vector, "<f4" if self.manifest.rows == "f32" else "<f2").astype(np.float32)
 
     def search(self, query, k):
         """The k nearest live rows as (distance, id), by distance, then id. Exact, in 64-bit floats."""
+        if self.manifest.rows == "none":
+            raise Unsupported("the collection keeps no vectors; its codes are not searched here")
         query, live = np.asarray(query, np.float64), [row for _, row in self.rows()]
         if query.shape != (self.manifest.dim,) or not live:
             return []
@@ -313,7 +319,7 @@ class Collection:
             if not np.isfinite(vector).all():
                 findings.append(f"{row.file}: row {number} has a component that is not finite")
             length = math.sqrt(float((vector.astype(np.float64) ** 2).sum()))
-            if self.manifest.metric == "cosine" and not math.isclose(row.norm, length, rel_tol=1e-5):
+            if len(vector) and self.manifest.metric == "cosine" and not math.isclose(row.norm, length, rel_tol=1e-5):
                 findings.append(f"{row.file}: the norm of row {number} is {row.norm}, its length {length}")
             try:
                 decode_attributes(row.attributes, row.file)
@@ -330,7 +336,7 @@ def as_json(collection, number, row):
     id = row.id if collection.manifest.ids == "u64" else row.id.decode("utf-8", "backslashreplace")
     attributes = {name: {kind: value} for name, (kind, value) in decode_attributes(row.attributes, row.file).items()}
     return {
-        "row": number, "id": id, "seq": row.seq, "vector": collection.vector(row).tolist(),
+        "row": number, "id": id, "seq": row.seq, "vector": [] if collection.manifest.rows == "none" else collection.vector(row).tolist(),
         "attributes": attributes, "payload": row.payload.hex(),
     }  # fmt: skip
 

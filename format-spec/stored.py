@@ -14,8 +14,15 @@ PAGE_ROWS = 4096
 UNIT, UNIT_PAYLOAD = 4096, 4088
 METRICS = {1: "l2", 2: "cosine", 3: "ip"}
 ID_KINDS = {1: "u64", 2: "bytes"}
-ROW_FORMATS = {1: "f32", 2: "f16", 3: "bf16"}
-COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2}
+ROW_FORMATS = {1: "f32", 2: "f16", 3: "bf16", 4: "i8", 5: "none"}
+I8, NONE = 4, 5
+COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1, "none": 1}
+
+
+def stored_vector_bytes(dim, rows):
+    """Bytes of a stored vector: components, and the step behind those that are bytes. Under none, while rows wait for their lists."""
+    return dim * COMPONENT_BYTES[rows] + (4 if rows in ("i8", "none") else 0)
+
 
 
 class Damaged(Exception):
@@ -150,6 +157,7 @@ HEAD_BYTES, TAIL_BYTES, ALIGN = 176, 8, 4096
 KNOWN_TABLES = {1: 16, 2: 80, 3: 80, 4: 80, 5: 1, 6: 112, 7: 112}
 TABLE_NAMES = {1: "origins", 2: "row", 3: "idt", 4: "del", 6: "mod", 7: "lst"}
 IN_LISTS = 256
+ALL_FAMILIES, VECTORS = 7, 1
 
 
 class FileEntry:
@@ -165,7 +173,8 @@ class FileEntry:
         origin, reserved = source.fields("II")
         self.in_lists = kind == "row" and self.families & IN_LISTS != 0
         families = self.families & ~IN_LISTS if kind == "row" else self.families
-        if (origin, reserved, families) != (0, 0, 7 if kind == "row" else 0):
+        self.bare = kind == "row" and families == ALL_FAMILIES - VECTORS
+        if (origin, reserved) != (0, 0) or not (self.bare or families == (ALL_FAMILIES if kind == "row" else 0)):
             raise source.bad("an entry holds a value of another version")
         self.hash = source.take(32) if kind in ("mod", "lst") else bytes(32)
 
@@ -206,6 +215,7 @@ class Manifest:
         known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index in (1, 2, 3)
         coded = {0: bits == parts == 0, 1: 1 <= bits <= 8 and parts == 0, 2: 4 <= bits <= 10 and parts > 0, 3: bits == parts == 0}
         options = coded.get(codes, False) and spill <= 2 and nlist <= 1 << 24
+        known = known and not (rows == NONE and (self.index == 1 or codes == 3))
         if not options or (self.index != 2 and (codes, bits, spill, nlist, parts) != (0, 0, 0, 0, 0)):
             raise Damaged(self.file, at, "options of lists of another version")
         if codes == 2 and -(-self.dim // 64) * 64 % parts:
@@ -272,8 +282,10 @@ class Manifest:
         flat = self.index == 1 and (models or lists)
         orphaned = any(all(model.hash != e.hash for model in models) for e in lists)
         unmade = any(e.in_lists for e in rows) and not models
+        lost = any(e.bare and (self.rows != "none" or not e.in_lists) for e in rows)
         twice = len({e.hash for e in models}) < len(models) or len({e.id for e in models}) < len(models)
-        if len(models) > 2 or twice or flat or orphaned or unmade or any(e.rows == 0 for e in models):
+        twice = twice or (self.rows == "none" and len(models) > 1)
+        if len(models) > 2 or twice or flat or orphaned or unmade or lost or any(e.rows == 0 for e in models):
             raise Damaged(self.file, 0, "models, lists and rows contradict each other")
         inside = all(
             e.first_row <= e.last_row < self.next_row
@@ -328,7 +340,7 @@ KINDS = {"row": 1, "idt": 2, "del": 3, "lst": 4, "mod": 5}
 RECORD, UNITS, OFFSETS, WHOLE, BLOCKS, PIECES = 1, 2, 3, 4, 5, 6
 SECTIONS = {
     "row": {
-        0x0101: "pages", 0x0102: "page-bitmaps", 0x0103: "vectors", 0x0104: "seqs", 0x0106: "id-offsets",
+        0x0101: "pages", 0x0102: "page-bitmaps", 0x0103: "vectors", 0x0104: "seqs", 0x0105: "u64-ids", 0x0106: "id-offsets",
         0x0107: "id-bytes", 0x0108: "attribute-offsets", 0x0109: "attribute-bytes", 0x010A: "payload-offsets",
         0x010B: "payload-blocks", 0x010C: "payload-table",
     },
@@ -561,9 +573,14 @@ class RowFile(File):
 
     def __init__(self, directory, entry, manifest):
         super().__init__(directory, entry, manifest)
-        if self.parameters != manifest.parameters or self.rows == 0:
+        wanted, self.bare = list(manifest.parameters), entry.bare
+        if wanted[1] == NONE and not entry.bare:
+            wanted[1] = I8
+        if self.parameters != wanted or self.rows == 0:
             raise self.bad(self.len - FOOTER_BYTES, "another schema")
-        self.vector_bytes = manifest.dim * COMPONENT_BYTES[manifest.rows]
+        if self.bare and "vectors" in self.sections or (not self.bare and "u64-ids" in self.sections):
+            raise self.bad(self.len - FOOTER_BYTES, "vectors, or ids beside them, that should not be there")
+        self.vector_bytes = stored_vector_bytes(manifest.dim, manifest.rows)
         self.padded = -(-self.vector_bytes // 8) * 8
         self.manifest = manifest
 
@@ -595,7 +612,15 @@ class RowFile(File):
         return numbers
 
     def records(self):
-        """(vector bytes, id, norm) per row, each proven."""
+        """(vector bytes, id, norm) per row, each proven; of a file without vectors no bytes."""
+        if self.bare:
+            numbers = [0] * self.rows
+            if self.manifest.ids == "u64":
+                numbers = struct.unpack(f"<{self.rows}Q", self.stream("u64-ids", 8, self.rows))
+            if any(number == MASK64 for number in numbers):
+                raise self.bad(self.sections["u64-ids"].offset, "an id that cannot be")
+            yield from ((b"", number, 0.0) for number in numbers)
+            return
         stride = self.padded + 16
         section = self.section("vectors", RECORD, stride, self.rows)
         for i in range(self.rows):

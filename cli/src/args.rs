@@ -286,9 +286,18 @@ pub struct Search {
     /// Where there are lists: look at this many of them
     #[arg(long, value_name = "LISTS", group = "effort")]
     pub nprobe: Option<usize>,
+    /// With --nprobe: stop after so many lists without a nearer row
+    #[arg(long, value_name = "LISTS", requires = "nprobe")]
+    pub patience: Option<usize>,
+    /// As --recall, but each query ends when it stops finding nearer rows
+    #[arg(long, value_name = "PART", group = "effort")]
+    pub confidence: Option<f32>,
     /// Measure every row
     #[arg(long, group = "effort")]
     pub exact: bool,
+    /// Read files piece by piece instead of mapping them: a failing disk is then an error
+    #[arg(long)]
+    pub pread: bool,
     /// Only rows at most this far away
     #[arg(long, value_name = "D", allow_hyphen_values = true)]
     pub max_distance: Option<f32>,
@@ -450,6 +459,10 @@ names! {
         "f16" F16 = RowFormat::F16,
         /// 2 bytes per component, 8 bits of precision, range of f32
         "bf16" Bf16 = RowFormat::Bf16,
+        /// 1 byte per component; distances are estimates
+        "i8" I8 = RowFormat::I8,
+        /// No vectors: their codes in lists answer. Needs --index ivf or auto
+        "none" None = RowFormat::None,
     }
 }
 names! {

@@ -49,7 +49,13 @@ fn search_narrows_by_distance_and_ids() {
 fn search_takes_one_effort_and_refuses_what_means_nothing() {
     let place = line_of_five();
     let base = ["search", "c", "--json", "--vector", "[0, 0]"];
-    for effort in [&["--recall", "0.9"][..], &["--nprobe", "3"], &["--exact"]] {
+    for effort in [
+        &["--recall", "0.9"][..],
+        &["--confidence", "0.9"],
+        &["--nprobe", "3"],
+        &["--nprobe", "30", "--patience", "4", "--pread"],
+        &["--exact", "--pread"],
+    ] {
         let answer = place.run(&[&base, effort].concat()).expect_code(0).document();
         assert_eq!((&answer["lists_probed"], answer["hits"].as_array().map(Vec::len)), (&json!(0), Some(5)), "flat");
     }

@@ -41,6 +41,8 @@ pub enum ErrorKind {
     Cancelled,
     /// The work needs more memory than `memory_budget` leaves. Nothing changed.
     OverBudget,
+    /// A source of vectors that a search was given failed; its own error is the cause.
+    Source,
 }
 
 impl ErrorKind {
@@ -62,6 +64,7 @@ impl ErrorKind {
             ErrorKind::Closed => "closed",
             ErrorKind::Cancelled => "cancelled",
             ErrorKind::OverBudget => "over_budget",
+            ErrorKind::Source => "source",
         }
     }
 }
@@ -138,6 +141,13 @@ impl Error {
         let inner = error.edit();
         inner.file = Some(file.to_string());
         inner.source = Some(Arc::new(source));
+        error
+    }
+
+    /// A source of vectors failed.
+    pub(crate) fn of_source(source: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let mut error = Error::new(ErrorKind::Source, "the source given to rerank_with failed");
+        error.edit().source = Some(Arc::from(source));
         error
     }
 

@@ -44,10 +44,12 @@ pub use filter::Filter;
 pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
-    Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES, MAX_DIM,
-    MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub, Spill,
+    Access, Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES,
+    MAX_DIM, MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub, Spill,
 };
-pub use snapshot::{Effort, Explain, Hit, Hits, Include, Item, Items, Search, Snapshot};
+pub use snapshot::{
+    Effort, Explain, Hit, Hits, Include, Item, Items, Search, SearchMode, Snapshot, SourceError, VectorSource,
+};
 pub use value::{Attributes, Value};
 
 /// The README's programs, so that the tests run them.

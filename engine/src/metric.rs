@@ -23,7 +23,8 @@ impl Metric {
     }
 }
 
-/// How the vector of a row is stored. Distances are exact with respect to the stored (rounded) components.
+/// How the vector of a row is stored. Distances are exact with respect to the stored components, which the floats of 32 and 16 bits hold
+/// as they were given or rounded; with [`RowFormat::I8`] they are estimates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum RowFormat {
@@ -34,6 +35,12 @@ pub enum RowFormat {
     F16,
     /// bfloat16: relative error 2^-8, the range of f32. 2 bytes per component.
     Bf16,
+    /// A signed byte for each component and one step for the row, a 127th of its largest component: an error of at most half a step. 1 byte
+    /// per component, and 4. What is measured with such rows is called an estimate, and what is read back approximate.
+    I8,
+    /// None, once a row is in its list: its code there tells how near it is, and nothing can be read back. Until then it waits as
+    /// [`RowFormat::I8`]. For collections with lists whose vectors can be had from elsewhere.
+    None,
 }
 
 impl RowFormat {
@@ -43,14 +50,27 @@ impl RowFormat {
             RowFormat::F32 => "f32",
             RowFormat::F16 => "f16",
             RowFormat::Bf16 => "bf16",
+            RowFormat::I8 => "i8",
+            RowFormat::None => "none",
         }
     }
 
-    /// Bytes per component.
-    pub fn component_bytes(self) -> usize {
+    /// Bytes of one stored vector of `dim` components; for `None`, while it is stored.
+    pub fn vector_bytes(self, dim: usize) -> usize {
         match self {
-            RowFormat::F32 => 4,
-            RowFormat::F16 | RowFormat::Bf16 => 2,
+            RowFormat::F32 => dim.saturating_mul(4),
+            RowFormat::F16 | RowFormat::Bf16 => dim.saturating_mul(2),
+            RowFormat::I8 | RowFormat::None => dim.saturating_add(4),
         }
+    }
+
+    /// Whether vectors are there to be read back and measured.
+    pub fn keeps_vectors(self) -> bool {
+        self != RowFormat::None
+    }
+
+    /// Whether what is stored is the vector itself, at most rounded to shorter floats, so that distances from it are exact.
+    pub fn is_exact(self) -> bool {
+        !matches!(self, RowFormat::I8 | RowFormat::None)
     }
 }

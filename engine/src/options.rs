@@ -116,18 +116,33 @@ impl Schema {
 
     /// Bytes of one stored vector.
     pub fn vector_bytes(&self) -> usize {
-        self.dim.saturating_mul(self.rows.component_bytes())
+        self.rows.vector_bytes(self.dim)
     }
 
     /// Checks the limits.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `dim`, `codes` or `nlist`.
+    /// `InvalidArgument` naming `dim`, `rows`, `codes` or `nlist`.
     pub fn check(&self) -> Result<()> {
         if self.dim == 0 || self.dim > MAX_DIM {
             return Err(Error::argument("dim", format!("is {}; use 1..={MAX_DIM}", self.dim)));
         }
-        self.index.lists().map_or(Ok(()), |lists| lists.check_for(self.dim))
+        match self.index.lists() {
+            Some(lists) => {
+                lists.check_for(self.dim)?;
+                if !self.rows.keeps_vectors() && matches!(lists.codes_for(self.dim), Codes::None) {
+                    let what =
+                        "are none, and so are the codes: nothing would be left of a row; use other codes, or rows i8";
+                    return Err(Error::argument("rows", what));
+                }
+                Ok(())
+            }
+            None if self.rows.keeps_vectors() => Ok(()),
+            None => {
+                let what = "are none, and a flat collection measures its rows; use an index with lists, or rows i8";
+                Err(Error::argument("rows", what))
+            }
+        }
     }
 
     /// Checks that a collection created with `self` is what `wanted` asks for. The seed is not compared.
@@ -229,6 +244,39 @@ pub enum Scrub {
     Rate(u64),
 }
 
+/// How files are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Access {
+    /// They are mapped into the address space: the fastest where they are in memory, and what is read is in memory once. A medium that
+    /// fails under a map, or another program that shortens a file, ends the process (`SIGBUS`).
+    #[default]
+    Mmap,
+    /// They are read, piece by piece, into memory of this process, and each piece is checked whenever it is read. A medium that
+    /// fails is an `Io` error of the call that met it. Costs a copy of what is read, and memory (counted in the budget) for what is known of
+    /// files and for some recently read pieces: at most a sixteenth of `memory_budget`, or 16 MiB.
+    Pread,
+}
+
+impl Access {
+    /// The name used on the command line and in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Access::Mmap => "mmap",
+            Access::Pread => "pread",
+        }
+    }
+
+    /// What options begin with. Tests run as a whole under the other choice too: the environment says so.
+    pub(crate) fn usual() -> Access {
+        #[cfg(any(test, feature = "testing"))]
+        if std::env::var_os("STRATAVEC_TEST_ACCESS").is_some_and(|value| value == "pread") {
+            return Access::Pread;
+        }
+        Access::default()
+    }
+}
+
 /// Called once by an open that had to recover.
 pub type RecoveryCallback = Arc<dyn Fn(&RecoveryReport) + Send + Sync>;
 
@@ -243,6 +291,7 @@ pub struct OpenOptions {
     pub(crate) compaction: Compaction,
     pub(crate) scrub: Scrub,
     pub(crate) memory_budget: Option<u64>,
+    pub(crate) access: Access,
     pub(crate) delete_reserve: u64,
     pub(crate) on_recovery: Option<RecoveryCallback>,
 }
@@ -257,6 +306,7 @@ impl Default for OpenOptions {
             compaction: Compaction::default(),
             scrub: Scrub::default(),
             memory_budget: None,
+            access: Access::usual(),
             delete_reserve: 1 << 20,
             on_recovery: None,
         }
@@ -322,6 +372,13 @@ impl OpenOptions {
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// How files are read. Default: mapped.
+    #[must_use]
+    pub fn access(mut self, how: Access) -> Self {
+        self.access = how;
         self
     }
 

@@ -93,7 +93,7 @@ fn numbers_beyond_the_range_of_the_row_format_are_refused() {
 #[test]
 fn vectors_whose_distances_would_overflow_are_refused() {
     for metric in METRICS {
-        for rows in [RowFormat::F32, RowFormat::Bf16] {
+        for rows in [RowFormat::F32, RowFormat::Bf16, RowFormat::I8] {
             let schema = Schema::new(2, metric).ids(IdKind::U64).rows(rows);
             refuses_vector(&schema, &[1e19, 0.0], &["squared length", "8e37"]);
             refuses_vector(&schema, &[7e18, 7e18], &["squared length", "8e37"]);

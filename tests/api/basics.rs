@@ -9,7 +9,7 @@ fn open(path: &std::path::Path) -> Collection {
 #[test]
 fn a_written_row_is_found_at_once_and_after_reopening() {
     for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("c");
             let c = Collection::create(&path, Schema::new(3, metric).rows(rows), OpenOptions::default()).unwrap();
@@ -31,7 +31,11 @@ fn a_written_row_is_found_at_once_and_after_reopening() {
             c.close().unwrap();
             let c = open(&path);
             assert!(c.recovery().is_clean(), "{:?}", c.recovery());
-            assert_eq!(c.snapshot().get("z").unwrap().unwrap().vector, [0.0, 0.0, 1.0]);
+            let item = c.snapshot().get("z").unwrap().unwrap();
+            assert_eq!(item.approximate, rows == RowFormat::I8);
+            let off =
+                item.vector.iter().zip([0.0, 0.0, 1.0]).map(|(x, y): (&f32, f32)| (x - y).abs()).fold(0.0, f32::max);
+            assert!(off <= if item.approximate { 2.0e-5 } else { 0.0 }, "{metric:?} {rows:?}: {:?}", item.vector);
         }
     }
 }

@@ -91,7 +91,7 @@ fn recall(snapshot: &Snapshot, k: usize, effort: Effort, filter: Option<&Filter>
 #[test]
 fn an_exact_search_answers_as_a_flat_collection_does_and_any_other_finds_most_of_it() {
     for metric in METRICS {
-        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8] {
             let flat = mixed(Schema::new(DIM, metric).ids(IdKind::U64).rows(rows));
             let lists = mixed(by_lists(metric).rows(rows));
             assert!(lists.stats().list_segments >= 1 && lists.stats().delta_rows == 300);
@@ -106,7 +106,7 @@ fn an_exact_search_answers_as_a_flat_collection_does_and_any_other_finds_most_of
                 assert_eq!(hits.explain().lists_probed, 12);
                 for (id, distance) in found(&hits).into_iter().step_by(8) {
                     let alone = flat.search(&query).k(1).filter(Filter::ids([id])).run().unwrap();
-                    assert_eq!(alone[0].distance, distance, "distances are exact");
+                    assert_eq!(alone[0].distance, distance, "distances are those of stored rows");
                 }
             }
             for part in [0.8, 0.95] {
@@ -310,4 +310,47 @@ fn searches_beside_writes_and_merges_find_what_was_acknowledged() {
     });
     assert!(c.stats().list_segments > 0);
     c.close().unwrap();
+}
+
+/// Six thousand rows in a hundred and fifty lists.
+fn many() -> Collection {
+    let lists = IndexKind::Ivf(IvfOptions::auto().nlist(150));
+    let c = create(Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(lists));
+    put(&c, 0..6_000);
+    c.flush().unwrap();
+    c.compact(Compact::Auto).unwrap().wait().unwrap();
+    c
+}
+
+#[test]
+fn a_patient_search_ends_once_nothing_nearer_turns_up() {
+    let c = many();
+    let snapshot = c.snapshot();
+    let lists = |effort: Effort| {
+        let looked = |query: Vec<f32>| snapshot.search(&query).effort(effort).run().unwrap().explain().lists_probed;
+        queries().map(looked).collect::<Vec<_>>()
+    };
+    assert!(lists(Effort::Probe { nprobe: 100, patience: usize::MAX }).iter().all(|looked| *looked == 100));
+    let (short, long) =
+        (lists(Effort::Probe { nprobe: 100, patience: 4 }), lists(Effort::Probe { nprobe: 100, patience: 24 }));
+    assert!(short.iter().zip(&long).all(|(short, long)| short <= long && *long <= 100), "{short:?} {long:?}");
+    assert!(short.iter().all(|looked| *looked < 100) && short.iter().sum::<u64>() < long.iter().sum());
+    let found = |patience| recall(&snapshot, 10, Effort::Probe { nprobe: 100, patience }, None);
+    assert!(found(4) <= found(24) + 0.01 && found(24) <= found(usize::MAX) + 1e-9 && found(24) > 0.95);
+}
+
+#[test]
+fn confidence_finds_what_it_says_and_looks_at_less_where_less_is_enough() {
+    let c = many();
+    let snapshot = c.snapshot();
+    for part in [0.8, 0.9, 0.95] {
+        let found = recall(&snapshot, 10, Effort::Confidence(part), None);
+        assert!(found >= f64::from(part) - 0.02, "{found} at {part}");
+        let looked = |query: Vec<f32>| {
+            snapshot.search(&query).effort(Effort::Confidence(part)).run().unwrap().explain().lists_probed
+        };
+        let looked: Vec<u64> = queries().map(looked).collect();
+        let (least, most) = (*looked.iter().min().unwrap(), *looked.iter().max().unwrap());
+        assert!(least < most && most <= 150, "{part}: {looked:?}");
+    }
 }

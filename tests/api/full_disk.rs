@@ -302,7 +302,9 @@ fn fill_and_free(cycles: u32) {
             while live.len() > 12_000 {
                 let mut batch = c.batch();
                 for _ in 0..1_000 {
-                    live.pop_first().iter().for_each(|id| drop(batch.delete(*id)));
+                    if let Some(id) = live.pop_first() {
+                        batch.delete(id);
+                    }
                 }
                 batch.commit().expect("deletes");
             }

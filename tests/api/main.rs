@@ -1,5 +1,6 @@
 //! What the public calls do, as a user sees them.
 
+mod access;
 mod arguments;
 mod backpressure;
 mod basics;
@@ -17,11 +18,13 @@ mod handles;
 mod interleaving;
 mod invariants;
 mod jobs;
+mod lean;
 mod lists;
 mod memory_budget;
 mod places;
 mod questions;
 mod recovery;
+mod rerank;
 mod retrain;
 mod rows;
 mod scene;

@@ -14,7 +14,7 @@ fn schema() -> Schema {
 #[test]
 fn a_collection_is_opened_as_what_it_was_created() {
     for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+        for rows in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8] {
             for ids in [IdKind::U64, IdKind::Bytes] {
                 let schema = Schema::new(5, metric).rows(rows).ids(ids).seed(0xfeed);
                 let disk = MemDir::new(1);

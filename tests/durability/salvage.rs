@@ -7,8 +7,8 @@ use std::sync::Arc;
 use stratavec::storage::testing::MemDir;
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{
-    Attributes, Background, Collection, Compact, Compaction, Id, IdKind, Metric, OpenOptions, Repair, RepairReport,
-    RowFormat, Schema, Value,
+    Attributes, Background, Collection, Compact, Compaction, Id, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Repair, RepairReport, RowFormat, Schema, Value,
 };
 
 const DIM: usize = 24;
@@ -54,7 +54,12 @@ fn id(kind: Kind, n: u64) -> Id {
 
 fn make(kind: Kind) -> Subject {
     let disk = MemDir::new(12);
-    let schema = Schema::new(DIM, Metric::L2).ids(kind.ids).rows(kind.rows);
+    // Without vectors there have to be codes.
+    let index = match kind.rows.keeps_vectors() {
+        true => IndexKind::Flat,
+        false => IndexKind::Ivf(IvfOptions::auto().nlist(4)),
+    };
+    let schema = Schema::new(DIM, Metric::L2).ids(kind.ids).rows(kind.rows).index(index);
     let collection = Collection::create_in(Arc::new(disk.clone()), schema, options()).unwrap();
     let (batches, per_batch) = if kind.one_batch { (1, BATCHES * PER_BATCH) } else { (BATCHES, PER_BATCH) };
     for batch_no in 0..batches {
@@ -70,6 +75,9 @@ fn make(kind: Kind) -> Subject {
         batch.commit().unwrap();
     }
     collection.flush().unwrap();
+    if !kind.rows.keeps_vectors() {
+        collection.compact(Compact::Auto).unwrap().wait().unwrap();
+    }
     let mut order: Vec<u64> = (0..BATCHES * PER_BATCH).collect();
     if kind.gaps {
         let delete = |dead: &dyn Fn(u64) -> bool| {
@@ -141,11 +149,14 @@ impl Subject {
             let end = section.offset + section.len;
             section.offset + bytes.start / 4088 * 4096..(section.offset + bytes.end.div_ceil(4088) * 4096).min(end)
         };
-        let vectors = self.section(0x0103).unwrap();
-        let start = vectors.offset + ordinal * vectors.width;
+        let record = |vectors: Section| {
+            let start = vectors.offset + ordinal * vectors.width;
+            start..start + vectors.width
+        };
+        let number = |numbers: Section| units(&numbers, ordinal / 511 * 4088..ordinal / 511 * 4088 + 8);
         let mut needs = Vec::new();
-        needs.push(start..start + vectors.width);
-        needs.extend(self.section(0x0104).map(|seqs| units(&seqs, ordinal / 511 * 4088..ordinal / 511 * 4088 + 8)));
+        needs.extend(self.section(0x0103).map(record));
+        needs.extend([0x0104, 0x0105].into_iter().filter_map(|kind| self.section(kind)).map(number));
         for (offsets, bytes) in [(0x0106, 0x0107), (0x0108, 0x0109)] {
             if let Some(column) = self.section(offsets) {
                 let (unit, bytes_of_row) = self.covered(&column, ordinal);
@@ -218,6 +229,9 @@ fn kinds() -> Vec<Kind> {
     }
     let plain = Kind { ids: IdKind::U64, rows: RowFormat::F16, extras: false, gaps: false, one_batch: true };
     kinds.extend([plain, Kind { rows: RowFormat::F32, gaps: true, ..plain }, Kind { ids: IdKind::Bytes, ..plain }]);
+    let (bytes, none) = (RowFormat::I8, RowFormat::None);
+    kinds.extend([Kind { rows: bytes, extras: true, ..plain }, Kind { rows: none, one_batch: false, ..plain }]);
+    kinds.push(Kind { ids: IdKind::Bytes, rows: none, extras: true, gaps: true, one_batch: false });
     kinds
 }
 
@@ -230,7 +244,7 @@ fn a_cut_row_file_costs_what_was_cut_off() {
             subject.check(&format!("cut to {left} of {len}"), left..len, |bytes| bytes.truncate(left));
         }
         // Without columns behind the records a tenth of the file is little more than a tenth of the rows.
-        if subject.kind.one_batch && subject.kind.ids == IdKind::U64 {
+        if subject.kind.one_batch && subject.kind.ids == IdKind::U64 && !subject.kind.extras {
             let most = subject.whole(&(len * 9 / 10..len));
             assert!(most * 5 > subject.rows.len() * 4, "{:?}: {most}", subject.kind);
         }
@@ -263,9 +277,10 @@ fn damage_to_the_frame_of_a_row_file_costs_nothing() {
 #[test]
 fn a_damaged_stretch_of_a_row_file_costs_the_rows_in_it() {
     for subject in kinds().into_iter().map(make) {
-        let vectors = subject.section(0x0103).unwrap();
-        subject.flip("a flip in a record", vectors.offset + vectors.len / 2);
-        for zeros in [0..64 << 10, 0..(64 << 10) + 9 * vectors.width, vectors.offset..vectors.offset + 5000] {
+        // Where there are no records, the first column takes their place.
+        let first = [0x0103, 0x0105, 0x0106].into_iter().find_map(|kind| subject.section(kind)).unwrap();
+        subject.flip("a flip in a record", first.offset + first.len / 2);
+        for zeros in [0..64 << 10, 0..(64 << 10) + 9 * first.width, first.offset..first.offset + 5000] {
             let zeros = zeros.start..zeros.end.min(subject.bytes.len());
             subject.check(&format!("zeros at {zeros:?}"), zeros.clone(), |bytes| bytes[zeros.clone()].fill(0));
         }

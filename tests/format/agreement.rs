@@ -85,9 +85,12 @@ fn the_reader_agrees_with_the_engine_on_collections_of_every_schema() {
     let Some(reader) = Reader::find("agreement on random collections") else { return };
     let mut random = Random(2026);
     for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
-        for (format, ids) in
-            [(RowFormat::F32, IdKind::U64), (RowFormat::F16, IdKind::Bytes), (RowFormat::Bf16, IdKind::U64)]
-        {
+        for (format, ids) in [
+            (RowFormat::F32, IdKind::U64),
+            (RowFormat::F16, IdKind::Bytes),
+            (RowFormat::Bf16, IdKind::U64),
+            (RowFormat::I8, IdKind::Bytes),
+        ] {
             let place = tempfile::tempdir().expect("a temporary folder");
             let path = place.path().join("c");
             let dim = 1 + random.below(19) as usize;

@@ -7,7 +7,7 @@ use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
     Attributes, Background, BulkOptions, Codes, Collection, Compact, Compaction, IdKind, IndexKind, IvfOptions, Metric,
-    OpenOptions, RowFormat, Schema, Value,
+    OpenOptions, RowFormat, Schema, Spill, Value,
 };
 
 /// One collection.
@@ -17,7 +17,7 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 11] = [
+pub const SCENES: [Scene; 13] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
@@ -45,6 +45,12 @@ pub const SCENES: [Scene; 11] = [
         make: nibbles,
     },
     Scene { name: "uncoded", about: "as `lists`, without codes", make: uncoded },
+    Scene {
+        name: "lean",
+        about: "no vectors: rows that are codes only, some that wait for a rewrite, rows in the log, not closed",
+        make: lean,
+    },
+    Scene { name: "bytes", about: "rows of bytes: flushed, filed in lists, one in the log, not closed", make: bytes },
 ];
 
 impl Scene {
@@ -256,6 +262,45 @@ fn coded_lists(disk: &MemDir, codes: Codes) {
     c.flush().expect("flush");
     put(74..77);
     c.delete(8u64).expect("delete");
+    drop(c);
+}
+
+fn lean(disk: &MemDir) {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(Codes::Bits(2)).spill(Spill::Off));
+    let schema = Schema::new(5, Metric::InnerProduct).ids(IdKind::U64).rows(RowFormat::None).seed(3).index(index);
+    let c = create(disk, schema);
+    let put = |ids: std::ops::Range<u64>| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                b.upsert(id * 3, &vector(id, 5)).payload(b"p");
+            });
+        });
+    };
+    put(0..20);
+    c.flush().expect("flush");
+    c.compact(Compact::Auto).expect("begin").wait().expect("make lists and leave vectors out");
+    put(19..23);
+    c.flush().expect("flush");
+    put(4..6);
+    drop(c);
+}
+
+fn bytes(disk: &MemDir) {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(Codes::Bits(1)).spill(Spill::Off));
+    let c = create(disk, Schema::new(5, Metric::Cosine).rows(RowFormat::I8).seed(9).index(index));
+    let put = |ids: std::ops::Range<u64>| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                b.upsert(format!("row {id}").as_str(), &vector(id, 5)).payload(b"p");
+            });
+        });
+    };
+    put(0..20);
+    c.flush().expect("flush");
+    c.compact(Compact::Auto).expect("begin").wait().expect("make lists");
+    put(19..23);
+    c.flush().expect("flush");
+    put(4..6);
     drop(c);
 }
 

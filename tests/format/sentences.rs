@@ -338,6 +338,32 @@ fn a_row_file_says_whether_its_rows_are_in_lists() {
     assert!(findings(&forgotten).iter().any(|finding| finding.to_string().contains("is in no list")));
 }
 
+/// [MAN-13] a file says whether it has vectors, and may be without only where none are kept and codes are there.
+#[test]
+fn a_row_file_without_vectors_is_in_lists_of_a_collection_that_keeps_none() {
+    assert!(Collection::verify_in(&load("lean"), Verify::Full).expect("verify").is_sound());
+    let changes: [(&str, fn(&mut Vec<u8>)); 5] = [
+        ("no vectors and no codes", |copy| copy[128..130].copy_from_slice(&[3, 0])),
+        ("vectors that are not there", |copy| {
+            let at = table(copy, 2);
+            assert_eq!(copy[at + 28], 6, "the families");
+            copy[at + 28] = 7;
+        }),
+        ("no vectors and no lists", |copy| {
+            let at = table(copy, 2);
+            copy[at + 29] = 0;
+        }),
+        ("no vectors where they are kept", |copy| copy[118] = 4),
+        ("no vectors and no index", |copy| {
+            copy[119] = 1;
+            copy[128..136].fill(0);
+        }),
+    ];
+    for (what, change) in changes {
+        assert_eq!(refused(&with_manifest("lean", change)), ErrorKind::Corrupt, "{what}");
+    }
+}
+
 /// [MAN-5] row numbers and sequence numbers beyond what the manifest says were given are damage.
 #[test]
 fn files_stay_within_the_numbers_that_were_given() {

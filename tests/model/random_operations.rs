@@ -63,6 +63,12 @@ combinations! {
     cosine_f32: Cosine, F32;
     cosine_f16: Cosine, F16;
     cosine_bf16: Cosine, Bf16;
+    l2_i8: L2, I8;
+    cosine_i8: Cosine, I8;
+    inner_product_i8: InnerProduct, I8;
+    l2_none: L2, None;
+    cosine_none: Cosine, None;
+    inner_product_none: InnerProduct, None;
     inner_product_f32: InnerProduct, F32;
     inner_product_f16: InnerProduct, F16;
     inner_product_bf16: InnerProduct, Bf16;

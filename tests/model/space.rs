@@ -14,7 +14,7 @@ pub struct Space {
     pub rows: RowFormat,
     pub ids: IdKind,
     pub dim: usize,
-    /// Whole numbers: every row format holds them and sums of their products are exact in f32, so that distances, and
+    /// Whole numbers: every row format of floats holds them and sums of their products are exact in f32, so that distances, and
     /// with them ties, have to agree to the last bit. Otherwise components that are rounded when they are stored.
     pub whole: bool,
     /// Lists wanted; 0: the collection is flat.
@@ -26,9 +26,12 @@ pub struct Space {
 /// Spaces of one schema.
 pub fn spaces(metric: Metric, rows: RowFormat, ids: IdKind) -> impl Strategy<Value = Space> {
     let dims = prop_oneof![3 => 1..=4usize, 1 => Just(8), 1 => Just(16), 1 => Just(MOST_COMPONENTS)];
-    let lists = prop_oneof![Just(0u32), 1..4u32];
+    let fewest = if rows.keeps_vectors() { 0u32 } else { 1 };
+    let lists = fewest..4u32;
     let product = |codebook_size| Just(Codes::Product { m: 8, codebook_size });
-    let codes = prop_oneof![3 => Just(Codes::Auto), 1 => Just(Codes::None), 1 => product(16), 1 => product(32)];
+    // Without vectors there must be codes.
+    let none = if rows.keeps_vectors() { Codes::None } else { Codes::Auto };
+    let codes = prop_oneof![3 => Just(Codes::Auto), 1 => Just(none), 1 => product(16), 1 => product(32)];
     (dims, any::<bool>(), lists, codes).prop_map(move |(dim, whole, lists, codes)| Space {
         metric,
         rows,
@@ -43,7 +46,7 @@ pub fn spaces(metric: Metric, rows: RowFormat, ids: IdKind) -> impl Strategy<Val
 /// Spaces of any schema.
 pub fn any_space() -> impl Strategy<Value = Space> {
     let metrics = prop_oneof![Just(Metric::L2), Just(Metric::Cosine), Just(Metric::InnerProduct)];
-    let rows = prop_oneof![Just(RowFormat::F32), Just(RowFormat::F16), Just(RowFormat::Bf16)];
+    let rows = prop_oneof![Just(RowFormat::F32), Just(RowFormat::F16), Just(RowFormat::Bf16), Just(RowFormat::I8)];
     let ids = prop_oneof![Just(IdKind::U64), Just(IdKind::Bytes)];
     (metrics, rows, ids).prop_flat_map(|(metric, rows, ids)| spaces(metric, rows, ids))
 }
@@ -77,11 +80,19 @@ impl Space {
         small.iter().map(component).take(self.dim).collect()
     }
 
-    /// The vector as it must come back.
+    /// The vector as it must come back; what the model knows of it where nothing does.
     pub fn stored(&self, given: &[f32]) -> Vec<f32> {
+        let largest = given.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+        let step = f32::from_bits((largest / 127.0).to_bits().div_ceil(128) * 128);
         let round = |x: &f32| match self.rows {
             RowFormat::F16 => f16::from_f32(*x).to_f32(),
             RowFormat::Bf16 => bf16::from_f32(*x).to_f32(),
+            RowFormat::I8 if largest > 0.0 => {
+                let byte = (x / step).round_ties_even();
+                // There is no negative zero among bytes.
+                if byte == 0.0 { 0.0 } else { byte * step }
+            }
+            RowFormat::I8 => 0.0,
             _ => *x,
         };
         given.iter().map(round).collect()
@@ -98,7 +109,7 @@ impl Space {
             query.iter().zip(stored).map(|(q, v)| f(f64::from(*q), f64::from(*v))).sum()
         };
         let per_sum = f64::from(f32::EPSILON) * (self.dim as f64 + 4.0);
-        let exact = if self.whole { 0.0 } else { per_sum };
+        let exact = if self.whole && self.rows != RowFormat::I8 { 0.0 } else { per_sum };
         let dot = sum(&|q, v| q * v);
         match self.metric {
             Metric::InnerProduct => (-dot, exact * sum(&|q, v| (q * v).abs())),

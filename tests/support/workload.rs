@@ -495,6 +495,56 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "bytes",
+        rows: RowFormat::I8,
+        ids: IdKind::Bytes,
+        extras: true,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Drop,
+            Step::Commit(Os, Work::Delete(3)),
+            Step::Close,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lean",
+        rows: RowFormat::None,
+        extras: true,
+        fanout: 2,
+        nlist: 2,
+        steps: &[
+            Step::Commit(Os, Work::Insert(17)),
+            Step::Flush,
+            Step::Commit(Group, Work::Mixed(4)),
+            Step::Close,
+            Step::Commit(Os, Work::Delete(3)),
+            Step::Flush,
+        ],
+        ..PLAIN
+    },
+    Workload {
+        name: "lean-load",
+        rows: RowFormat::None,
+        metric: Metric::Cosine,
+        ids: IdKind::Bytes,
+        fanout: 4,
+        nlist: 1,
+        codes: Codes::Product { m: 4, codebook_size: 16 },
+        steps: &[
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Load(10),
+            Step::Commit(Os, Work::Mixed(3)),
+            Step::Drop,
+            Step::Commit(Group, Work::Upsert(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         fanout: 2,
         ids: IdKind::Bytes,
@@ -593,6 +643,10 @@ impl Workload {
     fn row(&self, random: &mut Random) -> Row {
         let mut row =
             Row { vector: random.vector(self.dim), attributes: Attributes::new(), payload: Vec::new(), seq: 0 };
+        // With this component the step of a row of bytes is 1: it holds whole numbers exactly.
+        if let (RowFormat::I8, Some(last)) = (self.rows, row.vector.last_mut()) {
+            *last = 127.0;
+        }
         if self.extras {
             row.attributes.insert("n".to_owned(), Value::I64(random.below(100) as i64));
             if random.one_in(2) {

@@ -26,7 +26,7 @@ impl Rows {
     /// As many rows as fit `bytes`, copies of a few.
     pub fn new(format: RowFormat, dim: usize, bytes: usize) -> Self {
         let mut generator = SplitMix64::new(1);
-        let stride = dim * format.component_bytes() + 16;
+        let stride = format.vector_bytes(dim) + 16;
         let count = bytes / stride;
         let mut some = Vec::new();
         for _ in 0..64 {

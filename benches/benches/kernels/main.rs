@@ -29,7 +29,7 @@ fn main() {
 
 /// One query against rows in the second-level cache.
 fn distances(criterion: &mut Criterion) {
-    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8] {
         let mut group = criterion.benchmark_group(format!("many/{}", format.name()));
         for dim in [128, 384, 768, 1536] {
             let rows = Rows::new(format, dim, 256 << 10);

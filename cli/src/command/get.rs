@@ -42,14 +42,20 @@ fn show(item: &Item, screen: &Screen) -> Result<(), Failure> {
         let text = crate::failure::printable(&words::attributes(&item.attributes));
         screen.line(format!("{}{text}", label("attributes")))?;
     }
-    screen.line(format!("{}{} {} components", label("vector"), words::vector(&item.vector), item.vector.len()))?;
+    let nearly = if item.approximate { ", approximately" } else { "" };
+    let vector = match item.vector.len() {
+        0 => "not kept".to_owned(),
+        components => format!("{} {components} components{nearly}", words::vector(&item.vector)),
+    };
+    screen.line(format!("{}{vector}", label("vector")))?;
     screen.line(format!("{}{}", label("written"), format_args!("in batch {}", words::count(item.seq))))
 }
 
 fn item_json(item: &Item) -> Json {
     json!({
         "id": words::id_json(&item.id),
-        "vector": item.vector,
+        "vector": (!item.vector.is_empty()).then_some(&item.vector),
+        "approximate": item.approximate,
         "attributes": words::attributes_json(&item.attributes),
         "payload": item.payload.as_deref().map(words::text_json),
         "seq": item.seq,
@@ -59,6 +65,9 @@ fn item_json(item: &Item) -> Json {
 /// The vector of a row, for a search by example.
 pub(super) fn vector_of(id: &Id, collection: &Follower) -> Result<Vec<f32>, Failure> {
     match collection.snapshot().get(id)? {
+        Some(item) if item.vector.is_empty() => Err(Failure::failed("the collection keeps no vectors")
+            .because("a search for rows like another one needs the vector of that one")
+            .hint("give the vector with --vector, or queries in a file")),
         Some(item) => Ok(item.vector),
         None => {
             let mut failure = Failure::failed(format!("there is no row with id {}", words::id(id)));

@@ -21,7 +21,12 @@ pub fn health(args: &args::Health, screen: &Screen) -> Result<(), Failure> {
     if health.lists == 0 {
         return screen.line(format!("{}   {score} · no lists: every search is exact", path.display()));
     }
-    screen.line(format!("{}   {score} · {} looked at", path.display(), words::counted(health.sampled, "row")))?;
+    let blind = health.sampled == 0;
+    let looked_at = match blind {
+        true => "no vectors to ask with".to_owned(),
+        false => format!("{} looked at", words::counted(health.sampled, "row")),
+    };
+    screen.line(format!("{}   {score} · {looked_at}", path.display()))?;
     let percent = |part: f64| format!("{:.1} %", 100.0 * part);
     let lines = [
         (
@@ -35,7 +40,8 @@ pub fn health(args: &args::Health, screen: &Screen) -> Result<(), Failure> {
         ("work", format!("{:.2} times that of new lists", health.latency_ratio)),
         ("lists", aging(&health)),
     ];
-    for (label, text) in lines {
+    let asked = ["recall", "coverage", "codes", "work"];
+    for (label, text) in lines.into_iter().filter(|(label, _)| !blind || !asked.contains(label)) {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
     Ok(())

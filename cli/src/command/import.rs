@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use stratavec::kernel::{decode_row, encode_row};
 use stratavec::{Collection, Durability, ErrorKind, Id, IdKind, Item, OpenOptions, RowFormat};
 
 use self::progress::Progress;
@@ -308,13 +309,13 @@ impl<'c> Job<'c> {
 
 /// Whether a row is what the record would make of it.
 pub(super) fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
-    let rounded = |component: &f32| match format {
-        RowFormat::F16 => half::f16::from_f32(*component).to_f32(),
-        RowFormat::Bf16 => half::bf16::from_f32(*component).to_f32(),
-        _ => *component,
-    };
-    item.vector.len() == record.vector.len()
-        && item.vector.iter().zip(&record.vector).all(|(there, given)| there.to_bits() == rounded(given).to_bits())
+    let (mut stored, mut rounded) = (Vec::new(), vec![0.0; record.vector.len()]);
+    encode_row(format, &record.vector, &mut stored);
+    decode_row(format, &stored, &mut rounded);
+    // Where no vector is kept, the rest has to tell.
+    let kept = format.keeps_vectors();
+    (!kept || item.vector.len() == rounded.len())
+        && item.vector.iter().zip(&rounded).all(|(there, given)| there.to_bits() == given.to_bits())
         && item.attributes == record.attributes
         && item.payload.as_deref().unwrap_or_default() == record.payload.as_deref().unwrap_or_default()
 }

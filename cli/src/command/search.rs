@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
-use stratavec::{Effort, Filter, Follower, Hit, Hits, Id, IdKind, Include};
+use stratavec::{Access, Collection, Effort, Filter, Follower, Hit, Hits, Id, IdKind, Include};
 
 use crate::args::{self, Part, RowRange};
 use crate::failure::Failure;
@@ -16,7 +16,8 @@ use crate::words;
 /// Finds the rows nearest to a vector, or to each vector of a file.
 pub fn search(args: &args::Search, screen: &Screen) -> Result<(), Failure> {
     let path = &args.collection;
-    let collection = super::open_read_only(path)?;
+    let access = if args.pread { Access::Pread } else { Access::Mmap };
+    let collection = Collection::open_read_only_with(path, access).map_err(|e| Failure::engine(&e, path))?;
     let question = Question::new(args, &collection)?;
     if let Some(text) = &args.vector {
         let vector = parse_vector(text)?;
@@ -94,11 +95,12 @@ impl<'c> Question<'c> {
             Some(text) => Some(Filter::ids(filter_ids(text, collection.schema().id_kind())?)),
         };
         let (k, max_distance) = (args.k, args.max_distance);
-        let effort = match (args.recall, args.nprobe) {
+        let effort = match (args.recall, args.confidence, args.nprobe) {
             _ if args.exact => Effort::Exact,
-            (Some(part), _) => Effort::Recall(part),
-            (None, Some(nprobe)) => Effort::Probe { nprobe, patience: usize::MAX },
-            (None, None) => Effort::default(),
+            (Some(part), ..) => Effort::Recall(part),
+            (_, Some(part), _) => Effort::Confidence(part),
+            (_, _, Some(nprobe)) => Effort::Probe { nprobe, patience: args.patience.unwrap_or(usize::MAX) },
+            _ => Effort::default(),
         };
         Ok(Question { collection, path: &args.collection, k, effort, max_distance, filter, include })
     }
@@ -138,8 +140,9 @@ impl<'c> Question<'c> {
                 format!(", {} estimated in {}", words::count(explain.entries_scanned), words::counted(probed, "list"))
             }
         };
+        let estimates = if hits.all_exact() { "" } else { "; distances are estimates" };
         screen.remark(format!(
-            "{} of {} in {}, {} scored{lists}",
+            "{} of {} in {}, {} scored{lists}{estimates}",
             hits.len(),
             words::counted(snapshot.count(), "row"),
             words::time(time),
@@ -192,6 +195,7 @@ fn hit_json(hit: &Hit) -> Json {
     let mut object = serde_json::Map::new();
     object.insert("id".into(), words::id_json(&hit.id));
     object.insert("distance".into(), json!(hit.distance));
+    object.insert("exact".into(), json!(hit.exact));
     if let Some(vector) = &hit.vector {
         object.insert("vector".into(), json!(vector));
     }

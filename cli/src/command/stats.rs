@@ -28,6 +28,8 @@ pub fn show(stats: &Stats, path: &Path, screen: &Screen) -> Result<(), Failure> 
     screen.line(format!("{}   {}", screen.paint(Tone::Strong, &name), heading(stats)))?;
     for (label, text) in
         [("delta", delta(stats)), ("files", files(stats)), ("upkeep", upkeep(stats)), ("search", search(stats))]
+            .into_iter()
+            .chain(bytes_by_part(stats).map(|text| ("bytes", text)))
     {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
@@ -86,6 +88,14 @@ fn files(stats: &Stats) -> String {
         words::count(stats.dead_rows),
         percent(stats.dead_rows, stats.rows + stats.dead_rows)
     )
+}
+
+/// What files spend on each row, by what it is spent on.
+fn bytes_by_part(stats: &Stats) -> Option<String> {
+    let rows = stats.rows.saturating_sub(stats.delta_rows).max(1);
+    let each = |(part, bytes): (&str, u64)| format!("{part} {:.1}", bytes as f64 / rows as f64);
+    let parts: Vec<String> = stats.bytes_by_part().into_iter().filter(|(_, bytes)| *bytes > 0).map(each).collect();
+    (!parts.is_empty()).then(|| format!("per vector in files: {}", parts.join(" · ")))
 }
 
 fn search(stats: &Stats) -> String {
@@ -153,6 +163,7 @@ fn stats_json(stats: &Stats, path: &Path) -> Json {
         "dead_rows": stats.dead_rows,
         "raw_f32_bytes": raw_bytes(stats),
         "file_bytes": stats.file_bytes,
+        "bytes_by_part": stats.bytes_by_part().into_iter().collect::<std::collections::BTreeMap<_, _>>(),
         "row_files": stats.row_files,
         "id_tables": stats.id_tables,
         "tombstone_files": stats.tombstone_files,

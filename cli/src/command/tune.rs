@@ -57,6 +57,10 @@ fn ask_with(args: &args::Tune, collection: &Follower, snapshot: &Snapshot) -> Re
             let whence = format!("{} queries of {}", words::count(vectors.len() as u64), file.display());
             Ok((Queries::foreign(snapshot, vectors, k, threads).map_err(refused)?, whence))
         }
+        None if !collection.schema().row_format().keeps_vectors() => {
+            Err(Failure::usage("the collection keeps no vectors (rows none) that could ask".to_owned())
+                .because("say which vectors are to be queries: --queries FILE".to_owned()))
+        }
         None => {
             let queries = Queries::own_rows(snapshot, args.sample, k, threads).map_err(refused)?;
             let whence = format!("{} of its own rows as queries", words::count(queries.len() as u64));

@@ -76,7 +76,7 @@ impl Header {
         let kinds = [IdKind::U64, IdKind::Bytes];
         let ids =
             kinds.into_iter().find(|kind| kind.name() == self.ids).ok_or_else(|| unknown("kind of ids", &self.ids));
-        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16];
+        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None];
         let rows = formats.into_iter().find(|f| f.name() == self.rows).ok_or_else(|| unknown("row format", &self.rows));
         let index = self.index.kind().ok_or_else(|| unknown("index", &self.index.index))?;
         let schema = Schema::new(self.dim, metric?).ids(ids?).rows(rows?).index(index).seed(self.seed);

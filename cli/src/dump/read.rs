@@ -66,6 +66,10 @@ impl DumpSource {
             return Err(wrong(format!("the dump is of version {found}; this release reads version {VERSION}")));
         }
         let schema = header.schema().map_err(wrong)?;
+        if !schema.row_format().keeps_vectors() {
+            let what = "the collection kept no vectors, so its dump has none, and nothing can be loaded from it";
+            return Err(wrong(what.to_owned()).with_hint("a checkpoint copies such a collection with its codes"));
+        }
         Ok(DumpSource { input, header, kind: schema.id_kind(), line_number: 1, line, taken: 0 })
     }
 
@@ -213,6 +217,7 @@ mod tests {
             (header.replace(":1,\"dim", ":2,\"dim"), "line 1: the dump is of version 2"),
             (header.replace("l2", "l7"), "line 1: metric \"l7\" is not known here"),
             (header.replace("\"dim\":2", "\"dim\":0"), "line 1: "),
+            (header.replace("f32", "none").replace("flat", "ivf"), "line 1: the collection kept no vectors"),
             (format!("{header}\n"), "line 2: the dump ends after 0 rows; its header states 1"),
             (format!("{header}\n{{\"id\":1}}"), "line 2: missing field `vector`"),
             (format!("{header}\n{{\"id\":\"x\",\"vector\":[1,2]}}"), "line 2: \"x\" is no id of kind u64"),

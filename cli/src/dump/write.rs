@@ -36,16 +36,24 @@ pub fn write(snapshot: &Snapshot, out: &mut dyn Write, mut wrote: impl FnMut(u64
     Ok(count)
 }
 
-/// One row, with its line end.
-fn row(item: &Item, line: &mut String) {
-    line.clear();
-    let _ = write!(line, "{{\"id\":{},\"vector\":[", id_json(&item.id));
-    for (at, component) in item.vector.iter().enumerate() {
+/// The components of a vector; a collection that keeps none has none to show.
+fn put_vector(vector: &[f32], line: &mut String) {
+    line.push_str(",\"vector\":[");
+    for (at, component) in vector.iter().enumerate() {
         // The shortest text that reads back as the same number.
         let comma = if at == 0 { "" } else { "," };
         let _ = write!(line, "{comma}{component:?}");
     }
     line.push(']');
+}
+
+/// One row, with its line end.
+fn row(item: &Item, line: &mut String) {
+    line.clear();
+    let _ = write!(line, "{{\"id\":{}", id_json(&item.id));
+    if !item.vector.is_empty() {
+        put_vector(&item.vector, line);
+    }
     if !item.attributes.is_empty() {
         let pairs = item.attributes.iter().map(|(name, value)| (name.clone(), value_json(value)));
         let _ = write!(line, ",\"attributes\":{}", serde_json::Value::Object(pairs.collect()));

@@ -262,14 +262,16 @@ pub(super) fn open_version_after(
     install: u64,
     old: Option<&Version>,
 ) -> Result<Version> {
-    let layout = RowLayout::from(&manifest.schema);
     let (collection, origin, kind) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
     let open = OpenFiles::of(old);
     let mut rows = Vec::with_capacity(manifest.row_files.len());
     for entry in &manifest.row_files {
         let live = match open.rows.get(&entry.id) {
             Some((facts, rows)) if **facts == entry.facts => rows.without_dead(),
-            _ => LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?)),
+            _ => {
+                let layout = RowLayout::of(&manifest.schema, entry.bare);
+                LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?))
+            }
         };
         rows.push(live.with_lists(entry.in_lists));
     }

@@ -155,6 +155,12 @@ pub(super) fn finish(
     publish(target, &manifest, temp)
 }
 
+/// Copies one file that a manifest names, and syncs the copy. A crash leaves a part of it, which nothing names.
+pub(super) fn copy_file(from: &dyn Storage, to: &dyn Storage, name: FileName, facts: &FileFacts) -> Result<()> {
+    let file = from.open(name).map_err(|error| Error::io("open", name, error))?;
+    Copy { name, facts: *facts, file }.write(to)
+}
+
 impl Copy {
     /// Writes the copy and syncs it. A crash leaves a part of it, which no manifest names.
     fn write(&self, target: &dyn Storage) -> Result<()> {

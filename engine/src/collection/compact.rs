@@ -31,7 +31,8 @@ pub enum Compact {
     /// Everything: as few files as can be, no dead rows.
     Full,
     /// Lists made anew by a model that is trained on the rows there are now, then what the automatic rules ask for. A change to a new model
-    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`].
+    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`]. Refused where no
+    /// vectors are kept ([`RowFormat::None`](crate::RowFormat::None)).
     Retrain,
 }
 
@@ -97,7 +98,10 @@ impl Shared {
         }
         // Where all rows are filed, files merge whether they were in lists before or not.
         if report.filed > 0 {
-            files.iter_mut().for_each(|file| file.in_lists = true);
+            let keeps = self.schema.row_format().keeps_vectors();
+            files
+                .iter_mut()
+                .for_each(|file| (file.in_lists, file.excess) = (true, file.excess || (!keeps && !file.in_lists)));
         }
         loop {
             let next = match what {
@@ -111,6 +115,7 @@ impl Shared {
                 dead: 0,
                 bytes: group.iter().map(|file| file.bytes).sum(),
                 in_lists: group.first().is_some_and(|file| file.in_lists),
+                excess: false,
             };
             let ids: u64 = id_bytes.get(range.clone()).unwrap_or_default().iter().sum();
             report.merges += 1;
@@ -481,11 +486,13 @@ pub(super) fn outlook(version: &Version, compaction: Compaction) -> (u64, Until)
 }
 
 fn states(version: &Version) -> Vec<FileState> {
+    let keeps = version.manifest.schema.row_format().keeps_vectors();
     let state = |rows: &LiveRows| FileState {
         rows: rows.file.len() as u64,
         dead: rows.dead_count(),
         bytes: rows.file.facts().len,
         in_lists: rows.in_lists(),
+        excess: !keeps && rows.in_lists() && rows.file.has_vectors(),
     };
     version.rows.iter().map(state).collect()
 }

@@ -22,13 +22,15 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::build::open_version_after;
+use super::open::reached;
 use super::record::apply_record;
 use super::stats::Stats;
 use super::{Collection, real_dir};
+use crate::budget::Budget;
 use crate::delta::{Block, Generation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{self, Manifest};
-use crate::options::{Compaction, Schema};
+use crate::options::{Access, Compaction, Schema};
 use crate::planted::{self, Bug};
 use crate::snapshot::{Snapshot, Version, View};
 use crate::storage::{DirEntry, FileId, FileKind, FileName, ReadOnlyDir, Storage};
@@ -94,12 +96,28 @@ impl Collection {
         Self::open_read_only_in(real_dir(path.as_ref(), false)?)
     }
 
+    /// [`Collection::open_read_only`] with files read in this way.
+    ///
+    /// # Errors
+    /// As [`Collection::open_read_only`].
+    pub fn open_read_only_with(path: impl AsRef<Path>, access: Access) -> Result<Follower> {
+        Self::open_read_only_with_in(real_dir(path.as_ref(), false)?, access)
+    }
+
     /// [`Collection::open_read_only`] on any [`Storage`].
     ///
     /// # Errors
     /// As [`Collection::open_read_only`].
     pub fn open_read_only_in(storage: Arc<dyn Storage>) -> Result<Follower> {
-        let storage = ReadOnlyDir::new(storage);
+        Self::open_read_only_with_in(storage, Access::usual())
+    }
+
+    /// [`Collection::open_read_only_with`] on any [`Storage`].
+    ///
+    /// # Errors
+    /// As [`Collection::open_read_only`].
+    pub fn open_read_only_with_in(storage: Arc<dyn Storage>, access: Access) -> Result<Follower> {
+        let storage = ReadOnlyDir::new(reached(storage, access, &Budget::new(None)));
         let state = State::newest(&storage, None)?;
         let schema = Arc::new(state.version.manifest.schema.clone());
         let view = ArcSwap::from_pointee(state.view());

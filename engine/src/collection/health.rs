@@ -67,7 +67,8 @@ pub struct Health {
     pub entries_scanned: f64,
     /// The part of its ten nearest that a row finds by a search of the default effort.
     pub recall: f64,
-    /// Rows that were looked at; 0 if there are no lists.
+    /// Rows that were looked at; 0 if there are no lists, or if vectors of rows are gone
+    /// ([`RowFormat::None`](crate::RowFormat::None)): what asks or is compared with vectors is not known then and counts as good.
     pub sampled: u64,
     /// Lists of the newest model.
     pub lists: u64,

@@ -580,7 +580,9 @@ fn calibration_is_due(version: &Version) -> bool {
     let measured = version.manifest.calibration_of(model.file.hash()).first().map(|entry| entry.rows);
     let fits =
         |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows) && changed < measured / 2;
-    !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
+    // Rows without vectors cannot ask: what was measured while there were some goes on to count.
+    let askable = !version.is_lean();
+    askable && !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
 }
 
 /// What the policy knows of the list segments.

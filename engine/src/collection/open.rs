@@ -9,16 +9,27 @@ use super::flush::{older_manifests, publish, remove_all};
 use super::record::apply_record;
 use super::room::{check_files, check_recovery};
 use super::shared::{Opened, Shared};
+use crate::budget::Budget;
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::batch::BatchView;
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{self, Manifest};
-use crate::options::{OpenOptions, RecoveryReport, Schema};
+use crate::options::{Access, OpenOptions, RecoveryReport, Schema};
 use crate::planted::{self, Bug};
 use crate::snapshot::{OpenModel, Version, View};
-use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, Storage};
+use crate::storage::{
+    DirEntry, EntryKind, FileId, FileKind, FileName, LockGuard, LockOutcome, ReadCache, Storage, UnmappedDir,
+};
 use crate::wal::{self, Replay, WalHead, WalWriter};
+
+/// A directory whose files are read as a handle wants it; what is kept of them is counted in its account.
+pub(super) fn reached(storage: Arc<dyn Storage>, access: Access, budget: &Arc<Budget>) -> Arc<dyn Storage> {
+    match access {
+        Access::Mmap => storage,
+        Access::Pread => Arc::new(UnmappedDir::new(storage, ReadCache::new(budget.clone()))),
+    }
+}
 
 /// Takes the writer's lock or says who holds it.
 pub(super) fn take_lock(storage: &dyn Storage) -> Result<Box<dyn LockGuard>> {
@@ -58,6 +69,8 @@ pub(super) fn holds_collection(storage: &dyn Storage) -> Result<bool> {
 pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOptions) -> Result<Shared> {
     schema.check()?;
     options.check()?;
+    let budget = Budget::new(options.memory_budget);
+    let storage = reached(storage, options.access, &budget);
     refuse_occupied(&*storage)?;
     let lock = take_lock(&*storage)?;
     refuse_occupied(&*storage)?;
@@ -96,6 +109,7 @@ pub(super) fn create(storage: Arc<dyn Storage>, schema: Schema, options: OpenOpt
         next_file: 3,
         recovery,
         lock,
+        budget,
     }))
 }
 
@@ -121,6 +135,8 @@ fn refuse_occupied(storage: &dyn Storage) -> Result<()> {
 /// 6. Remove orphans.
 pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: OpenOptions) -> Result<Shared> {
     options.check()?;
+    let budget = Budget::new(options.memory_budget);
+    let storage = reached(storage, options.access, &budget);
     if !holds_collection(&*storage)? {
         let unfinished = list(&*storage)?.iter().any(|entry| entry.name.is_some_and(|name| name != FileName::Lock));
         let hint = match unfinished {
@@ -180,7 +196,19 @@ pub(super) fn open(storage: Arc<dyn Storage>, wanted: Option<&Schema>, options: 
     };
     let schema = view.version.manifest.schema.clone();
     let next_file = numbers.next();
-    Ok(Shared::new(Opened { schema, options, storage, epoch, view, wal, logs, next_file, recovery: report, lock }))
+    Ok(Shared::new(Opened {
+        schema,
+        options,
+        storage,
+        epoch,
+        view,
+        wal,
+        logs,
+        next_file,
+        recovery: report,
+        lock,
+        budget,
+    }))
 }
 
 /// Bytes of all logs.

@@ -7,6 +7,8 @@
 //!    orphans, or a segment that is converted; the next handle goes on with the rest.
 //! 3. With the last of its segments the old model goes. Only then is another one trained.
 //!
+//! A collection that keeps no vectors has its lists for good: there is nothing to train another model on, nor to file again.
+//!
 //! Row files are only read. Searches meanwhile rank the centroids of both models and look at the lists of both.
 
 use std::ops::Range;
@@ -24,7 +26,8 @@ impl Shared {
     /// The training of a model that is to follow, if that is due or asked for, and none is being followed yet.
     pub(super) fn next_retraining(&self, version: &Version, wanted: &Wanted, options: &IvfOptions) -> Option<ListStep> {
         let live: u64 = version.rows.iter().map(LiveRows::live).sum();
-        if version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
+        let keeps = self.schema.row_format().keeps_vectors();
+        if !keeps || version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
             return None;
         }
         let lists = options.lists_for(live);
@@ -63,8 +66,11 @@ impl Shared {
     }
 }
 
-/// Why the model is to be trained anew, if it is.
+/// Why the model is to be trained anew, if it is. Where no vectors are kept it never is: there is nothing to train on.
 pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
+    if !version.manifest.schema.row_format().keeps_vectors() {
+        return None;
+    }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
     aged(training, live, list_skew(version))
 }

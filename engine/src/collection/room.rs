@@ -72,7 +72,19 @@ pub(super) fn file_bytes(version: &Version) -> u64 {
     let rows = version.rows.iter().map(|rows| memory_of_rows(&rows.file)).sum::<u64>();
     let lists = version.lists.iter().map(|file| file.checks() / 8 + OPEN_FILE_BYTES).sum::<u64>();
     let models = version.models.iter().map(|model| model.file.padded() as u64 * 32 + OPEN_FILE_BYTES).sum::<u64>();
-    rows + lists + models + version.id_tables.iter().map(|table| memory_of_ids(table)).sum::<u64>()
+    rows + lists
+        + models
+        + version.id_tables.iter().map(|table| memory_of_ids(table)).sum::<u64>()
+        + resident_bytes(version)
+}
+
+/// Bytes of what is in memory because files are not mapped: directories and tables, and all of a model.
+fn resident_bytes(version: &Version) -> u64 {
+    let rows = version.rows.iter().map(|rows| rows.file.resident_bytes());
+    let ids = version.id_tables.iter().map(|table| table.resident_bytes());
+    let lists = version.lists.iter().map(|file| file.resident_bytes());
+    let models = version.models.iter().map(|model| model.file.resident_bytes());
+    rows.chain(ids).chain(lists).chain(models).sum()
 }
 
 /// Memory that an open file takes beside its bits.

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::snapshot::{Effort, Hits, Include, Snapshot, Terms, answer_many};
+use crate::snapshot::{Effort, Hits, Include, Snapshot, Terms, VectorSource, answer_many, rerank};
 
 /// Queries that a thread takes at a time: as many as can share what they read, and few enough that the threads end together.
 const MOST_AT_ONCE: usize = 256;
@@ -21,6 +21,7 @@ pub struct SearchBatch<'s, Q> {
     queries: &'s [Q],
     terms: Terms,
     threads: usize,
+    source: Option<&'s mut dyn VectorSource>,
 }
 
 impl Snapshot {
@@ -37,11 +38,11 @@ impl Snapshot {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn search_batch<'s, Q: AsRef<[f32]> + Sync>(&'s self, queries: &'s [Q]) -> SearchBatch<'s, Q> {
-        SearchBatch { snapshot: self, queries, terms: Terms::of(self), threads: 1 }
+        SearchBatch { snapshot: self, queries, terms: Terms::of(self), threads: 1, source: None }
     }
 }
 
-impl<Q: AsRef<[f32]> + Sync> SearchBatch<'_, Q> {
+impl<'s, Q: AsRef<[f32]> + Sync> SearchBatch<'s, Q> {
     /// As [`Search::k`](crate::Search::k), for each query.
     #[must_use]
     pub fn k(mut self, k: usize) -> Self {
@@ -84,6 +85,22 @@ impl<Q: AsRef<[f32]> + Sync> SearchBatch<'_, Q> {
         self
     }
 
+    /// As [`Search::rerank_with`](crate::Search::rerank_with): called once for each query, in the order of the queries and by the calling
+    /// thread, when the candidates of all are found.
+    #[must_use]
+    pub fn rerank_with(mut self, source: &'s mut dyn VectorSource) -> Self {
+        self.terms.rerank = true;
+        self.source = Some(source);
+        self
+    }
+
+    /// As [`Search::candidates`](crate::Search::candidates).
+    #[must_use]
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.terms.candidates = Some(candidates);
+        self
+    }
+
     /// Threads that work (1..=1024), the calling one among them; 1 if not said.
     #[must_use]
     pub fn threads(mut self, threads: usize) -> Self {
@@ -97,36 +114,40 @@ impl<Q: AsRef<[f32]> + Sync> SearchBatch<'_, Q> {
     /// As [`Search::run`](crate::Search::run), of the first query that fails; `InvalidArgument` naming `threads`; `Io` if no thread can be
     /// started.
     pub fn run(self) -> Result<Vec<Hits>> {
-        self.terms.check(self.snapshot.schema().id_kind())?;
-        if !(1..=1024).contains(&self.threads) {
-            return Err(Error::argument("threads", format!("is {}; use 1..=1024", self.threads)));
+        let SearchBatch { snapshot, queries, terms, threads, source } = self;
+        terms.check(snapshot.schema().id_kind())?;
+        if !(1..=1024).contains(&threads) {
+            return Err(Error::argument("threads", format!("is {}; use 1..=1024", threads)));
         }
-        let at_once = self.queries.len().div_ceil(self.threads * TURNS).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-        let parts: Vec<&[Q]> = self.queries.chunks(at_once).collect();
+        let at_once = queries.len().div_ceil(threads * TURNS).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
+        let parts: Vec<&[Q]> = queries.chunks(at_once).collect();
         let next = AtomicUsize::new(0);
         let answers: Mutex<Vec<Option<Result<Vec<Hits>>>>> = Mutex::new(parts.iter().map(|_| None).collect());
         let work = || {
             while let Some((at, part)) = take(&next, &parts) {
                 let queries: Vec<&[f32]> = part.iter().map(AsRef::as_ref).collect();
-                let answer = answer_many(self.snapshot, &queries, &self.terms);
+                let answer = answer_many(snapshot, &queries, &terms);
                 if let Some(place) = answers.lock().get_mut(at) {
                     *place = Some(answer);
                 }
             }
         };
         std::thread::scope(|scope| {
-            for _ in 1..self.threads.min(parts.len()) {
+            for _ in 1..threads.min(parts.len()) {
                 let started = std::thread::Builder::new().name("stratavec-search".into()).spawn_scoped(scope, work);
                 started.map_err(|error| Error::io("start", "a search thread", error))?;
             }
             work();
             Ok(())
         })?;
-        let mut all = Vec::with_capacity(self.queries.len());
+        let mut all = Vec::with_capacity(queries.len());
         for part in answers.into_inner() {
             all.extend(part.unwrap_or_else(|| Ok(Vec::new()))?);
         }
-        Ok(all)
+        let Some(source) = source else { return Ok(all) };
+        let reranked =
+            queries.iter().zip(all).map(|(query, found)| rerank(snapshot, query.as_ref(), &terms, found, source));
+        reranked.collect()
     }
 }
 

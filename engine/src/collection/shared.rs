@@ -157,6 +157,7 @@ pub(super) struct Opened {
     pub(super) next_file: u64,
     pub(super) recovery: RecoveryReport,
     pub(super) lock: Box<dyn LockGuard>,
+    pub(super) budget: Arc<Budget>,
 }
 
 impl Shared {
@@ -165,7 +166,7 @@ impl Shared {
             wal.keep_spare(opened.options.delete_reserve);
         }
         let view = opened.view;
-        let budget = Budget::new(opened.options.memory_budget);
+        let budget = opened.budget;
         let shared = Shared {
             files_charge: Mutex::new(budget.charge(Share::Files, 0)),
             collection: view.version.manifest.collection,

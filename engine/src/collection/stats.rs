@@ -203,6 +203,30 @@ impl Shared {
 }
 
 impl Stats {
+    /// [`sections`](Stats::sections), summed by what they are for: `vectors`, `ids`, `sequence numbers`, `attributes`, `payloads`, `codes` (of
+    /// rows, with their factors and row numbers), `centroids` (all of a model), and `other`: tables of pages, tombstones, headers, padding.
+    pub fn bytes_by_part(&self) -> Vec<(&'static str, u64)> {
+        let part = |section: &str| match section {
+            "vectors" => Some("vectors"),
+            "u64-ids" | "id-offsets" | "id-bytes" | "fences" | "filter" | "entries" => Some("ids"),
+            "seqs" => Some("sequence numbers"),
+            "attribute-offsets" | "attribute-bytes" => Some("attributes"),
+            "payload-offsets" | "payload-blocks" | "payload-table" => Some("payloads"),
+            "list-headers" | "list-scan" | "list-records" | "list-raw" | "list-checks" => Some("codes"),
+            "frame" | "centroids" | "centroid-codes" | "codebooks" => Some("centroids"),
+            _ => None,
+        };
+        let mut parts = ["vectors", "ids", "sequence numbers", "attributes", "payloads", "codes", "centroids"]
+            .map(|name| (name, 0));
+        for (section, bytes) in &self.sections {
+            if let Some(place) = parts.iter_mut().find(|(name, _)| part(section) == Some(*name)) {
+                place.1 += bytes;
+            }
+        }
+        let known: u64 = parts.iter().map(|(_, bytes)| bytes).sum();
+        parts.into_iter().chain([("other", self.file_bytes.saturating_sub(known))]).collect()
+    }
+
     /// What a view tells; everything else is 0 or `None`.
     pub(super) fn of_view(view: &View, schema: &Schema, compaction: Compaction) -> Stats {
         let (debt, until) = outlook(&view.version, compaction);

@@ -15,7 +15,6 @@ use super::verify_log::{Deleted, check_logged};
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
-use crate::id::{Id, IdKind};
 use crate::manifest::{self, FileEntry, Manifest};
 use crate::options::RecoveryReport;
 use crate::segment::{IdEntry, IdTable, RowFile, RowLayout, TombstoneFile};
@@ -216,12 +215,14 @@ pub(super) fn check_file(
     let (collection, origin, ids) = (manifest.collection, manifest.own_origin(), manifest.schema.id_kind());
     let FileEntry { id, facts, .. } = entry;
     let outcome = match kind {
-        FileKind::Row => RowFile::open(storage, *id, collection, origin, &RowLayout::from(&manifest.schema), facts)
-            .map(|file| {
+        FileKind::Row => {
+            let layout = RowLayout::of(&manifest.schema, entry.bare);
+            RowFile::open(storage, *id, collection, origin, &layout, facts).map(|file| {
                 if full {
                     file.verify(finding)
                 }
-            }),
+            })
+        }
         FileKind::IdTable => IdTable::open(storage, *id, collection, origin, ids, facts).map(|table| {
             if full {
                 table.verify(finding)
@@ -242,14 +243,13 @@ pub(super) fn check_file(
 /// Every live row: found by its id. Two live rows of one id cannot both be, so this also proves that there is at most one.
 fn check_rows(version: &Version, report: &mut VerifyReport) {
     let collection = version.manifest.collection;
-    let kind = version.manifest.schema.id_kind();
     for rows in &version.rows {
         for word in 0..rows.file.len().div_ceil(64) {
             let mut live = rows.live_word(word);
             while live != 0 {
                 let ordinal = word * 64 + live.trailing_zeros() as usize;
                 live &= live - 1;
-                if let Err(error) = check_row(version, rows, ordinal, kind, collection) {
+                if let Err(error) = check_row(version, rows, ordinal, collection) {
                     report.find(error);
                 }
                 report.rows += 1;
@@ -283,21 +283,9 @@ fn check_entry(version: &Version, table: &IdTable, entry: IdEntry) -> Result<()>
     }
 }
 
-fn check_row(
-    version: &Version,
-    rows: &crate::snapshot::LiveRows,
-    ordinal: usize,
-    kind: IdKind,
-    collection: u128,
-) -> Result<()> {
+fn check_row(version: &Version, rows: &crate::snapshot::LiveRows, ordinal: usize, collection: u128) -> Result<()> {
     let row = rows.file.row_number(ordinal)?;
-    let id = match kind {
-        IdKind::U64 => {
-            rows.file.prove_vectors(ordinal..ordinal + 1)?;
-            Id::U64(rows.file.record_id_u64(ordinal))
-        }
-        IdKind::Bytes => rows.file.id(ordinal)?,
-    };
+    let id = rows.file.id(ordinal)?;
     let file = rows.file.name();
     let found = version.find(id_key(id.as_ref(), collection), id.as_ref())?;
     if found != Some(row) {

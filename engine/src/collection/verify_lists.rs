@@ -1,13 +1,13 @@
 //! Checking lists against rows: every live row of a file that says so is the first copy in one place, no other row is in a list, and codes are
-//! those of the rows.
+//! those of the rows, where those have vectors: a code that is all there is of a row is believed if its checksum is right.
 
 use super::verify::VerifyReport;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::index::ivf::{Coder, EncodedList, EntryEncoder, EntryLayout, take_entry};
 use crate::kernel::{decode_row, kernels};
-use crate::segment::ListFile;
-use crate::snapshot::{LiveRows, OpenModel, Source, Version, layout_of};
+use crate::segment::{ListBytes, ListFile};
+use crate::snapshot::{LiveRows, OpenModel, Version, layout_of};
 use crate::storage::{FileKind, FileName};
 
 /// Of so many rows one is coded again.
@@ -55,7 +55,8 @@ struct SegmentCheck<'a> {
 
 impl SegmentCheck<'_> {
     fn list(&mut self, list: usize, find: &mut dyn FnMut(Error)) -> Result<()> {
-        let bytes = self.file.list(list)?;
+        let loaded = self.file.load(list)?;
+        let bytes = loaded.bytes();
         self.again.begun = false;
         for (at, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate().take(bytes.count as usize) {
             let row = self.file.row(u32::from_le_bytes(*word))?;
@@ -65,7 +66,8 @@ impl SegmentCheck<'_> {
                 self.note_first(list, row, index, ordinal, rows, find);
             }
             if row.is_multiple_of(CODED_AGAIN)
-                && let Err(error) = self.again.check(list, at, row, rows, ordinal)
+                && rows.file.has_vectors()
+                && let Err(error) = self.again.check(list, &bytes, at, row, rows, ordinal)
             {
                 find(error);
             }
@@ -122,7 +124,15 @@ impl<'a> Again<'a> {
         Again { version, file, encoder, begun: false, row, coded, signs: Default::default() }
     }
 
-    fn check(&mut self, list: usize, at: usize, row: u64, rows: &LiveRows, ordinal: usize) -> Result<()> {
+    fn check(
+        &mut self,
+        list: usize,
+        bytes: &ListBytes<'_>,
+        at: usize,
+        row: u64,
+        rows: &LiveRows,
+        ordinal: usize,
+    ) -> Result<()> {
         if layout_of(self.file.shape()) == EntryLayout::Bare {
             return Ok(());
         }
@@ -130,11 +140,10 @@ impl<'a> Again<'a> {
             self.encoder.begin(list);
         }
         let schema = &self.version.manifest.schema;
-        decode_row(schema.row_format(), Source::File(rows).vector(ordinal, schema)?, &mut self.row);
+        decode_row(schema.row_format(), rows.file.records(ordinal..ordinal + 1)?.vector(0), &mut self.row);
         let length = self.row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32;
         self.coded.clear();
         self.encoder.push(row, &self.row, length, &mut self.coded);
-        let bytes = self.file.list(list)?;
         let (layout, stride) = (layout_of(self.file.shape()), self.file.shape().stride());
         let stored = take_entry(layout, bytes.signs, bytes.factors, at, &mut self.signs.0);
         let coded = take_entry(layout, &self.coded.signs, &self.coded.factors, 0, &mut self.signs.1);

@@ -5,7 +5,7 @@ use crate::collection::Collection;
 use crate::collection::checkpoint::finish;
 use crate::collection::flush::publish;
 use crate::format::batch::BatchEncoder;
-use crate::id::IdRef;
+use crate::id::{IdKind, IdRef};
 use crate::manifest::FileEntry;
 use crate::metric::Metric;
 use crate::options::{OpenOptions, Schema};

@@ -9,9 +9,12 @@ use crate::error::{Error, Result};
 use crate::index::ivf::{EncodedList, EntryLayout, take_entry};
 use crate::manifest::HashedEntry;
 use crate::planted::{self, Bug};
-use crate::segment::{ListFile, ListFileHead, ListInput, ListSource};
+use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource, LoadedList};
 use crate::snapshot::layout_of;
 use crate::storage::{FileId, Storage};
+
+/// Takes an entry: the segment it is of, its list there, its position and row.
+type Take<'t> = dyn FnMut(&ListFile, &ListBytes<'_>, usize, u64) -> Result<()> + 't;
 
 /// The lists of several segments as those of one.
 pub(crate) struct ListMerge<'a> {
@@ -36,19 +39,20 @@ impl<'a> ListMerge<'a> {
         }
     }
 
-    /// Calls `take` with the input, position and row of every entry that stays, first copies of all inputs in front; returns how
+    /// Calls `take` with the input, its list, position and row of every entry that stays, first copies of all inputs in front; returns how
     /// many those are.
-    fn entries(&self, list: usize, take: &mut dyn FnMut(&ListFile, usize, u64) -> Result<()>) -> Result<usize> {
+    fn entries(&self, list: usize, take: &mut Take<'_>) -> Result<usize> {
+        let loaded: Vec<LoadedList<'_>> = self.inputs.iter().map(|input| input.load(list)).collect::<Result<_>>()?;
         let mut primary = 0;
         for second_copies in [false, true] {
-            for input in self.inputs {
-                let bytes = input.list(list)?;
+            for (input, loaded) in self.inputs.iter().zip(&loaded) {
+                let bytes = loaded.bytes();
                 let (first, count) = (bytes.primary as usize, bytes.count as usize);
                 let range = if second_copies { first..count } else { 0..first };
                 for (at, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate().take(range.end).skip(range.start) {
                     let row = input.row(u32::from_le_bytes(*word))?;
                     if !(self.dead)(row) {
-                        take(input, at, row)?;
+                        take(input, &bytes, at, row)?;
                         primary += usize::from(!second_copies);
                     }
                 }
@@ -65,7 +69,7 @@ impl ListSource for ListMerge<'_> {
 
     fn rows(&self, list: usize, take: &mut dyn FnMut(&[u64], usize)) -> Result<()> {
         let mut rows = Vec::new();
-        let primary = self.entries(list, &mut |_, _, row| {
+        let primary = self.entries(list, &mut |_, _, _, row| {
             rows.push(row);
             Ok(())
         })?;
@@ -77,8 +81,7 @@ impl ListSource for ListMerge<'_> {
         let mut merged = std::mem::take(&mut self.list);
         merged.clear();
         let mut signs = Vec::new();
-        self.entries(list, &mut |input, at, row| {
-            let bytes = input.list(list)?;
+        self.entries(list, &mut |input, bytes, at, row| {
             let shape = input.shape();
             let (layout, stride) = (layout_of(shape), shape.stride());
             if layout == EntryLayout::Bare {

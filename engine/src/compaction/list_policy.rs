@@ -35,6 +35,7 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> 
             bytes: list.bytes,
             // They are the lists: their dead are scanned.
             in_lists: false,
+            excess: false,
         };
         let states: Vec<FileState> = run.iter().map(state).collect();
         let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };

@@ -136,7 +136,10 @@ impl<'a> LivePoints<'a> {
     /// Reads one row as it is stored; its checksum is proven.
     fn stored(&self, i: usize, out: &mut [f32]) -> Result<()> {
         let (source, at) = self.source(i)?;
-        decode_row(self.schema.row_format(), source.vector(at, self.schema)?, out);
+        if let Source::File(rows) = source {
+            rows.file.ask_ahead(at);
+        }
+        decode_row(self.schema.row_format(), &source.vector(at, self.schema)?.0, out);
         Ok(())
     }
 }

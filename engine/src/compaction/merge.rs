@@ -14,7 +14,7 @@ use crate::segment::{
     IdEntry, IdSource, IdTable, RowInput, RowLayout, RowSource, write_id_table, write_row_file, write_sorted_ids,
 };
 use crate::snapshot::{LiveRows, Source};
-use crate::storage::{FileId, FileKind, FileName, Storage};
+use crate::storage::{Bytes, FileId, FileKind, FileName, Storage};
 
 /// What a merge made: files that are written, synced and read back, and that no manifest names yet.
 pub(crate) struct Merged {
@@ -66,7 +66,10 @@ pub(crate) fn merge(
     let in_lists = inputs.iter().all(LiveRows::in_lists);
     // The writers read their rows and ids twice.
     control.expect(live.len() as u64 * 4);
-    let layout = RowLayout::from(schema);
+    // Rows that are in lists need no vectors any more, if the collection keeps none.
+    let bare = in_lists && !schema.row_format().keeps_vectors();
+    let layout = RowLayout::of(schema, bare);
+    let live = LiveRowsOf { bare, ..live };
     let row_id = new_id();
     let file = write_row_file(storage, row_id, collection, origin, &layout, &live)?;
     let facts = file.facts();
@@ -89,7 +92,7 @@ pub(crate) fn merge(
     let id_facts = table.facts();
     Ok(Merged {
         rows: Some((
-            FileEntry { in_lists, ..FileEntry::new(row_id, facts) },
+            FileEntry { in_lists, bare, ..FileEntry::new(row_id, facts) },
             LiveRows::new(Arc::new(file)).with_lists(in_lists),
         )),
         ids: Some((FileEntry::new(ids_id, id_facts), Arc::new(table))),
@@ -104,6 +107,8 @@ struct LiveRowsOf<'m> {
     cursor: Cell<Cursor>,
     schema: &'m Schema,
     control: &'m Control,
+    /// Vectors are left out.
+    bare: bool,
 }
 
 /// Where row `at` is: rows are read front to back, so the next is never far.
@@ -118,7 +123,7 @@ struct Cursor {
 impl<'m> LiveRowsOf<'m> {
     fn new(inputs: &'m [LiveRows], schema: &'m Schema, control: &'m Control) -> Self {
         let live = inputs.iter().map(|rows| rows.live() as usize).sum();
-        LiveRowsOf { inputs, live, cursor: Cell::default(), schema, control }
+        LiveRowsOf { inputs, live, cursor: Cell::default(), schema, control, bare: false }
     }
 
     /// Input and ordinal of the `i`-th live row.
@@ -215,15 +220,19 @@ impl RowSource for LiveRowsOf<'_> {
             return Err(Error::argument("rows", format!("are {}; there is no row {i}", self.live)));
         };
         let source = Source::File(rows);
-        let vector = source.vector(at, self.schema)?;
-        let id = source.id(at, self.schema.id_kind())?;
+        rows.file.ask_ahead(at);
+        let (vector, norm) = match self.bare {
+            true => (Bytes::default(), 0.0),
+            false => source.vector(at, self.schema)?,
+        };
+        let id = source.id(at)?;
         let (attributes, payload) = (source.attributes(at)?, source.payload(at)?);
         take(RowInput {
             row: source.row_number(at)?,
             seq: source.seq(at)?,
             id: id.as_ref(),
-            vector,
-            norm: source.norm(at),
+            vector: &vector,
+            norm,
             attributes: &attributes,
             payload: &payload,
         })

@@ -1,7 +1,7 @@
 //! Which files to merge: arithmetic on counts, no files.
 //!
 //! Files are in the order of their rows, oldest first, and only neighbours merge, since a file provides one range of rows.
-//! Two rules, the first that applies wins:
+//! Three rules, the first that applies wins:
 //!
 //! * **Dead rows**: a file of which `dead_ratio` is dead is rewritten without them. So no more than about that part of the
 //!   space is dead for long. Files whose rows are in lists wait for twice as much: nothing scans their dead rows, which cost space
@@ -9,6 +9,8 @@
 //! * **Tiers**: once there are `fanout` files of one size class (a power of `fanout`) with no larger one after them, they and
 //!   the smaller ones between them become one. So a row is
 //!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows.
+//! * **Excess**: a file with vectors that a rewrite leaves out is rewritten. So a collection that keeps no vectors has none of rows that
+//!   are in lists for long.
 
 use std::ops::Range;
 
@@ -20,6 +22,8 @@ pub(crate) struct FileState {
     pub(crate) bytes: u64,
     /// Its rows are in list segments too: a merge of such a file and another could say neither.
     pub(crate) in_lists: bool,
+    /// It has vectors that a rewrite would leave out.
+    pub(crate) excess: bool,
 }
 
 impl FileState {
@@ -48,7 +52,14 @@ const SMALLEST_TIER_BYTES: u64 = 64 << 10;
 
 /// The neighbours to merge next, if any rule applies.
 pub(crate) fn choose(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
-    in_runs(files, &|run| too_dead(run, policy)).or_else(|| in_runs(files, &|run| tier(run, policy)))
+    in_runs(files, &|run| too_dead(run, policy))
+        .or_else(|| in_runs(files, &|run| tier(run, policy)))
+        .or_else(|| with_excess(files))
+}
+
+/// The oldest file with vectors that are not to be kept.
+fn with_excess(files: &[FileState]) -> Option<Range<usize>> {
+    files.iter().position(|file| file.excess).map(|at| at..at + 1)
 }
 
 /// What a rule chooses in the youngest run of files that are all in lists, or all not, in which it chooses anything.
@@ -126,7 +137,8 @@ fn full(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
         let fitting = fit(files, 0..end, policy);
         let group = fitting.start.min(end - 1)..end;
         let dead = files.get(group.clone()).is_some_and(|group| group.iter().any(|file| file.dead > 0));
-        if group.len() > 1 || dead {
+        let excess = files.get(group.clone()).is_some_and(|group| group.iter().any(|file| file.excess));
+        if group.len() > 1 || dead || excess {
             return Some(group);
         }
         end = group.start;
@@ -145,7 +157,7 @@ mod tests {
     const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
 
     fn file(kib: u64, dead_percent: u64) -> FileState {
-        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, in_lists: false }
+        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, in_lists: false, excess: false }
     }
 
     #[test]
@@ -195,6 +207,21 @@ mod tests {
     }
 
     #[test]
+    fn vectors_that_are_not_kept_are_a_reason_of_their_own() {
+        let waits = |kib| FileState { in_lists: true, excess: true, ..file(kib, 0) };
+        let clean = |kib| FileState { in_lists: true, ..file(kib, 0) };
+        let files = [clean(9000), waits(10), clean(10), waits(10)];
+        assert_eq!(choose(&files, &POLICY), Some(1..2), "one by one, if nothing else is due");
+        assert_eq!(
+            choose(&[waits(10), waits(10), waits(10), clean(10)], &POLICY),
+            Some(0..4),
+            "with the others of a tier"
+        );
+        assert_eq!(choose_full(&[waits(10)], &POLICY), Some(0..1));
+        assert_eq!(choose(&[clean(10)], &POLICY), None);
+    }
+
+    #[test]
     fn what_is_missing_for_the_next_merge_is_told_and_then_triggers_it() {
         assert_eq!(until(&[], &POLICY), Until { dead_rows: None, files: 4 });
         let files = vec![file(9000, 10), file(1000, 19), file(10, 0), file(10, 0)];
@@ -225,6 +252,7 @@ mod tests {
                 dead: 0,
                 bytes: group.iter().map(|f| f.bytes / f.rows.max(1) * (f.rows - f.dead)).sum(),
                 in_lists: false,
+                excess: false,
             };
             files.splice(range, [merged]);
             steps += 1;
@@ -242,7 +270,7 @@ mod tests {
             while let Some(range) = choose(&files, &POLICY) {
                 let rows = files[range.clone()].iter().map(|f| f.rows).sum();
                 let bytes = files[range.clone()].iter().map(|f| f.bytes).sum();
-                files.splice(range, [FileState { rows, dead: 0, bytes, in_lists: false }]);
+                files.splice(range, [FileState { rows, dead: 0, bytes, in_lists: false, excess: false }]);
                 rewritten += bytes;
             }
         }

@@ -33,8 +33,13 @@ impl Rows {
     }
 
     fn states(&self) -> Vec<FileState> {
-        let state =
-            |&(_, rows, live): &_| FileState { rows, dead: rows - live, bytes: rows * ROW_BYTES, in_lists: false };
+        let state = |&(_, rows, live): &_| FileState {
+            rows,
+            dead: rows - live,
+            bytes: rows * ROW_BYTES,
+            in_lists: false,
+            excess: false,
+        };
         self.files.iter().map(state).collect()
     }
 

@@ -25,8 +25,7 @@ macro_rules! codes {
 }
 
 codes!(Metric: Metric::L2 = 1, Metric::Cosine = 2, Metric::InnerProduct = 3);
-// 4 is reserved for rows of 8-bit codes, 5 for collections that keep no vectors.
-codes!(RowFormat: RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3);
+codes!(RowFormat: RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3, RowFormat::I8 = 4, RowFormat::None = 5);
 codes!(IdKind: IdKind::U64 = 1, IdKind::Bytes = 2);
 
 #[cfg(test)]
@@ -38,7 +37,7 @@ mod tests {
         for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
             assert_eq!(Metric::from_code(metric.code().into()), Some(metric));
         }
-        for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+        for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None] {
             assert_eq!(RowFormat::from_code(format.code().into()), Some(format));
         }
         for kind in [IdKind::U64, IdKind::Bytes] {

@@ -36,6 +36,8 @@ pub const FOOTER_BYTES: usize = 160;
 pub const SECTION_ENTRY_BYTES: usize = 64;
 /// Most sections of a file.
 pub const MAX_SECTIONS: usize = 256;
+/// Most bytes of directory and footer.
+pub const TAIL_BYTES: usize = MAX_SECTIONS * SECTION_ENTRY_BYTES + FOOTER_BYTES;
 
 layout! {
     /// The first bytes of a file.
@@ -123,10 +125,21 @@ impl Container {
     ///
     /// # Errors
     /// `UnsupportedVersion` if a newer build wrote it, `Corrupt` otherwise.
+    #[cfg(feature = "testing")]
     pub fn verify(bytes: &[u8], wanted: &Identity<'_>) -> Result<Container> {
-        let file_seed = verify_header(bytes, wanted)?;
-        let footer = verify_footer(bytes, wanted, file_seed)?;
-        let sections = verify_directory(bytes, wanted, &footer)?;
+        Container::verify_ends(bytes.len() as u64, bytes, bytes, wanted)
+    }
+
+    /// Proves header, directory and footer of a file of `len` bytes from both its ends, and that it is the one that is wanted: `head`
+    /// begins where the file does and has at least [`HEADER_BYTES`] if the file has as many, `tail` ends where the file does and has at least [`TAIL_BYTES`] of them.
+    ///
+    /// # Errors
+    /// `UnsupportedVersion` if a newer build wrote it, `Corrupt` otherwise.
+    pub fn verify_ends(len: u64, head: &[u8], tail: &[u8], wanted: &Identity<'_>) -> Result<Container> {
+        let ends = Ends { len, head, tail };
+        let file_seed = verify_header(&ends, wanted)?;
+        let footer = verify_footer(&ends, wanted, file_seed)?;
+        let sections = verify_directory(&ends, wanted, &footer)?;
         Ok(Container {
             name: wanted.name.into(),
             kind: wanted.kind,
@@ -232,12 +245,19 @@ impl Container {
         bytes.get(section.offset as usize..end).unwrap_or_default()
     }
 
-    /// Checks the checksum of a section under the scheme `Whole`.
+    /// Checks the checksum of a section under the scheme `Whole`, given its bytes.
     ///
     /// # Errors
     /// `Corrupt`.
     pub fn check_whole(&self, bytes: &[u8], section: &Section) -> Result<()> {
-        let found = unit_crc(self.file_seed, section.offset, self.section_bytes(bytes, section));
+        self.check_whole_crc(unit_crc(self.file_seed, section.offset, bytes), section)
+    }
+
+    /// The same, given the checksum that was computed.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn check_whole_crc(&self, found: u32, section: &Section) -> Result<()> {
         match matches(found, section.crc) {
             true => Ok(()),
             false => Err(Error::corrupt(
@@ -273,10 +293,26 @@ impl Container {
     }
 }
 
-fn verify_header(bytes: &[u8], wanted: &Identity<'_>) -> Result<u32> {
+/// Both ends of a file; they may overlap.
+struct Ends<'a> {
+    len: u64,
+    head: &'a [u8],
+    tail: &'a [u8],
+}
+
+impl Ends<'_> {
+    /// What stands between a place in the file and its footer; `None` if the place is before the tail or behind it.
+    fn directory(&self, offset: u64) -> Option<&[u8]> {
+        let before = self.len.checked_sub(self.tail.len() as u64)?;
+        let start = usize::try_from(offset.checked_sub(before)?).ok()?;
+        self.tail.get(start..self.tail.len().checked_sub(FOOTER_BYTES)?)
+    }
+}
+
+fn verify_header(ends: &Ends<'_>, wanted: &Identity<'_>) -> Result<u32> {
     let corrupt = |at: u64, what: String| Error::corrupt(wanted.name, "header", at, what);
-    let (header, _) = Header::read_from_prefix(bytes)
-        .map_err(|_| corrupt(0, format!("the file has {} bytes, too few for a header", bytes.len())))?;
+    let (header, _) = Header::read_from_prefix(ends.head)
+        .map_err(|_| corrupt(0, format!("the file has {} bytes, too few for a header", ends.len)))?;
     if header.magic != MAGIC {
         return Err(corrupt(0, "the file does not start with the magic of our files".into()));
     }
@@ -314,32 +350,30 @@ fn verify_header(bytes: &[u8], wanted: &Identity<'_>) -> Result<u32> {
     Ok(file_seed(wanted.file_id))
 }
 
-fn verify_footer(bytes: &[u8], wanted: &Identity<'_>, file_seed: u32) -> Result<Footer> {
-    let at = bytes.len().saturating_sub(FOOTER_BYTES) as u64;
+fn verify_footer(ends: &Ends<'_>, wanted: &Identity<'_>, file_seed: u32) -> Result<Footer> {
+    let at = ends.len.saturating_sub(FOOTER_BYTES as u64);
     let corrupt = |what: String| Error::corrupt(wanted.name, "footer", at, what);
-    let (rest, footer) = Footer::read_from_suffix(bytes)
-        .map_err(|_| corrupt(format!("the file has {} bytes, too few for a footer", bytes.len())))?;
+    let (_, footer) = Footer::read_from_suffix(ends.tail)
+        .map_err(|_| corrupt(format!("the file has {} bytes, too few for a footer", ends.len)))?;
     if footer.magic != FOOTER_MAGIC {
         return Err(corrupt("the file does not end with a footer: it is cut or was never finished".into()));
     }
-    let directory = usize::try_from(footer.directory_offset.get())
-        .ok()
-        .filter(|start| *start >= HEADER_BYTES && footer.section_count.get() as usize <= MAX_SECTIONS)
-        .and_then(|start| rest.get(start..))
+    let directory = Some(footer.directory_offset.get())
+        .filter(|start| *start >= HEADER_BYTES as u64 && footer.section_count.get() as usize <= MAX_SECTIONS)
+        .and_then(|start| ends.directory(start))
         .filter(|directory| {
             Some(directory.len()) == (footer.section_count.get() as usize).checked_mul(SECTION_ENTRY_BYTES)
         })
         .ok_or_else(|| corrupt("the section directory does not end where the footer starts".into()))?;
-    let header = bytes.get(..HEADER_BYTES).unwrap_or_default();
+    let header = ends.head.get(..HEADER_BYTES).unwrap_or_default();
     let root = root_crc(file_seed, header, directory, &footer);
     if !matches(root, footer.root.get()) {
         return Err(corrupt(format!("the root checksum is {root:08x}, stored is {:08x}", footer.root)));
     }
-    if footer.file_len.get() != bytes.len() as u64 {
+    if footer.file_len.get() != ends.len {
         return Err(corrupt(format!(
             "the footer was written for {} bytes, the file has {}",
-            footer.file_len,
-            bytes.len()
+            footer.file_len, ends.len
         )));
     }
     if footer.reserved_a.get() != 0 || footer.reserved_b != [0; 8] {
@@ -351,11 +385,10 @@ fn verify_footer(bytes: &[u8], wanted: &Identity<'_>, file_seed: u32) -> Result<
     Ok(footer)
 }
 
-fn verify_directory(bytes: &[u8], wanted: &Identity<'_>, footer: &Footer) -> Result<Vec<Section>> {
+fn verify_directory(ends: &Ends<'_>, wanted: &Identity<'_>, footer: &Footer) -> Result<Vec<Section>> {
     let directory_offset = footer.directory_offset.get();
-    let end = bytes.len().saturating_sub(FOOTER_BYTES);
-    let entries = bytes
-        .get(directory_offset as usize..end)
+    let entries = ends
+        .directory(directory_offset)
         .and_then(|directory| <[SectionEntry]>::ref_from_bytes(directory).ok())
         .unwrap_or_default();
     let mut sections: Vec<Section> = Vec::with_capacity(entries.len());

@@ -135,6 +135,8 @@ layout! {
 
 /// Families that a row file provides: vectors (1), ids and sequence numbers (2), attributes and payloads (4).
 pub const ALL_FAMILIES: u32 = 7;
+/// Of the families: vectors. A row file of a collection that keeps none may be without.
+pub const VECTORS: u32 = 1;
 /// In the families of a row file: each of its live rows is in a list segment too.
 pub const IN_LISTS: u32 = 0x100;
 

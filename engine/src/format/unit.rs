@@ -158,8 +158,25 @@ impl UnitStream {
             return Err(self.no_unit(unit));
         }
         let range = self.shape.range(unit).ok_or_else(|| self.no_unit(unit))?;
-        let at = range.start as u64;
         let whole = bytes.get(range).ok_or_else(|| self.no_unit(unit))?;
+        self.check_alone(whole, unit)
+    }
+
+    /// Where a unit lies in the section, trailer included.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such unit.
+    pub fn place(&self, unit: u64) -> Result<Range<u64>> {
+        let range = self.shape.range(unit).filter(|_| unit < self.shape.units());
+        range.map(|range| range.start as u64..range.end as u64).ok_or_else(|| self.no_unit(unit))
+    }
+
+    /// Checks a unit, given its bytes and nothing else.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub fn check_alone(&self, whole: &[u8], unit: u64) -> Result<()> {
+        let at = unit.saturating_mul(UNIT_BYTES as u64);
         let used = self.shape.used(unit);
         let start = unit_seed(self.file_seed, self.offset.saturating_add(at));
         let (covered, stored) = split_u32(whole).ok_or_else(|| self.no_unit(unit))?;
@@ -182,12 +199,20 @@ impl UnitStream {
     /// # Errors
     /// `Corrupt` if there is no such entry or its unit fails its check.
     pub fn entry<'a>(&self, bytes: &'a [u8], index: u64) -> Result<&'a [u8]> {
+        let (unit, range) = self.entry_place(index)?;
+        self.unit(bytes, unit)?.get(range).ok_or_else(|| self.no_unit(unit))
+    }
+
+    /// The unit of an entry, and where in its payload the entry is.
+    ///
+    /// # Errors
+    /// `Corrupt` if there is no such entry.
+    pub fn entry_place(&self, index: u64) -> Result<(u64, Range<usize>)> {
         if index >= self.shape.entries {
             return Err(self.corrupt(0, format!("entry {index} of {} was asked for", self.shape.entries)));
         }
-        let unit = self.unit(bytes, index / self.shape.per_unit)?;
         let start = self.shape.prefix + (index % self.shape.per_unit) as usize * self.shape.width;
-        unit.get(start..start + self.shape.width).ok_or_else(|| self.no_unit(index / self.shape.per_unit))
+        Ok((index / self.shape.per_unit, start..start + self.shape.width))
     }
 
     /// A range of a byte stream; copied only if it crosses units.
@@ -195,29 +220,39 @@ impl UnitStream {
     /// # Errors
     /// `Corrupt` if the range is not inside the stream or a unit fails its check.
     pub fn bytes<'a>(&self, bytes: &'a [u8], range: Range<u64>) -> Result<Cow<'a, [u8]>> {
-        if range.start > range.end || range.end > self.shape.entries {
-            return Err(self
-                .corrupt(0, format!("bytes {}..{} of {} were asked for", range.start, range.end, self.shape.entries)));
-        }
-        if range.is_empty() {
-            return Ok(Cow::Borrowed(&[]));
-        }
-        let per_unit = self.shape.per_unit;
-        let (first, last) = (range.start / per_unit, (range.end - 1) / per_unit);
-        if first == last {
-            return self.piece(bytes, first, &range).map(Cow::Borrowed);
+        let units = self.units_of(&range)?;
+        if units.end - units.start <= 1 {
+            return match units.last() {
+                Some(unit) => self.piece(self.unit(bytes, unit)?, unit, &range).map(Cow::Borrowed),
+                None => Ok(Cow::Borrowed(&[])),
+            };
         }
         let mut joined = Vec::with_capacity((range.end - range.start) as usize);
-        for unit in first..=last {
-            joined.extend_from_slice(self.piece(bytes, unit, &range)?);
+        for unit in units {
+            joined.extend_from_slice(self.piece(self.unit(bytes, unit)?, unit, &range)?);
         }
         Ok(Cow::Owned(joined))
     }
 
-    /// What one unit holds of a range of a byte stream.
-    fn piece<'a>(&self, bytes: &'a [u8], unit: u64, range: &Range<u64>) -> Result<&'a [u8]> {
+    /// The units that hold a range of a byte stream.
+    ///
+    /// # Errors
+    /// `Corrupt` if the range is not inside the stream.
+    pub fn units_of(&self, range: &Range<u64>) -> Result<Range<u64>> {
+        if range.start > range.end || range.end > self.shape.entries {
+            return Err(self
+                .corrupt(0, format!("bytes {}..{} of {} were asked for", range.start, range.end, self.shape.entries)));
+        }
+        let first = range.start / self.shape.per_unit;
+        Ok(if range.is_empty() { first..first } else { first..(range.end - 1) / self.shape.per_unit + 1 })
+    }
+
+    /// What the payload of one unit holds of a range of a byte stream.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is too short.
+    pub fn piece<'a>(&self, payload: &'a [u8], unit: u64, range: &Range<u64>) -> Result<&'a [u8]> {
         let origin = unit * self.shape.per_unit;
-        let payload = self.unit(bytes, unit)?;
         let start = range.start.saturating_sub(origin) as usize;
         let end = (range.end - origin).min(payload.len() as u64) as usize;
         payload.get(start..end).ok_or_else(|| self.no_unit(unit))
@@ -228,12 +263,22 @@ impl UnitStream {
     /// # Errors
     /// `Corrupt` if there is no such entry, its unit fails its check, or it ends before it starts.
     pub fn offsets(&self, bytes: &[u8], index: u64) -> Result<Range<u64>> {
-        let end = u64::from(read_u32(self.entry(bytes, index)?));
-        let unit = self.unit(bytes, index / self.shape.per_unit)?;
-        let base = read_u64(unit);
+        let (unit, _) = self.entry_place(index)?;
+        self.offsets_in(self.unit(bytes, unit)?, index)
+    }
+
+    /// The same, given the payload of the unit that holds the entry.
+    ///
+    /// # Errors
+    /// As [`UnitStream::offsets`].
+    pub fn offsets_in(&self, payload: &[u8], index: u64) -> Result<Range<u64>> {
+        let (unit, place) = self.entry_place(index)?;
+        let number = |place: Range<usize>| payload.get(place).ok_or_else(|| self.no_unit(unit)).map(read_u32);
+        let end = u64::from(number(place.clone())?);
+        let base = read_u64(payload);
         let start = match index % self.shape.per_unit {
             0 => 0,
-            _ => u64::from(read_u32(self.entry(bytes, index - 1)?)),
+            _ => u64::from(number(place.start - OFFSET_BYTES..place.start)?),
         };
         match (base.checked_add(start), base.checked_add(end)) {
             (Some(from), Some(to)) if start <= end => Ok(from..to),

@@ -98,6 +98,11 @@ impl FlatQuery {
         Ok(())
     }
 
+    /// Scores vectors of another format than the collection's from now on, until the next [`set`](FlatQuery::set).
+    pub(crate) fn score_as(&mut self, format: RowFormat) {
+        self.format = format;
+    }
+
     /// The same, scored by these kernels.
     pub(crate) fn with_kernels(mut self, kernels: &'static Kernels) -> Self {
         self.kernels = kernels;

@@ -16,7 +16,8 @@ mod tests {
     use crate::metric::RowFormat;
     use proptest::prelude::*;
 
-    const FORMATS: [RowFormat; 3] = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16];
+    const FLOATS: [RowFormat; 3] = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16];
+    const FORMATS: [RowFormat; 4] = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8];
     const OPS: [Op; 2] = [Op::L2, Op::Dot];
 
     fn every_path() -> impl Iterator<Item = &'static Kernels> {
@@ -57,7 +58,7 @@ mod tests {
 
     fn check_all(query: &[f32], rows: &[Vec<f32>], gap: usize, shift: usize) {
         for format in FORMATS {
-            let stride = query.len() * format.component_bytes() + gap;
+            let stride = format.vector_bytes(query.len()) + gap;
             let (bytes, stored) = lay_out(format, rows, gap, shift);
             let offsets: Vec<usize> = (0..rows.len()).rev().map(|i| shift + i * stride).collect();
             for (kernels, op) in every_path().flat_map(|k| OPS.map(|op| (k, op))) {
@@ -117,7 +118,7 @@ mod tests {
     #[test]
     fn infinities_and_not_a_number_come_through() {
         let values = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-        for (value, format) in values.into_iter().flat_map(|v| FORMATS.map(|f| (v, f))) {
+        for (value, format) in values.into_iter().flat_map(|v| FLOATS.map(|f| (v, f))) {
             let mut row = Vec::new();
             encode_row(format, &[1.0, value, 1.0], &mut row);
             for kernels in every_path() {

@@ -12,7 +12,7 @@ use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
     ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes,
     IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
-    TrainingBytes, decode_properties, encode_properties,
+    TrainingBytes, VECTORS, decode_properties, encode_properties,
 };
 use crate::options::Schema;
 use crate::planted::{self, Bug};
@@ -120,6 +120,7 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
 fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
     let bytes = |entry: &FileEntry, families: u32| {
         let in_lists = if entry.in_lists { IN_LISTS } else { 0 };
+        let families = if entry.bare { families & !VECTORS } else { families };
         FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families | in_lists)
     };
     let files = |entries: &[FileEntry], families: u32| {
@@ -356,11 +357,12 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
 fn read_entry(entry: &FileEntryBytes, kind: TableKind) -> std::result::Result<FileEntry, &'static str> {
     let (families, flags) = if kind == TableKind::RowFiles { (ALL_FAMILIES, IN_LISTS) } else { (0, 0) };
     let stated = entry.families.get();
-    if entry.reserved.get() != 0 || entry.origin.get() != 0 || stated & !flags != families {
+    let bare = kind == TableKind::RowFiles && stated & !flags == families & !VECTORS;
+    if entry.reserved.get() != 0 || entry.origin.get() != 0 || !(bare || stated & !flags == families) {
         return Err("an entry holds a value this version does not know");
     }
     let id = FileId::from_u128(u128::from_le_bytes(entry.file_id));
-    Ok(FileEntry { id, facts: entry.facts(), in_lists: stated & flags != 0 })
+    Ok(FileEntry { id, facts: entry.facts(), in_lists: stated & flags != 0, bare })
 }
 
 /// What must hold between entries: one provider per row, nothing beyond what the head says.
@@ -420,6 +422,13 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
         return Err("two list segments provide the same rows");
     }
     check_measured(manifest)?;
+    let keeps = manifest.schema.row_format().keeps_vectors();
+    if manifest.row_files.iter().any(|file| file.bare && (keeps || !file.in_lists)) {
+        return Err("a row file has no vectors, and its rows are not in lists or to be kept");
+    }
+    if !keeps && manifest.models.len() > 1 {
+        return Err("two models are named, and there are no vectors to make one of the other");
+    }
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
         true => Err("a row file is in lists, and there is no model"),
         false => Ok(()),

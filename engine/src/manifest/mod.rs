@@ -87,12 +87,14 @@ pub struct FileEntry {
     pub facts: FileFacts,
     /// Of a row file: each of its live rows is in a list segment too.
     pub in_lists: bool,
+    /// Of a row file: it has no vectors, only their codes in list segments are left.
+    pub bare: bool,
 }
 
 impl FileEntry {
     /// A file whose rows, if it has any, are in no list segment.
     pub fn new(id: FileId, facts: FileFacts) -> Self {
-        FileEntry { id, facts, in_lists: false }
+        FileEntry { id, facts, in_lists: false, bare: false }
     }
 }
 

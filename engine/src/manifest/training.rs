@@ -163,10 +163,12 @@ impl Manifest {
         let lists_of = |entry: &super::HashedEntry| entry.file.facts.rows.max(1) as f64;
         let Some(from) = self.models.iter().find(|model| model.hash == *from) else { return };
         let ratio = lists_of(to) / lists_of(from);
+        let scale = |lists: u32| (f64::from(lists) * ratio).ceil().max(1.0) as u32;
         let scaled = |entry: &Calibration| Calibration {
             model: to.hash,
             rows: 0,
-            nprobe: (f64::from(entry.nprobe) * ratio).ceil().max(1.0) as u32,
+            nprobe: scale(entry.nprobe),
+            patience: if entry.patience == u32::MAX { u32::MAX } else { scale(entry.patience).min(u32::MAX - 1) },
             ..*entry
         };
         let scaled: Vec<Calibration> = self.calibration_of(&from.hash).iter().map(scaled).collect();
@@ -193,7 +195,7 @@ pub(super) fn check_measured(manifest: &mut Manifest) -> Result<(), &'static str
     let place = |hash: &[u8; 32]| models.iter().position(|model| model == hash);
     manifest.calibration.retain(|entry| place(&entry.model).is_some());
     manifest.training.retain(|entry| place(&entry.model).is_some());
-    let key = |entry: &Calibration| (place(&entry.model), entry.k, entry.recall);
+    let key = |entry: &Calibration| (place(&entry.model), entry.k, entry.recall, entry.patience);
     if manifest.calibration.windows(2).any(|pair| matches!(pair, [a, b] if key(a) >= key(b))) {
         return Err("the calibration is not in order");
     }

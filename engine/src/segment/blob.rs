@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::kind::SectionKind;
 use crate::format::section::Scheme;

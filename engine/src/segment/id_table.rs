@@ -7,7 +7,8 @@ use zerocopy::little_endian::{U32, U64};
 
 use super::id_filter::{FILTER_BLOCK_BYTES, filter_block_has, filter_block_of, filter_blocks};
 use super::layout::{MAX_ROWS, PAGE_ROWS, PAGE_SHIFT};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::code::Code;
 use crate::format::facts::FileFacts;
@@ -124,7 +125,8 @@ impl IdTable {
         let fences = self.fences();
         let mut units = fences.partition_point(|fence| fence.get() <= key);
         while let Some(unit) = units.checked_sub(1) {
-            let entries = self.unit(unit as u64)?;
+            let payload = self.entries.unit(unit as u64)?;
+            let entries = self.key_entries(&payload, unit as u64)?;
             let end = entries.partition_point(|entry| entry.key.get() <= key);
             for entry in entries.get(..end).unwrap_or_default().iter().rev() {
                 if entry.key.get() != key {
@@ -143,7 +145,7 @@ impl IdTable {
 
     fn may_have(&self, key: u64) -> Result<bool> {
         let block = self.filter.entry(filter_block_of(key, self.filter.entries()))?;
-        Ok(filter_block_has(block, key))
+        Ok(filter_block_has(&block, key))
     }
 
     pub(super) fn fences(&self) -> &[U64] {
@@ -154,10 +156,9 @@ impl IdTable {
         self.file.entries(&self.pages)
     }
 
-    /// The entries of one unit.
-    pub(super) fn unit(&self, unit: u64) -> Result<&[KeyEntry]> {
-        let bytes = self.entries.unit(unit)?;
-        <[KeyEntry]>::ref_from_bytes(bytes).map_err(|_| self.corrupt(unit, "the unit does not hold whole entries"))
+    /// The entries in the payload of a unit.
+    pub(super) fn key_entries<'a>(&self, payload: &'a [u8], unit: u64) -> Result<&'a [KeyEntry]> {
+        <[KeyEntry]>::ref_from_bytes(payload).map_err(|_| self.corrupt(unit, "the unit does not hold whole entries"))
     }
 
     /// The row number of a row word found in a unit.
@@ -181,16 +182,24 @@ impl IdTable {
         let mut failed = false;
         (0..self.entries.units())
             .flat_map(move |unit| {
-                let (entries, error) = match self.unit(unit) {
-                    Ok(entries) => (entries, None),
-                    Err(error) => ([].as_slice(), Some(Err(error))),
-                };
-                let found = entries
-                    .iter()
-                    .map(move |entry| Ok(IdEntry { key: entry.key.get(), row: self.row(entry.row_word.get(), unit)? }));
-                error.into_iter().chain(found)
+                let mut found = Vec::new();
+                let entry =
+                    |entry: &KeyEntry| Ok(IdEntry { key: entry.key.get(), row: self.row(entry.row_word.get(), unit)? });
+                match self.entries.unit(unit) {
+                    Ok(payload) => match self.key_entries(&payload, unit) {
+                        Ok(entries) => found.extend(entries.iter().map(entry)),
+                        Err(error) => found.push(Err(error)),
+                    },
+                    Err(error) => found.push(Err(error)),
+                }
+                found
             })
             .take_while(move |entry| !std::mem::replace(&mut failed, entry.is_err()))
+    }
+
+    /// Bytes of memory that it holds because it is not mapped.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.file.resident_bytes()
     }
 
     /// Name and bytes of each section.

@@ -55,7 +55,8 @@ impl IdTable {
         let mut used = vec![false; self.page_names().len()];
         let (mut first_row, mut last_row) = (u64::MAX, 0);
         for unit in 0..self.entries.units() {
-            let entries = self.unit(unit)?;
+            let payload = self.entries.unit(unit)?;
+            let entries = self.key_entries(&payload, unit)?;
             let fence = self.fences().get(unit as usize).map(|fence| fence.get());
             if fence != entries.first().map(|entry| entry.key.get()) {
                 return Err(self.corrupt(unit, "the fence key is not the unit's first key"));
@@ -91,7 +92,7 @@ impl IdTable {
         let mut compare = |block: &[u8]| {
             let stored = self.filter.entry(at)?;
             at += 1;
-            match stored == block && block.len() == FILTER_BLOCK_BYTES {
+            match *stored == *block && block.len() == FILTER_BLOCK_BYTES {
                 true => Ok(()),
                 false => Err(self.filter.corrupt(at - 1, "the filter is not that of the entries")),
             }

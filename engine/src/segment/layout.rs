@@ -25,7 +25,8 @@ layout! {
     }
 }
 
-/// The facts of a schema that decide the bytes of a row.
+/// The facts of a schema that decide the bytes of a row. Of a collection that keeps no vectors there are two: `format` is I8 in files whose rows
+/// wait for their lists, and `None` in those that have no vectors any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowLayout {
     pub(crate) dim: usize,
@@ -36,14 +37,29 @@ pub(crate) struct RowLayout {
 
 impl From<&Schema> for RowLayout {
     fn from(schema: &Schema) -> Self {
-        RowLayout { dim: schema.dim(), format: schema.row_format(), metric: schema.metric(), ids: schema.id_kind() }
+        let format = match schema.row_format() {
+            RowFormat::None => RowFormat::I8,
+            format => format,
+        };
+        RowLayout { dim: schema.dim(), format, metric: schema.metric(), ids: schema.id_kind() }
     }
 }
 
 impl RowLayout {
+    /// The layout of files without vectors, or with them.
+    pub(crate) fn of(schema: &Schema, bare: bool) -> Self {
+        let layout = RowLayout::from(schema);
+        if bare { RowLayout { format: RowFormat::None, ..layout } } else { layout }
+    }
+
+    /// Whether there are vector records.
+    pub(crate) fn has_vectors(&self) -> bool {
+        self.format.keeps_vectors()
+    }
+
     /// Bytes of one stored vector.
     pub(crate) fn vector_bytes(&self) -> usize {
-        self.dim.saturating_mul(self.format.component_bytes())
+        if self.has_vectors() { self.format.vector_bytes(self.dim) } else { 0 }
     }
 
     /// Bytes of one stored vector and the zeros that make it whole 8-byte words.
@@ -51,9 +67,9 @@ impl RowLayout {
         self.vector_bytes().next_multiple_of(8)
     }
 
-    /// Bytes between the starts of two vector records.
+    /// Bytes between the starts of two vector records; 0 if there are none.
     pub(crate) fn stride(&self) -> usize {
-        self.padded_bytes() + size_of::<RecordTrailer>()
+        if self.has_vectors() { self.padded_bytes() + size_of::<RecordTrailer>() } else { 0 }
     }
 
     /// How a footer states this layout.
@@ -77,7 +93,7 @@ impl RowLayout {
         }
     }
 
-    /// Whether all components of a stored vector are finite numbers.
+    /// Whether all components of a stored vector are finite numbers that the writer can have written.
     pub(crate) fn is_finite(&self, vector: &[u8]) -> bool {
         let words = |exponent: u16| {
             vector
@@ -90,6 +106,11 @@ impl RowLayout {
             }
             RowFormat::F16 => words(0x7C00),
             RowFormat::Bf16 => words(0x7F80),
+            RowFormat::I8 | RowFormat::None => {
+                let (bytes, step) = vector.split_at(self.dim.min(vector.len()));
+                let step = step.first_chunk().map_or(f32::NAN, |step| f32::from_le_bytes(*step));
+                (0.0..=f32::MAX / 127.0).contains(&step) && !bytes.contains(&i8::MIN.cast_unsigned())
+            }
         }
     }
 

@@ -1,12 +1,13 @@
 //! An open list segment: inverted lists of codes, or of whole vectors.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use zerocopy::little_endian::U32;
 
 use super::id_table::{MAX_PAGES, PageName};
 use super::layout::{MAX_ROWS, PAGE_SHIFT};
-use super::list_view::{ListBytes, ListView};
+use super::list_view::ListView;
 use super::mapped_file::MappedFile;
 use crate::error::{Error, Result};
 use crate::format::checksum::{matches, unit_crc};
@@ -23,11 +24,11 @@ const MAX_PAGE: u64 = u64::MAX >> PAGE_SHIFT;
 /// Lists `0..lists()`. Where pieces lie was proven when the file was opened; pieces are proven when first touched.
 pub(crate) struct ListFile {
     pub(super) file: Arc<MappedFile>,
-    shape: ListShape,
+    pub(super) shape: ListShape,
     pages: Section,
     headers: Section,
-    scan: Section,
-    records: Option<Section>,
+    pub(super) scan: Section,
+    pub(super) records: Option<Section>,
     checks: Section,
     proven: ProvenBits,
 }
@@ -100,6 +101,11 @@ impl ListFile {
         self.file.container().frame_hash()
     }
 
+    /// Bytes of memory that it holds because it is not mapped.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.file.resident_bytes()
+    }
+
     /// Name and bytes of each section.
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
@@ -120,7 +126,13 @@ impl ListFile {
         self.headers.entries as usize
     }
 
-    /// What look-ups need, found once: for whoever makes many.
+    /// Whether its lists are mapped, so that [`ListFile::view`] shows them.
+    pub(crate) fn is_mapped(&self) -> bool {
+        self.file.is_mapped()
+    }
+
+    /// What look-ups need, found once: for whoever makes many. Of a file that is not mapped it shows the numbers of lists and nothing in
+    /// them: see [`ListFile::load`].
     pub(crate) fn view(&self) -> ListView<'_> {
         ListView {
             file: self,
@@ -134,24 +146,20 @@ impl ListFile {
     }
 
     /// The piece of a list in `list-scan`, as it is in the file. Not proven; empty if there is no such list.
+    #[cfg(test)]
     pub(crate) fn scan_piece(&self, list: usize) -> &[u8] {
         self.view().scan_piece(list)
     }
 
-    /// A list; what a scan reads of it is proven.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn list(&self, list: usize) -> Result<ListBytes<'_>> {
-        self.view().list(list)
-    }
-
-    /// Proves the record of an entry, and with it the others under the same checksum.
+    /// Proves the record of an entry, and with it the others under the same checksum. Those that were read are proven.
     ///
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn prove_record(&self, list: usize, position: u32) -> Result<()> {
-        self.view().prove_record(list, position)
+        match self.is_mapped() {
+            true => self.view().prove_record(list, position),
+            false => Ok(()),
+        }
     }
 
     /// The row number of a row word.
@@ -162,7 +170,7 @@ impl ListFile {
         self.view().row(word)
     }
 
-    fn header(&self, list: usize) -> Option<&ListHeader> {
+    pub(super) fn header(&self, list: usize) -> Option<&ListHeader> {
         self.file.entries::<ListHeader>(&self.headers).get(list)
     }
 
@@ -171,7 +179,7 @@ impl ListFile {
         let Some(header) = self.header(list) else { return Err(self.no_list(list)) };
         let parts = self.shape.parts(header.n_total.get());
         let check = header.first_check.get() as usize + chunk;
-        self.prove(check, &self.scan, header.scan_offset.get(), self.view().scan_piece(list), parts.scan_chunk(chunk))
+        self.prove(check, &self.scan, header.scan_offset.get(), parts.scan_chunk(chunk))
     }
 
     #[cold]
@@ -182,29 +190,28 @@ impl ListFile {
             return Err(self.no_list(list));
         };
         let check = header.first_check.get() as usize + parts.scan_checks() + chunk;
-        let piece = self.view().record_piece(header, &parts);
-        self.prove(check, &section, header.record_offset.get(), piece, parts.record_chunk(chunk))
+        self.prove(check, &section, header.record_offset.get(), parts.record_chunk(chunk))
     }
 
     /// Compares a chunk of a piece with its checksum and remembers that it is right.
     #[cold]
-    fn prove(
-        &self,
-        check: usize,
-        section: &Section,
-        piece_offset: u64,
-        piece: &[u8],
-        chunk: std::ops::Range<usize>,
-    ) -> Result<()> {
-        let at = section.offset.saturating_add(piece_offset).saturating_add(chunk.start as u64);
-        let bytes = piece.get(chunk).unwrap_or_default();
+    fn prove(&self, check: usize, section: &Section, piece: u64, chunk: Range<usize>) -> Result<()> {
+        let place = |at: usize| piece.saturating_add(at as u64);
+        let bytes = self.file.read(section, place(chunk.start)..place(chunk.end))?;
+        self.check_chunk(check, section, place(chunk.start), &bytes)?;
+        self.proven.set(check);
+        Ok(())
+    }
+
+    /// Compares bytes at a place of a section with a checksum.
+    pub(super) fn check_chunk(&self, check: usize, section: &Section, at: u64, bytes: &[u8]) -> Result<()> {
+        let at = section.offset.saturating_add(at);
         let stored = self.file.entries::<U32>(&self.checks).get(check).map_or(0, |crc| crc.get());
         let found = unit_crc(self.file.container().file_seed(), at, bytes);
         if !matches(found, stored) {
             let what = format!("checksum of {} bytes is {found:08x}, stored is {stored:08x}", bytes.len());
             return Err(Error::corrupt(self.file.container().name(), section.kind.name(), at, what));
         }
-        self.proven.set(check);
         Ok(())
     }
 
@@ -223,7 +230,7 @@ impl ListFile {
     }
 
     #[cold]
-    pub(super) fn no_list(&self, list: usize) -> Error {
+    pub(crate) fn no_list(&self, list: usize) -> Error {
         let what = format!("list {list} of {}, or an entry it does not have, was asked for", self.lists());
         self.file.container().corrupt_section(&self.headers, what)
     }
@@ -243,12 +250,10 @@ impl ListFile {
             let parts = self.shape.parts(header.n_total.get());
             let first = header.first_check.get() as usize;
             let pieces = [
-                Some((self.scan, header.scan_offset.get(), self.scan_piece(list), 0)),
-                self.records.map(|r| {
-                    (r, header.record_offset.get(), self.view().record_piece(header, &parts), parts.scan_checks())
-                }),
+                Some((self.scan, header.scan_offset.get(), 0)),
+                self.records.map(|section| (section, header.record_offset.get(), parts.scan_checks())),
             ];
-            for (section, offset, piece, before) in pieces.into_iter().flatten() {
+            for (section, offset, before) in pieces.into_iter().flatten() {
                 let chunks = if before == 0 && section.kind == SectionKind::LIST_SCAN {
                     (0..parts.scan_checks()).map(|i| parts.scan_chunk(i)).collect::<Vec<_>>()
                 } else {
@@ -256,7 +261,7 @@ impl ListFile {
                 };
                 for (i, chunk) in chunks.into_iter().enumerate() {
                     pace(chunk.len() as u64)?;
-                    if let Err(error) = self.prove(first + before + i, &section, offset, piece, chunk) {
+                    if let Err(error) = self.prove(first + before + i, &section, offset, chunk) {
                         report(error);
                     }
                 }

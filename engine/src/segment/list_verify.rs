@@ -42,7 +42,8 @@ impl ListFile {
         let (mut first, mut others) = (RowSet::new(self.page_count(), rows), RowSet::new(self.page_count(), rows));
         let mut firsts = Vec::new();
         for list in 0..self.lists() {
-            let bytes = self.list(list)?;
+            let loaded = self.load(list)?;
+            let bytes = loaded.bytes();
             firsts.clear();
             for (lane, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate() {
                 let word = u32::from_le_bytes(*word);

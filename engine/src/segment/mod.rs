@@ -6,6 +6,8 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
 mod blob;
+mod content;
+mod file_check;
 mod file_writer;
 mod id_filter;
 mod id_table;
@@ -13,6 +15,7 @@ mod id_table_verify;
 mod id_table_writer;
 mod layout;
 mod list_file;
+mod list_load;
 mod list_verify;
 mod list_view;
 mod list_writer;
@@ -22,6 +25,7 @@ mod model_writer;
 mod pages;
 mod payload_reader;
 mod payload_writer;
+mod records;
 mod row_file;
 mod row_salvage;
 mod row_source;
@@ -29,6 +33,7 @@ mod row_verify;
 mod row_writer;
 mod tombstone_writer;
 mod tombstones;
+mod unit_section;
 
 #[cfg(test)]
 mod tests;
@@ -37,11 +42,13 @@ pub(crate) use id_table::{IdEntry, IdTable};
 pub(crate) use id_table_writer::{IdSource, write_id_table, write_sorted_ids};
 pub(crate) use layout::RowLayout;
 pub(crate) use list_file::ListFile;
-pub(crate) use list_view::ListView;
+pub(crate) use list_load::LoadedList;
+pub(crate) use list_view::{ListBytes, ListView};
 pub(crate) use list_writer::{ListFileHead, ListInput, ListSource, write_lists};
 pub(crate) use mapped_file::stated_facts;
 pub(crate) use model_file::{CodebookFacts, ModelFile};
 pub(crate) use model_writer::{ModelContent, write_model};
+pub(crate) use records::Records;
 pub(crate) use row_file::RowFile;
 pub(crate) use row_source::{RowInput, RowSource};
 pub(crate) use row_writer::write_row_file;

@@ -109,6 +109,11 @@ impl ModelFile {
         self.file.container().frame_hash()
     }
 
+    /// Bytes of memory that it holds because it is not mapped.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.file.resident_bytes()
+    }
+
     /// Name and bytes of each section.
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))

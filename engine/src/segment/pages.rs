@@ -6,11 +6,13 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32, U64};
 
 use super::layout::{PAGE_ROWS, PAGE_SHIFT};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::kind::SectionKind;
 use crate::format::layout::layout;
 use crate::format::section::{Scheme, Section};
+use crate::storage::Bytes;
 
 layout! {
     /// One page of a row file. `bitmap` is `u32::MAX` if the page is the run `first .. first + row_count`, else the number of its
@@ -196,7 +198,8 @@ impl PageDirectory {
 
     fn ordinal_by_bitmap(&self, entry: &PageEntry, at: u64) -> Result<Option<u64>> {
         let first_ordinal = u64::from(entry.first_ordinal.get());
-        let bitmap = self.bitmap(entry)?;
+        let bytes = self.bitmap_bytes(entry)?;
+        let bitmap = self.bitmap(&bytes, entry)?;
         let word_at = (at / 64) as usize;
         let word = bitmap.words.get(word_at).map_or(0, |w| w.get());
         if word >> (at % 64) & 1 == 0 {
@@ -231,16 +234,20 @@ impl PageDirectory {
         if entry.bitmap.get() == DENSE {
             return Ok(base | (u64::from(entry.first.get()) + rank));
         }
-        let bitmap = self.bitmap(entry)?;
+        let bytes = self.bitmap_bytes(entry)?;
+        let bitmap = self.bitmap(&bytes, entry)?;
         let at = select(bitmap, rank).ok_or_else(|| self.corrupt(entry, "the bitmap has fewer rows than the page"))?;
         Ok(base | at)
     }
 
-    fn bitmap(&self, entry: &PageEntry) -> Result<&PageBitmap> {
-        let bytes = match &self.bitmaps {
-            Some(bitmaps) => bitmaps.entry(entry.bitmap.get().into())?,
-            None => &[],
-        };
+    fn bitmap_bytes(&self, entry: &PageEntry) -> Result<Bytes<'_>> {
+        match &self.bitmaps {
+            Some(bitmaps) => bitmaps.entry(entry.bitmap.get().into()),
+            None => Ok(Bytes::default()),
+        }
+    }
+
+    fn bitmap<'a>(&self, bytes: &'a [u8], entry: &PageEntry) -> Result<&'a PageBitmap> {
         zerocopy::FromBytes::ref_from_bytes(bytes).map_err(|_| self.corrupt(entry, "the page has no bitmap"))
     }
 
@@ -259,7 +266,8 @@ impl PageDirectory {
     /// Checks the bitmaps against the directory, and both ends against the footer.
     pub(super) fn verify(&self, report: &mut dyn FnMut(Error)) {
         for entry in self.entries().iter().filter(|entry| entry.bitmap.get() != DENSE) {
-            match self.bitmap(entry) {
+            let bytes = self.bitmap_bytes(entry);
+            match bytes.as_ref().map_err(Clone::clone).and_then(|bytes| self.bitmap(bytes, entry)) {
                 Err(error) => report(error),
                 Ok(bitmap) => {
                     let words = bitmap.words.map(U64::get);

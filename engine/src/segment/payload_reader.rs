@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 use zerocopy::FromBytes;
 
 use super::blob::verify_offsets;
-use super::mapped_file::{BLOCK_HEADER_BYTES, MappedFile, UnitSection};
+use super::mapped_file::{BLOCK_HEADER_BYTES, MappedFile};
 use super::payload_writer::{BlockEntry, BlockHeader, CODEC_LZ4, CODEC_RAW, MAX_RATIO};
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::kind::SectionKind;
 use crate::format::section::{Scheme, Section};
@@ -155,7 +156,7 @@ impl PayloadColumn {
             }
         };
         let bytes = table.entry(block)?;
-        BlockEntry::read_from_bytes(bytes).map_err(|_| self.corrupt(block, "an entry of the table is cut"))
+        BlockEntry::read_from_bytes(&bytes).map_err(|_| self.corrupt(block, "an entry of the table is cut"))
     }
 
     /// A block, decoded: never longer than [`MAX_PAYLOAD_BYTES`], never more than [`MAX_RATIO`] times what is stored.
@@ -164,7 +165,7 @@ impl PayloadColumn {
         let block = self.file.check_block(&self.blocks, entry.stored_start.get())?;
         let corrupt =
             |what: &str| self.file.container().corrupt_section(&self.blocks, format!("payload block {index}: {what}"));
-        let (header, body) = BlockHeader::read_from_prefix(block).map_err(|_| corrupt("it has no header"))?;
+        let (header, body) = BlockHeader::read_from_prefix(&block).map_err(|_| corrupt("it has no header"))?;
         let (raw_len, stored_len) = (header.raw_len.get() as usize, header.stored_len.get() as usize);
         let body = body.get(..stored_len).ok_or_else(|| corrupt("its body is cut"))?;
         let lengths_fit = match header.codec.get() {
@@ -200,7 +201,7 @@ impl PayloadColumn {
                     stored_end += self
                         .file
                         .check_block(&self.blocks, entry.stored_start.get())
-                        .map_or(BLOCK_HEADER_BYTES, <[u8]>::len) as u64;
+                        .map_or(BLOCK_HEADER_BYTES, |block| block.len()) as u64;
                     ends.push(raw_end);
                 }
                 Ok(_) => return report(self.corrupt(index, "a block does not follow the one before")),
@@ -223,7 +224,7 @@ pub(super) fn walk(file: &MappedFile, blocks: &Section, raw: u64) -> (Vec<BlockE
     let (mut entries, mut raw_start, mut stored_start) = (Vec::new(), 0u64, 0u64);
     while raw_start < raw
         && let Ok(block) = file.check_block(blocks, stored_start)
-        && let Ok((header, _)) = BlockHeader::read_from_prefix(block)
+        && let Ok((header, _)) = BlockHeader::read_from_prefix(&block)
         && header.raw_len.get() > 0
     {
         entries.push(BlockEntry { raw_start: raw_start.into(), stored_start: stored_start.into() });

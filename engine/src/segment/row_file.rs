@@ -4,26 +4,31 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::blob::BlobColumn;
-use super::layout::{MAX_ROWS, RecordTrailer, RowLayout};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::layout::{MAX_ROWS, RowLayout};
+use super::mapped_file::MappedFile;
 use super::pages::PageDirectory;
 use super::payload_reader::PayloadColumn;
+use super::records::{Records, id_of, norm_of};
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::proven::ProvenBits;
 use crate::format::section::{Scheme, Section};
-use crate::format::unit::{read_u32, read_u64};
+use crate::format::unit::read_u64;
 use crate::id::{Id, IdKind, MAX_ID_BYTES};
 use crate::options::MAX_ATTRIBUTE_BYTES;
-use crate::storage::{FileId, Storage};
+use crate::storage::{AccessPattern, Bytes, FileId, Storage};
 
+/// Bytes of rows that a pass in order asks for at a time.
+const WINDOW_BYTES: usize = 1 << 20;
 /// The sections that this build reads.
 pub(super) const KNOWN: &[SectionKind] = &[
     SectionKind::ROW_PAGES,
     SectionKind::ROW_PAGE_BITMAPS,
     SectionKind::ROW_VECTORS,
     SectionKind::ROW_SEQS,
+    SectionKind::ROW_U64_IDS,
     SectionKind::ROW_ID_OFFSETS,
     SectionKind::ROW_ID_BYTES,
     SectionKind::ROW_ATTRIBUTE_OFFSETS,
@@ -39,7 +44,9 @@ pub(crate) struct RowFile {
     pub(super) layout: RowLayout,
     rows: usize,
     stride: usize,
-    vectors: Section,
+    /// Vector records; a file without has its numeric ids in a column.
+    vectors: Option<Section>,
+    pub(super) numbers: Option<UnitSection>,
     pub(super) proven: ProvenBits,
     pub(super) pages: PageDirectory,
     pub(super) seqs: Option<UnitSection>,
@@ -49,7 +56,7 @@ pub(crate) struct RowFile {
 }
 
 impl RowFile {
-    /// Maps the file and proves that it is the one `facts` states: header, footer, directories. No row is touched.
+    /// Opens the file and proves that it is the one `facts` states: header, footer, directories. No row is touched.
     ///
     /// # Errors
     /// `Corrupt`, `UnsupportedVersion` or `Io`.
@@ -83,7 +90,7 @@ impl RowFile {
     ) -> Result<RowFile> {
         let footer = *file.container().footer();
         let (rows, stride) = (footer.rows, layout.stride());
-        let vectors = file.require(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows)?;
+        let (vectors, numbers) = open_vectors(&file, rows, layout)?;
         let seqs = open_seqs(&file, rows, footer.min_seq == footer.max_seq)?;
         let ids = open_ids(&file, rows, layout.ids)?;
         let attribute_kinds = (SectionKind::ROW_ATTRIBUTE_OFFSETS, SectionKind::ROW_ATTRIBUTE_BYTES);
@@ -91,7 +98,7 @@ impl RowFile {
         // `rows` records are inside the file, or its salvage has bounded them: the count is no more than its bytes.
         let proven = ProvenBits::new(rows as usize);
         let (layout, rows) = (*layout, rows as usize);
-        Ok(RowFile { file, layout, rows, stride, vectors, proven, pages, seqs, ids, attributes, payloads })
+        Ok(RowFile { file, layout, rows, stride, vectors, numbers, proven, pages, seqs, ids, attributes, payloads })
     }
 
     /// Number of rows, at least one.
@@ -141,9 +148,9 @@ impl RowFile {
         Ok(self.pages.ordinal(row)?.map(|ordinal| ordinal as usize))
     }
 
-    /// All vector records. Record `i` starts at `i * stride()`; only what [`RowFile::prove_vectors`] has passed may be believed.
-    pub(crate) fn vectors(&self) -> &[u8] {
-        self.file.section_bytes(&self.vectors)
+    /// Whether there are vectors.
+    pub(crate) fn has_vectors(&self) -> bool {
+        self.vectors.is_some()
     }
 
     /// Bytes between the starts of two records.
@@ -151,15 +158,99 @@ impl RowFile {
         self.stride
     }
 
-    /// Checks the records of a range that were not checked before. Where all were, this costs one load per 64 rows.
+    /// The records of a range, proven: where the file is mapped, those that were not checked before are checked now, and where all were,
+    /// this costs one load per 64 rows; where it is read, they are read and checked, unless it is one that is still kept. No bytes in a file
+    /// without vectors.
+    ///
+    /// # Errors
+    /// `Corrupt` for the first record that fails or a range that leaves the file; `Io`.
+    #[inline]
+    pub(crate) fn records(&self, range: Range<usize>) -> Result<Records<'_>> {
+        let Some(section) = &self.vectors else { return self.no_records(&range) };
+        match self.mapped_vectors() {
+            Some(vectors) => {
+                self.prove_vectors(range.clone())?;
+                let bytes = vectors.get(range.start * self.stride..range.end * self.stride).unwrap_or_default();
+                Ok(Records::new(Bytes::Mapped(bytes), &self.layout))
+            }
+            None => self.read_records(section, range),
+        }
+    }
+
+    /// All vector records, if they are mapped. Record `i` starts at `i * stride()`.
+    #[inline]
+    fn mapped_vectors(&self) -> Option<&[u8]> {
+        let vectors = self.vectors.as_ref()?;
+        self.file.is_mapped().then(|| self.file.section_bytes(vectors))
+    }
+
+    #[cold]
+    fn no_records(&self, range: &Range<usize>) -> Result<Records<'_>> {
+        match range.start > range.end || range.end > self.rows {
+            true => Err(self.no_rows(range)),
+            false => Ok(Records::new(Bytes::default(), &self.layout)),
+        }
+    }
+
+    #[cold]
+    fn read_records(&self, section: &Section, range: Range<usize>) -> Result<Records<'_>> {
+        if range.start > range.end || range.end > self.rows {
+            return Err(self.no_rows(&range));
+        }
+        let bytes = (range.start * self.stride) as u64..(range.end * self.stride) as u64;
+        let check = |whole: &[u8]| {
+            let records = whole.chunks_exact(self.stride.max(1));
+            range.clone().zip(records).try_for_each(|(ordinal, record)| self.check_record(ordinal, record))
+        };
+        let bytes = match range.len() {
+            1 => self.file.proven(section, bytes, check)?,
+            _ => {
+                let bytes = self.file.read(section, bytes)?;
+                check(&bytes)?;
+                bytes
+            }
+        };
+        Ok(Records::new(bytes, &self.layout))
+    }
+
+    /// Tells the kernel that rows will be read here and there: reading ahead would turn a query into gigabytes.
+    pub(crate) fn expect_scattered(&self) {
+        self.file.advise(AccessPattern::Random);
+    }
+
+    /// Asks for rows ahead of somebody who is at `ordinal` and goes on in order, now and then.
+    pub(crate) fn ask_ahead(&self, ordinal: usize) {
+        let window = (WINDOW_BYTES / self.stride.max(1)).max(1);
+        if ordinal.is_multiple_of(window) {
+            let ahead = if ordinal == 0 { 0 } else { ordinal.saturating_add(window) };
+            self.ask(ahead..ordinal.saturating_add(2 * window).min(self.rows));
+        }
+    }
+
+    /// Asks for the records of rows to be read soon.
+    pub(crate) fn ask(&self, ordinals: Range<usize>) {
+        let Some(vectors) = self.vectors.as_ref().filter(|_| ordinals.start < ordinals.end) else { return };
+        let place = |ordinal: usize| ordinal.saturating_mul(self.stride) as u64;
+        self.file.ask(vectors, place(ordinals.start)..place(ordinals.end));
+    }
+
+    #[cold]
+    fn no_rows(&self, range: &Range<usize>) -> Error {
+        let what = format!("rows {}..{} of {} were asked for", range.start, range.end, self.rows);
+        Error::corrupt(self.name(), SectionKind::ROW_VECTORS.name(), 0, what)
+    }
+
+    /// Checks the records of a mapped range that were not checked before.
     ///
     /// # Errors
     /// `Corrupt` for the first record that fails or a range that leaves the file.
     #[inline]
-    pub(crate) fn prove_vectors(&self, range: Range<usize>) -> Result<()> {
+    fn prove_vectors(&self, range: Range<usize>) -> Result<()> {
         if range.start > range.end || range.end > self.rows {
-            let what = format!("rows {}..{} of {} were asked for", range.start, range.end, self.rows);
-            return Err(self.file.container().corrupt_section(&self.vectors, what));
+            return Err(self.no_rows(&range));
+        }
+        if self.vectors.is_none() {
+            return Ok(());
         }
         let mut start = range.start;
         while start < range.end {
@@ -175,7 +266,8 @@ impl RowFile {
         Ok(())
     }
 
-    /// The stored vector of a row, without padding, and its length under cosine, else 0; checked now if it never was.
+    /// The stored vector of a row of a mapped file, without padding, and its length under cosine, else 0; checked now if it never was. No
+    /// bytes in a file without vectors.
     ///
     /// # Errors
     /// `Corrupt` if the record fails or the file does not have it.
@@ -185,9 +277,7 @@ impl RowFile {
             self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
         }
         let record = self.record(ordinal);
-        let trailer = record.get(record.len().saturating_sub(size_of::<RecordTrailer>())..).unwrap_or_default();
-        let norm = f32::from_bits(trailer.get(8..).map_or(0, read_u32));
-        Ok((record.get(..self.layout.vector_bytes()).unwrap_or_default(), norm))
+        Ok((record.get(..self.layout.vector_bytes()).unwrap_or_default(), norm_of(record)))
     }
 
     #[cold]
@@ -196,22 +286,22 @@ impl RowFile {
         while left != 0 {
             let ordinal = word * 64 + left.trailing_zeros() as usize;
             left &= left - 1;
-            self.check_record(ordinal)?;
+            self.check_record(ordinal, self.record(ordinal))?;
             self.proven.set_word(word, 1 << (ordinal % 64));
         }
         Ok(())
     }
 
     /// Checks one record: its checksum, and that its id and norm are ones that the writer can have written.
-    fn check_record(&self, ordinal: usize) -> Result<()> {
-        self.file.check_record(&self.vectors, ordinal as u64, self.record(ordinal))?;
-        self.check_content(ordinal)
+    fn check_record(&self, ordinal: usize, record: &[u8]) -> Result<()> {
+        let Some(vectors) = &self.vectors else { return Ok(()) };
+        self.file.check_record(vectors, ordinal as u64, record)?;
+        self.check_content(ordinal, record)
     }
 
     /// Checks what a record whose checksum is right says.
-    pub(super) fn check_content(&self, ordinal: usize) -> Result<()> {
-        let record = self.record(ordinal);
-        let (id, norm) = (self.record_id_u64(ordinal), self.record_norm(ordinal));
+    fn check_content(&self, ordinal: usize, record: &[u8]) -> Result<()> {
+        let (id, norm) = (id_of(record), norm_of(record));
         let padding = record.get(self.layout.vector_bytes()..self.layout.padded_bytes()).unwrap_or_default();
         if !self.layout.id_is_valid(id) || !self.layout.norm_is_valid(norm) || padding.iter().any(|b| *b != 0) {
             return Err(
@@ -222,34 +312,16 @@ impl RowFile {
     }
 
     pub(super) fn corrupt_record(&self, ordinal: usize, what: String) -> Error {
-        let at = self.vectors.offset.saturating_add((ordinal as u64).saturating_mul(self.stride as u64));
-        Error::corrupt(self.file.container().name(), self.vectors.kind.name(), at, what)
+        let start = self.vectors.as_ref().map_or(0, |vectors| vectors.offset);
+        let at = start.saturating_add((ordinal as u64).saturating_mul(self.stride as u64));
+        Error::corrupt(self.file.container().name(), SectionKind::ROW_VECTORS.name(), at, what)
     }
 
-    /// A record, not proven; empty if there is none.
+    /// A mapped record, not proven: to be asked for. Empty if there is none.
     pub(crate) fn record(&self, ordinal: usize) -> &[u8] {
         let start = ordinal.saturating_mul(self.stride);
-        self.vectors().get(start..start.saturating_add(self.stride)).unwrap_or_default()
-    }
-
-    fn trailer(&self, ordinal: usize) -> &[u8] {
-        let record = self.record(ordinal);
-        record.get(record.len().saturating_sub(size_of::<RecordTrailer>())..).unwrap_or_default()
-    }
-
-    /// The numeric id of a proven record; 0 in a file of byte ids.
-    pub(crate) fn record_id_u64(&self, ordinal: usize) -> u64 {
-        read_u64(self.trailer(ordinal))
-    }
-
-    /// The length of the stored vector of a proven record under cosine, else 0.
-    pub(crate) fn record_norm(&self, ordinal: usize) -> f32 {
-        f32::from_bits(self.trailer(ordinal).get(8..).map_or(0, read_u32))
-    }
-
-    /// The stored vector of a proven record, without padding.
-    pub(crate) fn record_vector(&self, ordinal: usize) -> &[u8] {
-        self.record(ordinal).get(..self.layout.vector_bytes()).unwrap_or_default()
+        let vectors = self.mapped_vectors().unwrap_or_default();
+        vectors.get(start..start.saturating_add(self.stride)).unwrap_or_default()
     }
 
     /// The id of a row.
@@ -257,14 +329,25 @@ impl RowFile {
     /// # Errors
     /// `Corrupt`.
     pub(crate) fn id(&self, ordinal: usize) -> Result<Id> {
-        let Some(ids) = &self.ids else {
-            self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-            return Ok(Id::U64(self.record_id_u64(ordinal)));
-        };
+        let Some(ids) = &self.ids else { return self.number(ordinal).map(Id::U64) };
         let id = ids.get(ordinal as u64)?;
         match id.is_empty() {
             false => Ok(Id::Bytes(id.into_owned().into())),
             true => Err(ids.corrupt(ordinal as u64, format!("the id of row {ordinal} is empty"))),
+        }
+    }
+
+    /// The numeric id of a row.
+    #[inline]
+    fn number(&self, ordinal: usize) -> Result<u64> {
+        let Some(numbers) = &self.numbers else {
+            let records = self.records(ordinal..ordinal.saturating_add(1))?;
+            return Ok(id_of(records.bytes()));
+        };
+        let id = read_u64(&numbers.entry(ordinal as u64)?);
+        match self.layout.id_is_valid(id) {
+            true => Ok(id),
+            false => Err(numbers.corrupt(ordinal as u64, format!("row {ordinal} has id {id}"))),
         }
     }
 
@@ -275,7 +358,7 @@ impl RowFile {
     pub(crate) fn seq(&self, ordinal: usize) -> Result<u64> {
         let footer = self.file.container().footer();
         let Some(seqs) = &self.seqs else { return Ok(footer.min_seq) };
-        let seq = read_u64(seqs.entry(ordinal as u64)?);
+        let seq = read_u64(&seqs.entry(ordinal as u64)?);
         match (footer.min_seq..=footer.max_seq).contains(&seq) {
             true => Ok(seq),
             false => Err(seqs.corrupt(
@@ -307,10 +390,32 @@ impl RowFile {
         }
     }
 
+    /// Bytes of memory that it holds because it is not mapped.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        self.file.resident_bytes()
+    }
+
     /// Name and bytes of each section.
     pub(crate) fn sections(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         self.file.container().sections().iter().map(|section| (section.kind.name(), section.len))
     }
+}
+
+fn open_vectors(
+    file: &Arc<MappedFile>,
+    rows: u64,
+    layout: &RowLayout,
+) -> Result<(Option<Section>, Option<UnitSection>)> {
+    if layout.has_vectors() {
+        file.forbid(&[SectionKind::ROW_U64_IDS])?;
+        return Ok((Some(file.require(SectionKind::ROW_VECTORS, Scheme::Record, layout.stride(), rows)?), None));
+    }
+    file.forbid(&[SectionKind::ROW_VECTORS])?;
+    if layout.ids == IdKind::Bytes {
+        return file.forbid(&[SectionKind::ROW_U64_IDS]).map(|()| (None, None));
+    }
+    let numbers = file.require(SectionKind::ROW_U64_IDS, Scheme::Units, 8, rows)?;
+    Ok((None, Some(UnitSection::new(file, numbers)?)))
 }
 
 fn check_footer(file: &MappedFile, layout: &RowLayout) -> Result<()> {

@@ -11,11 +11,12 @@ use std::sync::Arc;
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::layout::{MAX_ROWS, RowLayout};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
 use super::pages::{PageBitmap, PageDirectory, PageEntry, count_entries, run_entries};
 use super::payload_reader::{PayloadColumn, walk};
 use super::payload_writer::{BlockEntry, MAX_RATIO, most_block_bytes};
 use super::row_file::{KNOWN, RowFile};
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::container::{Container, HEADER_BYTES, Header, Identity, MAGIC};
@@ -132,13 +133,18 @@ impl Search<'_> {
         let mut placed = self.pages()?;
         let rows = self.stated.facts.rows;
         let stride = self.layout.stride();
-        placed.put(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows, rows.checked_mul(stride as u64))?;
-        // Bounds everything that is allocated for each row.
-        if placed.end > self.stated.facts.len {
-            return None;
+        if self.layout.has_vectors() {
+            placed.put(SectionKind::ROW_VECTORS, Scheme::Record, stride, rows, rows.checked_mul(stride as u64))?;
         }
         if self.stated.facts.min_seq != self.stated.facts.max_seq {
             placed.units(SectionKind::ROW_SEQS, 8, rows)?;
+        }
+        if !self.layout.has_vectors() && self.layout.ids == IdKind::U64 {
+            placed.units(SectionKind::ROW_U64_IDS, 8, rows)?;
+        }
+        // Bounds everything that is allocated for each row.
+        if placed.end > self.stated.facts.len {
+            return None;
         }
         if self.layout.ids == IdKind::Bytes {
             self.blobs(&mut placed, SectionKind::ROW_ID_OFFSETS, SectionKind::ROW_ID_BYTES)?;
@@ -192,6 +198,10 @@ impl Search<'_> {
     fn offsets(&self, placed: &mut Placed, kind: SectionKind) -> Option<u64> {
         let rows = self.stated.facts.rows;
         placed.put(kind, Scheme::Offsets, 4, rows, UnitShape::offsets(rows).section_bytes())?;
+        // Bounds everything that is allocated for each row.
+        if placed.end > self.stated.facts.len {
+            return None;
+        }
         let column = UnitSection::new(&self.file(&placed.sections), *placed.sections.last()?).ok()?;
         let end = column.offsets(rows.checked_sub(1)?).ok()?.end;
         let most = self.stated.facts.len.checked_mul(MAX_RATIO as u64)?;

@@ -9,7 +9,7 @@ pub(crate) struct RowInput<'a> {
     pub(crate) row: u64,
     pub(crate) seq: u64,
     pub(crate) id: IdRef<'a>,
-    /// The stored bytes of the vector, with or without the zeros that make it whole 8-byte words.
+    /// The stored bytes of the vector, with or without the zeros that make it whole 8-byte words; none for a file without vectors.
     pub(crate) vector: &'a [u8],
     /// The length of the stored vector under cosine, else 0.
     pub(crate) norm: f32,

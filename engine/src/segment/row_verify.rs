@@ -1,9 +1,9 @@
 //! Reading a row file to its last byte.
 
 use super::blob::BlobColumn;
-use super::mapped_file::UnitSection;
 use super::payload_reader::PayloadColumn;
 use super::row_file::RowFile;
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::attributes::decode_attributes;
 
@@ -59,7 +59,7 @@ impl RowFile {
         }
         self.proven.set_all();
         self.pages.set_proven();
-        self.seqs.iter().for_each(UnitSection::set_proven);
+        self.seqs.iter().chain(&self.numbers).for_each(UnitSection::set_proven);
         [&self.ids, &self.attributes].into_iter().flatten().for_each(BlobColumn::set_proven);
         self.payloads.iter().for_each(PayloadColumn::set_proven);
         Ok(())
@@ -71,7 +71,6 @@ impl RowFile {
     /// `Corrupt` for the first part that fails.
     pub(crate) fn prove_row(&self, ordinal: usize) -> Result<()> {
         self.row_number(ordinal)?;
-        self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
         let mut first = None;
         self.verify_row(ordinal, &mut |error| {
             first.get_or_insert(error);
@@ -84,14 +83,15 @@ impl RowFile {
     }
 
     fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {
-        if let Err(error) = self.check_content(ordinal) {
-            report(error);
-        } else if !self.layout.is_finite(self.record_vector(ordinal)) {
-            report(
-                self.corrupt_record(ordinal, format!("the vector of row {ordinal} has a component that is not finite")),
-            );
+        match self.records(ordinal..ordinal.saturating_add(1)) {
+            Err(error) => report(error),
+            Ok(records) if self.has_vectors() && !self.layout.is_finite(records.vector(0)) => {
+                let what = format!("the vector of row {ordinal} has a component that is not finite");
+                report(self.corrupt_record(ordinal, what));
+            }
+            Ok(_) => {}
         }
-        if self.ids.is_some()
+        if (self.ids.is_some() || self.numbers.is_some())
             && let Err(error) = self.id(ordinal)
         {
             report(error);

@@ -96,9 +96,11 @@ impl Plan {
         let padding_is_zero = row.vector.get(layout.vector_bytes()..).is_some_and(|p| p.iter().all(|b| *b == 0));
         let problem = if !is_first && row.row <= self.last_row {
             format!("are not ascending: {} follows {}", row.row, self.last_row)
+        } else if !layout.has_vectors() && bytes > 0 {
+            "have vectors, and the file none".to_owned()
         } else if !(bytes == layout.vector_bytes() || bytes == layout.padded_bytes()) || !padding_is_zero {
             format!("have a vector of {bytes} bytes where {} are stored", layout.vector_bytes())
-        } else if !layout.norm_is_valid(row.norm) {
+        } else if layout.has_vectors() && !layout.norm_is_valid(row.norm) {
             format!("have a vector of length {} under {}", row.norm, layout.metric.name())
         } else if row.attributes.len() > MAX_ATTRIBUTE_BYTES || row.payload.len() > MAX_PAYLOAD_BYTES {
             format!("have {} bytes of attributes and {} of payload", row.attributes.len(), row.payload.len())
@@ -162,7 +164,9 @@ struct Blobs(Offsets, Units);
 
 /// All sections of a row file, being filled.
 struct Columns {
-    vectors: Vectors,
+    vectors: Option<Vectors>,
+    /// Numeric ids, where they do not stand behind vectors.
+    numbers: Option<Units>,
     pages: PageCutter,
     bitmaps: Option<Units>,
     seqs: Option<Units>,
@@ -178,13 +182,12 @@ impl Columns {
         let bitmaps = (plan.bitmaps > 0)
             .then(|| Units::place(file, SectionKind::ROW_PAGE_BITMAPS, size_of::<PageBitmap>(), plan.bitmaps))
             .transpose()?;
-        let vectors = Vectors {
-            section: file.records(SectionKind::ROW_VECTORS, layout.stride(), rows)?,
-            layout: *layout,
-            file_seed: file.file_seed(),
-        };
+        let vectors = layout.has_vectors().then(|| Vectors::place(file, layout, rows)).transpose()?;
         let seqs =
             (plan.min_seq != plan.max_seq).then(|| Units::place(file, SectionKind::ROW_SEQS, 8, rows)).transpose()?;
+        let numbers = (!layout.has_vectors() && layout.ids == IdKind::U64)
+            .then(|| Units::place(file, SectionKind::ROW_U64_IDS, 8, rows))
+            .transpose()?;
         let ids = (layout.ids == IdKind::Bytes)
             .then(|| Blobs::place(file, SectionKind::ROW_ID_OFFSETS, SectionKind::ROW_ID_BYTES, rows, plan.id_bytes))
             .transpose()?;
@@ -201,13 +204,18 @@ impl Columns {
                 Some((offsets, blocks, encoder))
             }
         };
-        Ok(Columns { vectors, pages: PageCutter::new(), bitmaps, seqs, ids, attributes, payloads })
+        Ok(Columns { vectors, numbers, pages: PageCutter::new(), bitmaps, seqs, ids, attributes, payloads })
     }
 
     fn push(&mut self, row: &RowInput<'_>) -> Result<()> {
         let page = self.pages.push(row.row);
         self.push_bitmap(page)?;
-        self.vectors.push(row)?;
+        if let Some(vectors) = &mut self.vectors {
+            vectors.push(row)?;
+        }
+        if let (Some(numbers), IdRef::U64(id)) = (&mut self.numbers, row.id) {
+            numbers.push(&id.to_le_bytes())?;
+        }
         if let Some(seqs) = &mut self.seqs {
             seqs.push(&row.seq.to_le_bytes())?;
         }
@@ -235,7 +243,8 @@ impl Columns {
     fn finish(mut self, file: &mut FileWriter) -> Result<()> {
         let page = self.pages.finish();
         self.push_bitmap(page)?;
-        self.vectors.section.finish()?;
+        self.vectors.map_or(Ok(()), |vectors| vectors.section.finish())?;
+        self.numbers.map_or(Ok(()), Units::finish)?;
         self.bitmaps.map_or(Ok(()), Units::finish)?;
         self.seqs.map_or(Ok(()), Units::finish)?;
         self.ids.map_or(Ok(()), Blobs::finish)?;
@@ -265,6 +274,11 @@ struct Vectors {
 }
 
 impl Vectors {
+    fn place(file: &mut FileWriter, layout: &RowLayout, rows: u64) -> Result<Vectors> {
+        let section = file.records(SectionKind::ROW_VECTORS, layout.stride(), rows)?;
+        Ok(Vectors { section, layout: *layout, file_seed: file.file_seed() })
+    }
+
     fn push(&mut self, row: &RowInput<'_>) -> Result<()> {
         let offset = self.section.offset();
         let buffer = self.section.buffer();

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use zerocopy::little_endian::{U32, U64};
 
 use super::layout::{PAGE_ROWS, PAGE_SHIFT};
-use super::mapped_file::{MappedFile, UnitSection};
+use super::mapped_file::MappedFile;
+use super::unit_section::UnitSection;
 use crate::error::{Error, Result};
 use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::layout::layout;
 use crate::format::section::{Scheme, Section};
 use crate::format::unit::read_u64;
-use crate::storage::{FileId, Storage};
+use crate::storage::{Bytes, FileId, Storage};
 
 layout! {
     /// One page with dead rows. Fewer than 256: `place` is the first of `dead_count` positions in the arrays; else it is the number
@@ -158,7 +159,7 @@ impl TombstoneFile {
         self.file.entries(&self.pages)
     }
 
-    fn bitmap(&self, entry: &DeadPage) -> Result<&[u8]> {
+    fn bitmap(&self, entry: &DeadPage) -> Result<Bytes<'_>> {
         match &self.bitmaps {
             Some(bitmaps) => bitmaps.entry(entry.place.get().into()),
             None => Err(self.file.container().missing(SectionKind::DEAD_BITMAPS)),

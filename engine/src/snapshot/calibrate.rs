@@ -1,6 +1,7 @@
 //! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
 
 use super::effort::Effort;
+use super::mode::SearchMode;
 use super::questions::{Question, answer, sample};
 use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot, Source};
@@ -20,11 +21,17 @@ const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 const MARGIN: f64 = 0.08;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
+/// The same for codes of one or two bits, by which more rows seem as near as the nearest.
+const WAYS_OF_FEW_BITS: [(f32, usize); 4] = [(1.0, 6), (1.5, 15), (2.0, 40), (2.0, 96)];
+const FEW_BITS: usize = 2;
 /// The same of product codes, whose estimates have no bounds and are rougher; without codes there is one way.
 const PRODUCT_WAYS: [(f32, usize); 4] = [(1.0, 6), (1.0, 15), (1.0, 40), (1.0, 100)];
 const EXACT_WAYS: [(f32, usize); 1] = [(1.0, 0)];
 /// Standard errors where nothing short of all lists is good enough.
 const MOST_DEVIATIONS: f32 = 3.5;
+/// A search that may end early may look at so many times the lists of one that may not, and this is how patient it may be.
+const LONGER: usize = 3;
+const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
 pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
@@ -46,7 +53,7 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     let version = &snapshot.view().version;
     let mut calibrated = Calibrated::default();
     let Some(model) = version.current_model() else { return Ok(calibrated) };
-    let listed = |rows: &&LiveRows| rows.in_lists();
+    let listed = |rows: &&LiveRows| rows.in_lists() && rows.file.has_vectors();
     let rows: u64 = version.rows.iter().filter(listed).map(LiveRows::live).sum();
     let found = &mut calibrated.entries;
     if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
@@ -57,18 +64,23 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     let files = version.rows.iter().filter(listed).map(Source::File);
     answer(snapshot, files, &mut questions, KS.into_iter().max().unwrap_or(1), go_on)?;
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
+        // More is not found with less patience.
+        let mut patience = 0;
         for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
             let Some((_, probe)) = best else { continue };
-            found.push(Calibration {
-                model: *model.file.hash(),
-                rows,
-                k: k as u32,
-                recall: target,
-                nprobe: probe.nprobe as u32,
-                patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
-                exact: probe.exact as u32,
-                deviations: probe.deviations,
-            });
+            let patient = asking.patient(&questions, k, target, &probe, &mut patience, go_on)?;
+            for probe in patient.into_iter().chain([probe]) {
+                found.push(Calibration {
+                    model: *model.file.hash(),
+                    rows,
+                    k: k as u32,
+                    recall: target,
+                    nprobe: probe.nprobe as u32,
+                    patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
+                    exact: probe.exact as u32,
+                    deviations: probe.deviations,
+                });
+            }
         }
     }
     if found.is_empty() {
@@ -117,7 +129,8 @@ impl Asking<'_> {
         let row = question.row;
         self.exact.set(&question.vector, self.snapshot.schema())?;
         let (snapshot, model) = (self.snapshot, self.model);
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1 };
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold };
         seek.segments(&self.exact, probe, &mut self.scratch)?;
         Ok(self.scratch.found().iter().filter(move |found| found.1 != row).map(|found| found.0).take(k))
     }
@@ -127,6 +140,7 @@ impl Asking<'_> {
         let mut curve: Curve = Default::default();
         let most = (self.model.file.lists() / 2).max(1);
         let ways = match self.model.coder() {
+            Coder::Bits(bits) if bits <= FEW_BITS => &WAYS_OF_FEW_BITS[..],
             Coder::Bits(_) => &WAYS[..],
             Coder::Product(_) => &PRODUCT_WAYS[..],
             Coder::None => &EXACT_WAYS[..],
@@ -151,6 +165,29 @@ impl Asking<'_> {
             }
         }
         Ok(curve)
+    }
+
+    /// The least patience, from the one at `from` on, that finds a target where a search may go on for longer than `plain` does; `from` is then
+    /// its place. Nothing if it takes as much patience as such a search has lists.
+    fn patient(
+        &mut self,
+        questions: &[Question],
+        k: usize,
+        target: f32,
+        plain: &Probe,
+        from: &mut usize,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Option<Probe>> {
+        let nprobe = plain.nprobe.saturating_mul(LONGER).min(self.model.file.lists());
+        while let Some(patience) = PATIENCE.get(*from).copied().filter(|patience| *patience < nprobe) {
+            go_on()?;
+            let probe = Probe { nprobe, patience, exact: plain.exact + 1, ..*plain };
+            if self.measure(questions, k, &probe)?.0 >= with_margin(target) {
+                return Ok(Some(Probe { exact: plain.exact, ..probe }));
+            }
+            *from += 1;
+        }
+        Ok(None)
     }
 
     /// The part of the truth that is found, and the mean cost.
@@ -183,6 +220,6 @@ impl Asking<'_> {
             Coder::None => self.scratch.measured(),
             _ => probe.exact,
         };
-        probe.nprobe as f64 * list + entries * entry + records * record + measured as f64 * row
+        self.scratch.looked as f64 * list + entries * entry + records * record + measured as f64 * row
     }
 }

@@ -49,11 +49,12 @@ impl Costs {
     /// A search by lists of which a part of the rows matches.
     pub(super) fn lists(&self, probe: &Probe, part: f64) -> f64 {
         let entry = if self.placed { ENTRY.0 } else { ENTRY.1 };
+        let lists = probe.likely_lists() as f64;
         if let Some(per_list) = self.uncoded {
             let row = ANY_ROW.0 + ANY_ROW.1 * self.vector_bytes as f64;
-            return FIXED + probe.nprobe as f64 * per_list * (entry / 2.0 + part * row);
+            return FIXED + lists * per_list * (entry / 2.0 + part * row);
         }
-        FIXED + probe.nprobe as f64 * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
+        FIXED + lists * LIST * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
     }
 }
 

@@ -11,7 +11,8 @@ pub enum Effort {
     /// As hard as it takes to find this part (above 0, at most 1) of the true nearest rows, on average over queries that are like the
     /// stored rows. Queries of another kind may find less. 1 is the same as [`Effort::Exact`], and so is a part above what was measured
     /// (0.995), or one that no search by lists was seen to find. What it takes is measured once the lists are made and again when
-    /// their rows have halved or grown by half, or half of them have come since.
+    /// their rows have halved or grown by half, or half of them have come since. Where no vectors are kept
+    /// ([`RowFormat::None`](crate::RowFormat::None)) it is what [`rerank_with`](crate::Search::rerank_with) finds, measured once; estimates alone find less.
     Recall(f32),
     /// The nearest lists, this many of them (1 or more; more than there are is fine). All of them is not [`Effort::Exact`]: of what is
     /// in lists a few more rows than are wanted are measured, those with the nearest codes (all of them if there are no codes).
@@ -22,7 +23,8 @@ pub enum Effort {
         patience: usize,
     },
     /// As [`Effort::Recall`], the work shared out by need: a query that stops finding nearer rows ends early, another one
-    /// goes on for longer.
+    /// goes on for longer, up to three times the lists that all would look at. How long without a nearer row is long enough is measured
+    /// with the lists.
     Confidence(f32),
     /// Every row is measured.
     Exact,
@@ -102,7 +104,7 @@ impl Effort {
     pub(crate) fn probe(self, k: usize, lists: usize, known: &[Calibration]) -> Option<Probe> {
         // Beyond the best part that was measured for nothing short of everything was good enough, or nobody looked: a guess would be a
         // promise that measuring has refuted.
-        let by_part = |part: f32| match find(part, k, known) {
+        let by_part = |part: f32| match find(part, k, known, false) {
             None if known.is_empty() => Some(guess(f64::from(part), k, lists)),
             found => found,
         };
@@ -111,6 +113,9 @@ impl Effort {
             Effort::Recall(part) | Effort::Confidence(part) if part >= 1.0 => None,
             Effort::Recall(part) => by_part(part),
             Effort::Confidence(part) => {
+                if let Some(probe) = find(part, k, known, true) {
+                    return Some(probe);
+                }
                 let probe = by_part(part)?;
                 let nprobe = probe.nprobe.saturating_mul(PATIENT_LISTS);
                 Some(Probe { nprobe, patience: probe.nprobe.max(1), ..probe })
@@ -122,11 +127,18 @@ impl Effort {
     }
 }
 
-/// What was measured, between two parts and two numbers of rows in proportion; `None` beyond what was measured.
-fn find(part: f32, k: usize, known: &[Calibration]) -> Option<Probe> {
-    let below = known.iter().rev().map(|entry| entry.k).find(|known| *known as usize <= k);
-    let above = known.iter().map(|entry| entry.k).find(|known| *known as usize >= k);
-    let of = |wanted: u32| at_part(part, known, wanted);
+/// Whether a search by this entry may end before it has looked at all its lists.
+fn is_patient(entry: &&Calibration) -> bool {
+    entry.patience != u32::MAX
+}
+
+/// What was measured of searches that may end early, or of those that may not, between two parts and two numbers of rows in proportion;
+/// `None` beyond what was measured.
+fn find(part: f32, k: usize, known: &[Calibration], patient: bool) -> Option<Probe> {
+    let known = || known.iter().filter(move |entry| is_patient(entry) == patient);
+    let below = known().rev().map(|entry| entry.k).find(|known| *known as usize <= k);
+    let above = known().map(|entry| entry.k).find(|known| *known as usize >= k);
+    let of = |wanted: u32| at_part(part, known().filter(move |entry| entry.k == wanted));
     match (below, above) {
         (Some(below), Some(above)) if below == above => of(below),
         (Some(below), Some(above)) => {
@@ -134,29 +146,35 @@ fn find(part: f32, k: usize, known: &[Calibration]) -> Option<Probe> {
             let share = (k as f64 / f64::from(below)).ln() / (f64::from(above) / f64::from(below)).ln();
             let nprobe = between(low.nprobe, high.nprobe, share);
             let exact = between(low.exact, high.exact, share).max(k);
-            Some(Probe { nprobe, exact, deviations: low.deviations.max(high.deviations), patience: usize::MAX })
+            let patience = if patient { between(low.patience, high.patience, share) } else { usize::MAX };
+            Some(Probe { nprobe, exact, deviations: low.deviations.max(high.deviations), patience })
         }
         // Fewer rows are found by as many lists; more of them take more.
         (None, Some(least)) => of(least),
         (Some(most), None) => {
             let probe = of(most)?;
             let more = (k as f64 / f64::from(most)).powf(K_EXPONENT);
-            Some(Probe { nprobe: (probe.nprobe as f64 * more).ceil() as usize, exact: measured(k), ..probe })
+            let patience = if patient { (probe.patience as f64 * more).ceil() as usize } else { usize::MAX };
+            let nprobe = (probe.nprobe as f64 * more).ceil() as usize;
+            Some(Probe { nprobe, exact: measured(k), patience, ..probe })
         }
         (None, None) => None,
     }
 }
 
-fn at_part(part: f32, known: &[Calibration], k: u32) -> Option<Probe> {
-    let mut entries = known.iter().filter(|entry| entry.k == k);
+fn at_part<'c>(part: f32, entries: impl Iterator<Item = &'c Calibration>) -> Option<Probe> {
     let mut below: Option<&Calibration> = None;
-    for entry in &mut entries {
+    for entry in entries {
         if entry.recall >= part {
             let high = probe_of(entry);
             let Some(below) = below.filter(|_| entry.recall > part) else { return Some(high) };
             let missed = |part: f32| f64::from(1.0 - part).max(1e-4).ln();
             let share = (missed(below.recall) - missed(part)) / (missed(below.recall) - missed(entry.recall));
-            return Some(Probe { nprobe: between(below.nprobe as usize, high.nprobe, share), ..high });
+            let patience = match high.patience {
+                usize::MAX => usize::MAX,
+                patience => between(below.patience as usize, patience, share),
+            };
+            return Some(Probe { nprobe: between(below.nprobe as usize, high.nprobe, share), patience, ..high });
         }
         below = Some(entry);
     }
@@ -257,5 +275,11 @@ mod tests {
         );
         let sure = probe(Effort::Confidence(0.9), 10);
         assert!(sure.patience == 10 && sure.nprobe > 10);
+        let patient = |k: u32, recall: f32, patience: u32| Calibration { patience, ..entry(k, recall, 99) };
+        let known = [patient(10, 0.9, 6), entry(10, 0.9, 10), patient(10, 0.99, 24), entry(10, 0.99, 40)];
+        let probe = |effort: Effort| effort.probe(10, 2_000, &known).unwrap();
+        assert_eq!((probe(Effort::Recall(0.9)).nprobe, probe(Effort::Recall(0.9)).patience), (10, usize::MAX));
+        assert_eq!((probe(Effort::Confidence(0.9)).nprobe, probe(Effort::Confidence(0.9)).patience), (99, 6));
+        assert!((12..=13).contains(&probe(Effort::Confidence(0.9684)).patience), "half way in what is missed");
     }
 }

@@ -4,6 +4,7 @@
 //! of row `x`, `m` the mean that the model was made around.
 
 use super::effort::Effort;
+use super::mode::SearchMode;
 use super::questions::{Question, answer, sample};
 use super::seek::Seek;
 use super::{LiveRows, OpenModel, Snapshot};
@@ -80,6 +81,13 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
     let view = snapshot.view();
     let rows: u64 = view.version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
     let Some(model) = view.version.current_model().filter(|_| rows > 0) else { return Ok(Measured::default()) };
+    let lengths = live_lengths(snapshot)?;
+    let filled = lengths.iter().filter(|length| **length > 0).count() as f64;
+    let (balance, connectivity) = (balance(&lengths), filled / lengths.len().max(1) as f64);
+    // Nothing can be compared with vectors that are gone.
+    if view.version.is_lean() {
+        return Ok(Measured { balance, connectivity, ..Measured::default() });
+    }
     let mut questions = sample(snapshot, rows, ROWS)?;
     answer(snapshot, view.sources(), &mut questions, NEAREST, go_on)?;
     let mut sums = Sums::default();
@@ -92,15 +100,13 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
         looking.search(question, &mut sums)?;
     }
     let count = questions.len().max(1) as f64;
-    let lengths = live_lengths(snapshot)?;
-    let filled = lengths.iter().filter(|length| **length > 0).count() as f64;
     Ok(Measured {
         sampled: questions.len() as u64,
         coverage: coverage(sums.centroid / count, sums.mean / count, sums.nearest / sums.with_nearest.max(1.0)),
         quantization_error: sums.error / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
         bias: sums.difference / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
-        balance: balance(&lengths),
-        connectivity: filled / lengths.len().max(1) as f64,
+        balance,
+        connectivity,
         recall: if sums.wanted > 0.0 { sums.found / sums.wanted } else { 1.0 },
         scanned: sums.scanned / count,
     })
@@ -131,7 +137,8 @@ fn live_lengths(snapshot: &Snapshot) -> Result<Vec<u64>> {
         let mut own = vec![0; model.file.lists()];
         for file in view.version.lists.iter().filter(|file| file.model() == model.file.hash()) {
             for (list, length) in own.iter_mut().enumerate() {
-                let bytes = file.list(list)?;
+                let loaded = file.load(list)?;
+                let bytes = loaded.bytes();
                 for word in bytes.rows.as_chunks::<4>().0.iter().take(bytes.primary as usize) {
                     let row = file.row(u32::from_le_bytes(*word))?;
                     let live = view.version.locate_live(row)?.is_some() && !view.killed(row);
@@ -183,7 +190,8 @@ impl Looking<'_> {
     fn codes(&mut self, question: &Question, sums: &mut Sums) -> Result<()> {
         let (snapshot, model) = (self.snapshot, self.model);
         self.exact.set(&question.vector, snapshot.schema())?;
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: NEAREST + 1 };
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: NEAREST + 1, cold };
         let probe =
             Probe { nprobe: model.file.lists(), patience: usize::MAX, exact: CANDIDATES, deviations: DEVIATIONS };
         seek.segments(&self.exact, &probe, &mut self.scratch)?;

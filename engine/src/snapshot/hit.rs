@@ -42,9 +42,10 @@ pub struct Hit {
     pub id: Id,
     /// Its distance from the query in the metric's own unit; smaller is nearer.
     pub distance: f32,
-    /// Whether the distance is exact with respect to the stored vector, and not an estimate.
+    /// Whether the distance is that of the vector which was given, or of what rounding to the floats of the row format left of it. False: it
+    /// is an estimate, made from bytes.
     pub exact: bool,
-    /// The vector as stored, if [`Include::VECTOR`] was asked for.
+    /// The vector as stored, in f32, if [`Include::VECTOR`] was asked for and the collection keeps vectors.
     pub vector: Option<Vec<f32>>,
     /// The attributes, if [`Include::ATTRIBUTES`] was asked for.
     pub attributes: Option<Attributes>,
@@ -60,6 +61,11 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// Whether all distances are exact; see [`Hit::exact`].
+    pub fn all_exact(&self) -> bool {
+        self.hits.iter().all(|hit| hit.exact)
+    }
+
     /// How the answer came about.
     pub fn explain(&self) -> &Explain {
         &self.explain
@@ -99,14 +105,20 @@ pub struct Explain {
     pub rows_scored: u64,
     /// Row files and in-memory blocks that were scanned.
     pub sources_scanned: u64,
-    /// Bytes of vectors read.
+    /// Bytes of vectors read; of a search that did not expect what it read in memory (see `cold`) those of lists too.
     pub bytes_read: u64,
+    /// Lists and rows were not expected in memory: see [`SearchMode`](crate::SearchMode).
+    pub cold: bool,
+    /// Pieces of files, lists and rows, that such a search asked for.
+    pub reads: u64,
     /// Lists looked at; 0 if the answer is exact.
     pub lists_probed: u64,
     /// Entries of lists whose distance was estimated.
     pub entries_scanned: u64,
     /// Entries of lists whose distance was estimated again with all bits of their codes.
     pub records_read: u64,
+    /// Rows whose vectors were asked of a source.
+    pub reranked: u64,
     /// Rows were looked up by the ids of the filter; nothing was scanned.
     pub by_lookup: bool,
     /// Rows left out because their stored vector gives no finite distance. Not 0 only if the files were tampered with.
@@ -120,10 +132,15 @@ impl Explain {
     pub(super) fn add_lists(&mut self, snapshot: &Snapshot, scratch: &Scratch) {
         let measured = scratch.measured() as u64;
         self.seq = snapshot.seq();
-        self.lists_probed += scratch.probed().count() as u64;
+        self.cold |= scratch.cold.is_some();
+        self.lists_probed += scratch.looked as u64;
         self.entries_scanned += scratch.work.0 as u64;
         self.records_read += scratch.work.1 as u64;
+        let keeps = snapshot.schema().row_format().keeps_vectors();
+        let measured = if keeps { measured } else { 0 };
         self.rows_scored += measured;
-        self.bytes_read += measured * snapshot.schema().vector_bytes() as u64;
+        let vectors = measured * snapshot.schema().vector_bytes() as u64;
+        self.reads += scratch.cold.map_or(0, |cold| cold.pieces);
+        self.bytes_read += scratch.cold.map_or(vectors, |cold| cold.bytes);
     }
 }

@@ -14,8 +14,10 @@ use crate::value::Attributes;
 pub struct Item {
     /// The row's id.
     pub id: Id,
-    /// The vector as stored (rounded to the row format), in f32.
+    /// The vector as stored (rounded to the row format), in f32. Empty if the collection keeps none ([`RowFormat::None`](crate::RowFormat::None)).
     pub vector: Vec<f32>,
+    /// The vector is what bytes stand for and not what was given, nor what rounding to shorter floats left of it.
+    pub approximate: bool,
     /// Its attributes.
     pub attributes: Attributes,
     /// Its payload. An empty payload is the same as none.
@@ -26,10 +28,14 @@ pub struct Item {
 
 impl Item {
     pub(super) fn read(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Item> {
-        let vector = read_vector(source, at, schema)?;
+        let vector = match schema.row_format().keeps_vectors() {
+            true => read_vector(source, at, schema)?,
+            false => Vec::new(),
+        };
         Ok(Item {
-            id: source.id(at, schema.id_kind())?,
+            id: source.id(at)?,
             vector,
+            approximate: !schema.row_format().is_exact(),
             attributes: read_attributes(source, at)?,
             payload: Some(source.payload(at)?).filter(|p| !p.is_empty()),
             seq: source.seq(at)?,
@@ -40,7 +46,7 @@ impl Item {
 /// The vector of one row in f32.
 pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Vec<f32>> {
     let mut vector = vec![0.0; schema.dim()];
-    decode_row(schema.row_format(), source.vector(at, schema)?, &mut vector);
+    decode_row(schema.row_format(), &source.vector(at, schema)?.0, &mut vector);
     Ok(vector)
 }
 

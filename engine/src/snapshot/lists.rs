@@ -4,12 +4,12 @@ use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::{BYTE_WORDS, ListCode, ListShape, NIBBLE_WORDS};
 use crate::format::model::centroid_stride;
-use crate::id::{Id, IdKind};
+use crate::id::Id;
 use crate::index::ivf::{CentroidSet, Coder, EntryLayout, Frame, ListPieces, Lists, Rows};
 use crate::kernel::code::product::Codebook;
 use crate::options::Codes;
-use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile};
-use crate::storage::{FileId, FileKind, FileName};
+use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile, Records};
+use crate::storage::{Bytes, FileId, FileKind, FileName};
 
 /// A model, ready for queries.
 pub(crate) struct OpenModel {
@@ -195,15 +195,9 @@ impl<K: Fn(u64) -> bool> FileRows<'_, K> {
     }
 
     /// The id of the row at a place.
-    pub(super) fn id(&self, place: u64, kind: IdKind) -> Result<Id> {
+    pub(super) fn id(&self, place: u64) -> Result<Id> {
         let Some((rows, ordinal)) = self.at(place) else { return Ok(Id::U64(u64::MAX)) };
-        match kind {
-            IdKind::U64 => {
-                rows.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-                Ok(Id::U64(rows.file.record_id_u64(ordinal)))
-            }
-            IdKind::Bytes => rows.file.id(ordinal),
-        }
+        rows.file.id(ordinal)
     }
 
     /// The file and ordinal of a place.
@@ -237,6 +231,17 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
 
     fn ahead(&self, place: u64) -> &[u8] {
         self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record(ordinal))
+    }
+
+    fn ask(&self, place: u64) {
+        if let Some((rows, ordinal)) = self.at(place) {
+            rows.file.ask(ordinal..ordinal.saturating_add(1));
+        }
+    }
+
+    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Default::default()) };
+        rows.file.records(ordinal..ordinal.saturating_add(1)).map(Records::into_first)
     }
 
     fn vector(&self, place: u64) -> Result<(&[u8], f32)> {

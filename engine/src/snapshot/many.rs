@@ -1,10 +1,12 @@
 //! Several queries at once.
 
 use super::Snapshot;
+use super::effort::measured;
 use super::hit::Hits;
+use super::read_ahead::ReadAhead;
 use super::room::Room;
 use super::scan::{CHUNK, Scan};
-use super::search::{Lists, Plan, answer, collect, is_few, new_scan, plan, wanted};
+use super::search::{Lists, Plan, answer, collect, gathered, is_few, new_scan, plan};
 use super::seek::Seek;
 use super::terms::Terms;
 use crate::budget::Share;
@@ -46,9 +48,11 @@ fn share_lists(
     room: &mut Room,
     answers: &mut Vec<Hits>,
 ) -> Result<()> {
-    let (model, probe, k) = (lists.model, &lists.probe, wanted(snapshot, terms));
+    let (model, probe) = (lists.model, &lists.probe);
+    let k = gathered(snapshot, terms, probe.exact);
     room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
-    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k };
+    let cold = terms.mode.is_cold(snapshot);
+    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k, cold };
     let mut ready = std::mem::take(&mut room.ready);
     ready.resize_with(queries.len().max(ready.len()), Ready::default);
     for (query, ready) in queries.iter().zip(&mut ready) {
@@ -78,7 +82,7 @@ fn share_lists(
 /// One pass over all rows for a group of queries.
 fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mut Vec<Hits>) -> Result<()> {
     let view = snapshot.view();
-    let k = wanted(snapshot, terms);
+    let k = gathered(snapshot, terms, measured(terms.k));
     let bytes = k.saturating_mul(Scan::BYTES_PER_ROW).saturating_mul(group.len()) as u64;
     let _working = snapshot.budget.as_ref().map(|budget| budget.reserve(Share::Search, bytes)).transpose()?;
     let ready = |query: &&[f32]| FlatQuery::new(query, snapshot.schema());
@@ -87,6 +91,7 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
     let mut late = false;
     for source in view.sources() {
         scans.iter_mut().for_each(|scan| scan.explain.sources_scanned += 1);
+        let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
             let Some(first) = scans.first_mut() else { return Ok(()) };
             late = late || first.is_late();
@@ -95,13 +100,14 @@ fn share_scan(snapshot: &Snapshot, group: &[&[f32]], terms: &Terms, answers: &mu
             }
             let live = source.live_word(word, &mut first.killed)?;
             if live != 0 {
+                ahead.before(&source, word * CHUNK);
                 scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
             }
         }
     }
     for mut scan in scans {
         scan.explain.cut_short |= late;
-        answers.push(scan.finish(terms.include)?);
+        answers.push(scan.finish(terms.first_include())?);
     }
     Ok(())
 }

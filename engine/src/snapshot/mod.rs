@@ -2,6 +2,7 @@
 
 mod calibrate;
 mod chosen;
+mod cold;
 mod costs;
 mod effort;
 mod filing;
@@ -11,7 +12,10 @@ mod item;
 mod killed;
 mod lists;
 mod many;
+mod mode;
 mod questions;
+mod read_ahead;
+mod rerank;
 mod room;
 mod scan;
 mod search;
@@ -41,6 +45,9 @@ pub use item::{Item, Items};
 pub(crate) use killed::Killed;
 pub(crate) use lists::{CodedLists, FileRows, OpenModel, layout_of};
 pub(crate) use many::answer_many;
+pub use mode::SearchMode;
+pub(crate) use rerank::rerank;
+pub use rerank::{SourceError, VectorSource};
 pub use search::Search;
 pub(crate) use source::Source;
 pub(crate) use terms::Terms;

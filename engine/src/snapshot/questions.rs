@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use super::read_ahead::ReadAhead;
 use super::scan::{CHUNK, Scan};
 use super::search::new_scan;
 use super::terms::Terms;
@@ -32,13 +33,12 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
     let step = (rows / queries).max(1) as usize;
     let mut questions = Vec::new();
     let mut skip = step / 2;
-    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists()) {
+    for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists() && rows.file.has_vectors()) {
         while skip < live.file.len() {
             if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];
-                live.file.prove_vectors(skip..skip + 1)?;
-                let stored = live.file.record_vector(skip);
-                decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
+                let stored = live.file.records(skip..skip + 1)?;
+                decode_row(schema.row_format(), stored.vector(0), &mut vector);
                 questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
             }
             skip += step;
@@ -65,6 +65,7 @@ pub(super) fn answer<'s>(
     let ready: Vec<FlatQuery> = questions.iter().map(ready).collect::<Result<_>>()?;
     let mut scans: Vec<Scan<'_, '_>> = ready.iter().map(|query| new_scan(snapshot, &terms, k + 1, query)).collect();
     for source in sources {
+        let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
             if word % WORDS_PER_LOOK == 0 {
                 go_on()?;
@@ -72,6 +73,7 @@ pub(super) fn answer<'s>(
             let Some(first) = scans.first_mut() else { return Ok(()) };
             let live = source.live_word(word, &mut first.killed)?;
             if live != 0 {
+                ahead.before(&source, word * CHUNK);
                 scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
             }
         }

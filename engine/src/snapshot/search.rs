@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::chosen::ChosenRows;
 use super::costs::{Costs, widened};
-use super::effort::Effort;
+use super::effort::{Effort, measured};
 use super::hit::{Explain, Hits, Include};
+use super::mode::SearchMode;
+use super::rerank::{VectorSource, rerank};
 use super::room::{Needs, Room};
 use super::scan::Scan;
 use super::seek::Seek;
@@ -33,11 +35,12 @@ pub struct Search<'s> {
     snapshot: &'s Snapshot,
     query: &'s [f32],
     terms: Terms,
+    source: Option<&'s mut dyn VectorSource>,
 }
 
 impl<'s> Search<'s> {
     pub(super) fn new(snapshot: &'s Snapshot, query: &'s [f32]) -> Self {
-        Search { snapshot, query, terms: Terms::of(snapshot) }
+        Search { snapshot, query, terms: Terms::of(snapshot), source: None }
     }
 
     /// How many rows at most; 1 or more, 10 if not said. More than there are rows is fine.
@@ -52,6 +55,13 @@ impl<'s> Search<'s> {
     #[must_use]
     pub fn effort(mut self, effort: Effort) -> Self {
         self.terms.effort = effort;
+        self
+    }
+
+    /// Whether lists and rows are expected in memory; decided by sizes if not said.
+    #[must_use]
+    pub fn mode(mut self, mode: SearchMode) -> Self {
+        self.terms.mode = mode;
         self
     }
 
@@ -84,6 +94,25 @@ impl<'s> Search<'s> {
         self
     }
 
+    /// Measures the best rows by estimate once more, with vectors that `source` gives for their ids: it is called once, at the end, with
+    /// [`candidates`](Search::candidates) ids. Distances are then exact, those of rows that the source does not have aside, and
+    /// the hits are the `k` nearest by them, at most [`max_distance`](Search::max_distance) away. Of use where the collection keeps
+    /// vectors as bytes, or none.
+    #[must_use]
+    pub fn rerank_with(mut self, source: &'s mut dyn VectorSource) -> Self {
+        self.terms.rerank = true;
+        self.source = Some(source);
+        self
+    }
+
+    /// How many rows are measured at the end, or given to [`rerank_with`](Search::rerank_with); at least `k` are. More find more and cost more. If
+    /// not said, as many as the effort takes.
+    #[must_use]
+    pub fn candidates(mut self, candidates: usize) -> Self {
+        self.terms.candidates = Some(candidates);
+        self
+    }
+
     /// Searches, in the calling thread. Takes no lock.
     ///
     /// Cost, where the collection is flat or every row is to be measured: one pass over the stored vectors, at memory speed; with a
@@ -92,11 +121,16 @@ impl<'s> Search<'s> {
     /// list yet.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `query`, `k`, `max_distance`, `effort` or `filter`; `OverBudget` if `memory_budget` has no room for
-    /// the best `k` rows; `Corrupt` if a row that was needed fails its checksum.
+    /// `InvalidArgument` naming `query`, `k`, `candidates`, `max_distance`, `effort`, `filter` or `rerank_with`; `OverBudget` if `memory_budget`
+    /// has no room for the best `k` rows; `Corrupt` if a row that was needed fails its checksum; `Source` if the source of vectors
+    /// fails.
     pub fn run(self) -> Result<Hits> {
         self.terms.check(self.snapshot.schema().id_kind())?;
-        Room::with(|room| answer(self.snapshot, self.query, &self.terms, room))
+        let found = Room::with(|room| answer(self.snapshot, self.query, &self.terms, room))?;
+        match self.source {
+            Some(source) => rerank(self.snapshot, self.query, &self.terms, found, source),
+            None => Ok(found),
+        }
     }
 }
 
@@ -145,8 +179,15 @@ impl Lists<'_> {
 }
 
 /// Rows wanted, at most as many as there are.
-pub(super) fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
+fn wanted(snapshot: &Snapshot, terms: &Terms) -> usize {
     terms.k.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
+}
+
+/// Rows that a search gathers, at most as many as there are: those wanted, or the candidates of a source of vectors, `usual` ones if their
+/// number was not said.
+pub(super) fn gathered(snapshot: &Snapshot, terms: &Terms, usual: usize) -> usize {
+    let rows = if terms.rerank { terms.candidates.unwrap_or(usual).max(terms.k) } else { terms.k };
+    rows.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
 }
 
 /// The cheapest way that is good enough.
@@ -174,7 +215,7 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
         None => costs.scan(),
     };
     match lists {
-        Some(lists) if costs.lists(&widened(&lists.together(), part), part) < exact => {
+        Some(lists) if is_lean(snapshot) || costs.lists(&widened(&lists.together(), part), part) < exact => {
             Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists }))
         }
         _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
@@ -185,22 +226,15 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<
 fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<Lists<'s>> {
     let version = &snapshot.view().version;
     let model = version.current_model().filter(|_| k > 0)?;
-    let probe_of = |model: &OpenModel| {
-        let known = version.manifest.calibration_of(model.file.hash());
-        let mut probe = terms.effort.probe(k, model.file.lists(), known)?;
-        if known.is_empty() || matches!(terms.effort, Effort::Probe { .. }) {
-            probe.exact = probe.exact.max(model.fewest_measured(k));
-        }
-        Some(probe)
-    };
-    let probe = probe_of(model)?;
+    let lean = is_lean(snapshot);
+    let probe = probe_of(snapshot, terms, k, model)?;
     let older = match version.older_model().filter(|_| !planted::is(Bug::SearchNewestModelOnly)) {
-        Some(older) => Some((&**older, probe_of(older)?)),
+        Some(older) => Some((&**older, probe_of(snapshot, terms, k, older)?)),
         None => None,
     };
     // Half of the lists, read entry by entry, cost more than all rows at memory speed.
     let told = matches!(terms.effort, Effort::Probe { .. });
-    let part = |model: &OpenModel, probe: &Probe| (probe.nprobe as f64 / model.file.lists() as f64).min(1.0);
+    let part = |model: &OpenModel, probe: &Probe| (probe.likely_lists() as f64 / model.file.lists() as f64).min(1.0);
     let part = match older {
         None => part(model, &probe),
         Some((older, older_probe)) => {
@@ -208,7 +242,44 @@ fn by_effort<'s>(snapshot: &'s Snapshot, terms: &Terms, k: usize) -> Option<List
             (new * part(model, &probe) + old * part(older, &older_probe)) / (new + old).max(1.0)
         }
     };
-    (told || part < 0.5).then_some(Lists { model, probe, older, chosen: None, part: None })
+    (told || lean || part < 0.5).then_some(Lists { model, probe, older, chosen: None, part: None })
+}
+
+/// How the effort wants the lists of a model to be searched; `None`: every row is to be measured.
+fn probe_of(snapshot: &Snapshot, terms: &Terms, k: usize, model: &OpenModel) -> Option<Probe> {
+    let known = snapshot.view().version.manifest.calibration_of(model.file.hash());
+    let lists = model.file.lists();
+    let mut probe = match terms.effort.probe(k, lists, known) {
+        None if is_lean(snapshot) => Probe::all(lists, k),
+        probe => probe?,
+    };
+    if known.is_empty() || matches!(terms.effort, Effort::Probe { .. }) {
+        probe.exact = probe.exact.max(model.fewest_measured(k));
+    }
+    if terms.rerank && is_lean(snapshot) {
+        probe.exact = probe.exact.max(candidates_of(model, k));
+    }
+    if let Some(candidates) = terms.candidates {
+        let rows = usize::try_from(snapshot.count()).unwrap_or(usize::MAX);
+        probe.exact = candidates.min(rows).max(k);
+    }
+    Some(probe)
+}
+
+/// Rows among which the `k` nearest are, by codes alone. Measured on texts of 384 components; one bit needs twice as many at 128.
+fn candidates_of(model: &OpenModel, k: usize) -> usize {
+    let (rows, tenths) = match model.coder() {
+        Coder::Bits(1) => (k, 100),
+        Coder::Bits(2) => (k, 32),
+        Coder::Bits(_) | Coder::None => (k, 16),
+        Coder::Product(_) => (model.fewest_measured(k), 25),
+    };
+    rows.saturating_mul(tenths) / 10
+}
+
+/// Whether there are rows whose vectors are gone: only their codes tell how near they are.
+fn is_lean(snapshot: &Snapshot) -> bool {
+    !snapshot.schema().row_format().keeps_vectors() && snapshot.view().version.is_lean()
 }
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
@@ -224,10 +295,11 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
     room.query.set(query, snapshot.schema())?;
     match plan(snapshot, terms)? {
         Plan::Lists(lists) => {
-            let k = wanted(snapshot, terms);
+            let k = gathered(snapshot, terms, lists.probe.exact);
             room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
-            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k };
+            let cold = terms.mode.is_cold(snapshot);
+            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };
             by_lists(&seek, terms, &lists, room)
         }
         exact => measure(snapshot, terms, &exact, &room.query),
@@ -236,7 +308,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
 
 /// The exact answer.
 fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuery) -> Result<Hits> {
-    let k = wanted(snapshot, terms);
+    let k = gathered(snapshot, terms, measured(terms.k));
     let bytes = k.saturating_mul(Scan::BYTES_PER_ROW) as u64;
     let _working = snapshot.budget.as_ref().map(|budget| budget.reserve(Share::Search, bytes)).transpose()?;
     let mut scan = new_scan(snapshot, terms, k, query);
@@ -245,7 +317,7 @@ fn measure(snapshot: &Snapshot, terms: &Terms, plan: &Plan<'_>, query: &FlatQuer
         Plan::Each(chosen) => scan.each(chosen)?,
         Plan::Scan | Plan::Lists(_) => scan.scan_all(snapshot.view().sources())?,
     }
-    scan.finish(terms.include)
+    scan.finish(terms.first_include())
 }
 
 /// An exact search that has looked at nothing yet.
@@ -260,7 +332,7 @@ pub(super) fn new_scan<'s, 'q>(
         snapshot,
         query,
         filter: terms.filter.as_ref(),
-        bound: terms.bound(),
+        bound: terms.first_bound(),
         until: terms.until(),
         killed: Killed::new(view),
         best: TopK::new(k),
@@ -270,7 +342,8 @@ pub(super) fn new_scan<'s, 'q>(
 
 /// Whether rows are missing that more lists may hold. A row that was found and is too far away shows that nearer ones were looked at.
 pub(super) fn is_few(seek: &Seek<'_, '_>, terms: &Terms, hits: &Hits, found: usize) -> bool {
-    hits.len() < seek.k && (terms.max_distance.is_none() || found < seek.k)
+    let wanted = terms.k.min(seek.k);
+    hits.len() < wanted && (terms.first_bound() == f32::INFINITY || found < wanted)
 }
 
 /// The hits of a search of list segments, and of what is not in them. `older`: the lists of another model were looked at too.
@@ -281,7 +354,7 @@ pub(super) fn collect<'s>(
     room: &mut Room,
 ) -> Result<Hits> {
     if older.is_none() && seek.all_in_segments() {
-        let mut hits = seek.hits(room.lists.found(), terms.bound(), terms.include)?;
+        let mut hits = seek.hits(room.lists.found(), terms.first_bound(), terms.first_include())?;
         hits.explain.add_lists(seek.snapshot, &room.lists);
         return Ok(hits);
     }
@@ -291,7 +364,7 @@ pub(super) fn collect<'s>(
         Seek { model, ..*seek }.gather(&room.older, &mut room.marked, &mut room.fresh, &mut scan)?;
     }
     seek.gather_unfiled(&mut scan)?;
-    let mut hits = scan.finish(terms.include)?;
+    let mut hits = scan.finish(terms.first_include())?;
     hits.explain.add_lists(seek.snapshot, &room.lists);
     if older.is_some() {
         hits.explain.add_lists(seek.snapshot, &room.older);
@@ -329,7 +402,14 @@ fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Roo
         probe = more(seek.model, &plan.probe);
         older = plan.older.map(|(model, probe)| (model, more(model, &probe)));
         let costs = costs(seek.snapshot, seek.chosen.is_some());
-        if costs.lists(&together(&probe, older.as_ref().map(|(_, probe)| probe)), part) > costs.scan() {
+        let all = together(&probe, older.as_ref().map(|(_, probe)| probe));
+        if costs.lists(&all, part) <= costs.scan() {
+            continue;
+        }
+        if is_lean(seek.snapshot) {
+            probe.nprobe = seek.model.file.lists();
+            older = older.map(|(model, probe)| (model, Probe { nprobe: model.file.lists(), ..probe }));
+        } else {
             return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
         }
     }

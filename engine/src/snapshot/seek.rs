@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::chosen::ChosenRows;
+use super::cold::ColdFile;
 use super::hit::{Hits, Include};
 use super::lists::{CodedLists, FileRows};
 use super::scan::Scan;
@@ -12,11 +13,11 @@ use super::{OpenModel, Snapshot, Source, View};
 use crate::delta::{Generation, Marked};
 use crate::error::Result;
 use crate::filter::Filter;
-use crate::id::IdKind;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{IvfSearch, Probe, Ready, Rows, Scratch};
+use crate::index::ivf::{ColdSearch, IvfSearch, Probe, Ready, Rows, Scratch};
 use crate::kernel::kernels;
 use crate::segment::ListFile;
+use crate::storage::Bytes;
 
 /// With more segments than this a search allocates.
 const FEW_SEGMENTS: usize = 8;
@@ -34,6 +35,8 @@ pub(super) struct Seek<'s, 'q> {
     pub(super) chosen: Option<&'q ChosenRows>,
     /// Rows wanted, at most as many as there are.
     pub(super) k: usize,
+    /// Whether lists and rows may have to come from the disk.
+    pub(super) cold: bool,
 }
 
 impl<'s> Seek<'s, '_> {
@@ -77,7 +80,25 @@ impl<'s> Seek<'s, '_> {
     ) -> Result<()> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
+        if self.cold {
+            return self.finish_cold(&rows, exact, probe, ready, scratch);
+        }
         self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
+    }
+
+    /// The second half, where lists and rows may have to come from the disk.
+    fn finish_cold<R: Rows>(
+        &self,
+        rows: &R,
+        exact: &FlatQuery,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let segments: Vec<ColdFile<'_>> = self.files().map(|file| ColdFile::new(file)).collect();
+        let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+        let search = ColdSearch { kernels, frame, centroids, coder: self.model.coder(), segments: &segments, rows };
+        search.finish(exact, self.k, probe, ready, scratch, &mut ())
     }
 
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
@@ -91,17 +112,29 @@ impl<'s> Seek<'s, '_> {
         };
         // A set of ids whose rows are known says all that the filter says.
         let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
-        let kind = self.snapshot.schema().id_kind();
-        let matching = Matching { rows, filter, chosen: self.chosen, kind, met: Cell::new(0), matched: Cell::new(0) };
+        let matching = Matching { rows, filter, chosen: self.chosen, met: Cell::new(0), matched: Cell::new(0) };
         self.nearest(&matching, exact, probe, scratch)?;
         let (met, matched) = (matching.met.get(), matching.matched.get());
         Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
     }
 
     fn nearest<R: Rows>(&self, rows: &R, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
+        if self.cold {
+            let mut ready = scratch.take_ready();
+            self.prepare(exact, probe, &mut ready, scratch);
+            let outcome = self.finish_cold(rows, exact, probe, &mut ready, scratch);
+            scratch.give_ready(ready);
+            return outcome;
+        }
         self.with(rows, |search| {
             search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
         })
+    }
+
+    /// The list segments of the model.
+    fn files(&self) -> impl Iterator<Item = &'s Arc<ListFile>> {
+        let hash = self.model.file.hash();
+        self.snapshot.view().version.lists.iter().filter(move |file| file.model() == hash)
     }
 
     /// Calls `run` with a search over all list segments of the model.
@@ -112,8 +145,7 @@ impl<'s> Seek<'s, '_> {
         let files = match version.older_model() {
             None => &version.lists[..],
             Some(_) => {
-                let of_model = |file: &&Arc<ListFile>| file.model() == self.model.file.hash();
-                own = version.lists.iter().filter(of_model).cloned().collect();
+                own = self.files().cloned().collect();
                 &own[..]
             }
         };
@@ -209,7 +241,6 @@ struct Matching<'a, K> {
     rows: FileRows<'a, K>,
     filter: Option<&'a Filter>,
     chosen: Option<&'a ChosenRows>,
-    kind: IdKind,
     /// How many rows met the filter, and how many it let through.
     met: Cell<u32>,
     matched: Cell<u32>,
@@ -222,7 +253,7 @@ impl<K: Fn(u64) -> bool> Matching<'_, K> {
             return Ok(false);
         }
         match self.filter {
-            Some(filter) => Ok(filter.matches(self.rows.id(place, self.kind)?.as_ref())),
+            Some(filter) => Ok(filter.matches(self.rows.id(place)?.as_ref())),
             None => Ok(true),
         }
     }
@@ -247,6 +278,14 @@ impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
 
     fn ahead(&self, place: u64) -> &[u8] {
         self.rows.ahead(place)
+    }
+
+    fn ask(&self, place: u64) {
+        self.rows.ask(place);
+    }
+
+    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+        self.rows.load(place)
     }
 
     fn vector(&self, place: u64) -> Result<(&[u8], f32)> {

@@ -6,9 +6,11 @@ use std::ops::Range;
 use super::killed::Killed;
 use super::version::LiveRows;
 use crate::delta::Block;
-use crate::error::Result;
-use crate::id::{Id, IdKind};
+use crate::error::{Error, Result};
+use crate::id::Id;
 use crate::options::Schema;
+use crate::segment::Records;
+use crate::storage::Bytes;
 
 /// Rows at positions `0..len()`.
 #[derive(Clone, Copy)]
@@ -73,14 +75,21 @@ impl<'v> Source<'v> {
     }
 
     /// The stored vectors of a range of rows, `stride()` bytes apart, proven against their checksums.
-    pub(crate) fn vectors(&self, range: Range<usize>) -> Result<&'v [u8]> {
+    pub(crate) fn vectors(&self, range: Range<usize>) -> Result<Vectors<'v>> {
         match self {
-            Source::File(rows) => {
-                rows.file.prove_vectors(range.clone())?;
-                let stride = rows.file.stride();
-                Ok(&rows.file.vectors()[range.start * stride..range.end * stride])
-            }
-            Source::Block(block) => Ok(&block.vectors()[range.start * block.stride()..range.end * block.stride()]),
+            Source::File(rows) => match rows.file.has_vectors() {
+                true => rows.file.records(range).map(Vectors::File),
+                false => Err(gone(rows)),
+            },
+            Source::Block(block) => Ok(Vectors::Block(block, range)),
+        }
+    }
+
+    /// The stored vector of one row, without padding, and its length under cosine.
+    pub(crate) fn vector(&self, i: usize, schema: &Schema) -> Result<(Bytes<'v>, f32)> {
+        match self {
+            Source::File(rows) => rows.file.records(i..i + 1).map(Records::into_first),
+            Source::Block(block) => Ok((Bytes::Mapped(&block.vector(i)[..schema.vector_bytes()]), block.norm(i))),
         }
     }
 
@@ -91,20 +100,11 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// The length of the stored vector under cosine. Call after `vectors` has proven the row.
-    pub(crate) fn norm(&self, i: usize) -> f32 {
+    /// The id.
+    pub(crate) fn id(&self, i: usize) -> Result<Id> {
         match self {
-            Source::File(rows) => rows.file.record_norm(i),
-            Source::Block(block) => block.norm(i),
-        }
-    }
-
-    /// The id. For numeric ids in files, `vectors` must have proven the row.
-    pub(crate) fn id(&self, i: usize, kind: IdKind) -> Result<Id> {
-        match (self, kind) {
-            (Source::File(rows), IdKind::U64) => Ok(Id::U64(rows.file.record_id_u64(i))),
-            (Source::File(rows), IdKind::Bytes) => rows.file.id(i),
-            (Source::Block(block), _) => Ok(block.id(i).to_owned()),
+            Source::File(rows) => rows.file.id(i),
+            Source::Block(block) => Ok(block.id(i).to_owned()),
         }
     }
 
@@ -123,11 +123,6 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// The stored bytes of one vector, without padding.
-    pub(crate) fn vector(&self, i: usize, schema: &Schema) -> Result<&'v [u8]> {
-        Ok(&self.vectors(i..i + 1)?[..schema.vector_bytes()])
-    }
-
     /// Encoded attributes; empty when there are none.
     pub(crate) fn attributes(&self, i: usize) -> Result<Cow<'v, [u8]>> {
         match self {
@@ -143,4 +138,36 @@ impl<'v> Source<'v> {
             Source::Block(block) => Ok(block.payload(i).to_vec()),
         }
     }
+}
+
+/// The stored vectors of some rows of a source.
+pub(crate) enum Vectors<'v> {
+    File(Records<'v>),
+    Block(&'v Block, Range<usize>),
+}
+
+impl Vectors<'_> {
+    /// All of them, `stride()` of the source apart.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Vectors::File(records) => records.bytes(),
+            Vectors::Block(block, range) => &block.vectors()[range.start * block.stride()..range.end * block.stride()],
+        }
+    }
+
+    /// The length of the `i`-th under cosine.
+    #[inline]
+    pub(crate) fn norm(&self, i: usize) -> f32 {
+        match self {
+            Vectors::File(records) => records.norm(i),
+            Vectors::Block(block, range) => block.norm(range.start + i),
+        }
+    }
+}
+
+/// Nobody is to ask for the vectors of rows that have none any more.
+fn gone(rows: &LiveRows) -> Error {
+    let what = "these rows have no vectors: the collection keeps none (rows = none) of rows that are in lists";
+    Error::corrupt(rows.file.name(), "vectors", 0, what)
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::Snapshot;
 use super::effort::Effort;
 use super::hit::Include;
+use super::mode::SearchMode;
 use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::id::IdKind;
@@ -13,7 +14,12 @@ use crate::id::IdKind;
 #[derive(Clone)]
 pub(crate) struct Terms {
     pub(crate) k: usize,
+    /// The answer goes to a source of vectors: it is the candidates, with nothing but their ids.
+    pub(crate) rerank: bool,
+    /// Rows that are measured at the end, or given to a source of vectors; `None`: as many as the effort says.
+    pub(crate) candidates: Option<usize>,
     pub(crate) effort: Effort,
+    pub(crate) mode: SearchMode,
     pub(crate) filter: Option<Filter>,
     pub(crate) max_distance: Option<f32>,
     pub(crate) include: Include,
@@ -22,8 +28,18 @@ pub(crate) struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        let (filter, max_distance, deadline) = (None, None, None);
-        Terms { k: 10, effort: Effort::default(), filter, max_distance, include: Include::NONE, deadline }
+        let (filter, max_distance, deadline, candidates) = (None, None, None, None);
+        Terms {
+            k: 10,
+            rerank: false,
+            candidates,
+            effort: Effort::default(),
+            mode: SearchMode::default(),
+            filter,
+            max_distance,
+            include: Include::NONE,
+            deadline,
+        }
     }
 }
 
@@ -44,16 +60,29 @@ impl Terms {
     /// Checks the limits.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `k`, `max_distance`, `effort` or `filter`.
+    /// `InvalidArgument` naming `k`, `candidates`, `max_distance`, `effort` or `filter`.
     pub(crate) fn check(&self, kind: IdKind) -> Result<()> {
         if self.k == 0 {
             return Err(Error::argument("k", "is 0; use 1 or more"));
+        }
+        if self.candidates == Some(0) {
+            return Err(Error::argument("candidates", "is 0; use 1 or more"));
         }
         if self.max_distance.is_some_and(f32::is_nan) {
             return Err(Error::argument("max_distance", "is NaN; use a number"));
         }
         self.effort.check()?;
         self.filter.as_ref().map_or(Ok(()), |filter| filter.check(kind))
+    }
+
+    /// The largest distance that a search looks at: that of an estimate says little about what a source of vectors will.
+    pub(crate) fn first_bound(&self) -> f32 {
+        if self.rerank { f32::INFINITY } else { self.bound() }
+    }
+
+    /// What a search reads of the rows that it finds.
+    pub(crate) fn first_include(&self) -> Include {
+        if self.rerank { Include::NONE } else { self.include }
     }
 
     /// The largest distance that is of interest.

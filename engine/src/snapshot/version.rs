@@ -56,6 +56,9 @@ impl LiveRows {
 
     /// The same file; whether its live rows are in list segments.
     pub(crate) fn with_lists(self, in_lists: bool) -> Self {
+        if in_lists {
+            self.file.expect_scattered();
+        }
         LiveRows { in_lists, ..self }
     }
 
@@ -172,6 +175,11 @@ impl Version {
     /// The model that new rows get their lists by; `None` while there is none.
     pub(crate) fn current_model(&self) -> Option<&Arc<OpenModel>> {
         self.models.last()
+    }
+
+    /// Whether the vectors of some rows are gone.
+    pub(crate) fn is_lean(&self) -> bool {
+        self.manifest.row_files.iter().any(|entry| entry.bare)
     }
 
     /// What new rows are filed by: the model file and its number of lists.

@@ -9,21 +9,27 @@
 //! * `MemDir` (feature `testing`): memory that forgets what was not synced, with crash images, torn sectors and lying
 //!   failed syncs; `FaultDir` fails the n-th call, `TraceDir` records calls and checks the order rules.
 
+mod bytes;
 mod lock;
 mod mmap;
 mod name;
+mod read_cache;
 mod read_only;
 mod real;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod unmapped;
 
 use std::any::Any;
 use std::io;
 use std::sync::Arc;
 
+pub(crate) use bytes::Bytes;
 pub use name::{FileId, FileKind, FileName};
+pub use read_cache::ReadCache;
 pub use read_only::ReadOnlyDir;
 pub use real::RealDir;
+pub(crate) use unmapped::UnmappedDir;
 
 /// One directory: a flat set of named files.
 ///
@@ -75,6 +81,11 @@ pub trait Storage: Send + Sync {
         None
     }
 
+    /// Whether files that are opened here are to be read piece by piece instead of mapped, and where pieces are kept.
+    fn unmapped(&self) -> Option<&Arc<ReadCache>> {
+        None
+    }
+
     /// The directory, for messages.
     fn describe(&self) -> String;
 }
@@ -104,6 +115,16 @@ pub trait StorageFile: Send + Sync {
 
     /// Marks the file read-only: it never changes from here on. A hint to the operating system, not a durability step.
     fn seal(&self) -> io::Result<()>;
+
+    /// Tells the kernel how the file will be read by [`read_at`](StorageFile::read_at). A hint.
+    fn advise(&self, access: AccessPattern) {
+        let _ = access;
+    }
+
+    /// Asks for bytes to be read soon. A hint.
+    fn ask(&self, at: u64, len: u64) {
+        let _ = (at, len);
+    }
 
     /// A shared view of the whole file. Only for files that never change again.
     fn map(&self) -> io::Result<Arc<dyn Mapping>>;

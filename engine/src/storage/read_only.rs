@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{DirEntry, FileName, LockOutcome, Mapping, Storage, StorageFile};
+use super::{AccessPattern, DirEntry, FileName, LockOutcome, Mapping, ReadCache, Storage, StorageFile};
 
 /// Passes reads on and refuses everything else with `PermissionDenied`, without asking the operating system: what holds only
 /// this cannot write, whoever owns the directory.
@@ -59,6 +59,10 @@ impl Storage for ReadOnlyDir {
         self.inner.nonce()
     }
 
+    fn unmapped(&self) -> Option<&Arc<ReadCache>> {
+        self.inner.unmapped()
+    }
+
     fn describe(&self) -> String {
         self.inner.describe()
     }
@@ -95,6 +99,14 @@ impl StorageFile for ReadOnlyFile {
 
     fn seal(&self) -> io::Result<()> {
         refused()
+    }
+
+    fn advise(&self, access: AccessPattern) {
+        self.inner.advise(access);
+    }
+
+    fn ask(&self, at: u64, len: u64) {
+        self.inner.ask(at, len);
     }
 
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {

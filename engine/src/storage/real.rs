@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::{DirEntry, EntryKind, FileName, LockOutcome, Mapping, Storage, StorageFile, lock, mmap};
+use super::{AccessPattern, DirEntry, EntryKind, FileName, LockOutcome, Mapping, Storage, StorageFile, lock, mmap};
 
 const DIR_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -264,6 +264,14 @@ impl StorageFile for RealFile {
         make_read_only(&self.file)
     }
 
+    fn advise(&self, access: AccessPattern) {
+        advise_reads(&self.file, access);
+    }
+
+    fn ask(&self, at: u64, len: u64) {
+        ask_for(&self.file, at, len);
+    }
+
     fn map(&self) -> io::Result<Arc<dyn Mapping>> {
         if self.writable.load(Ordering::Acquire) {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file that may still change cannot be mapped"));
@@ -339,6 +347,30 @@ fn reserve_blocks(file: &File, at: u64, len: u64) -> io::Result<()> {
 fn reserve_blocks(_file: &File, _at: u64, _len: u64) -> io::Result<()> {
     Ok(())
 }
+
+/// A hint: without it reads are slower, not wrong.
+#[cfg(target_os = "linux")]
+fn advise_reads(file: &File, access: AccessPattern) {
+    let advice = match access {
+        AccessPattern::Random => rustix::fs::Advice::Random,
+        AccessPattern::Sequential => rustix::fs::Advice::Sequential,
+    };
+    let _ = rustix::fs::fadvise(file, 0, None, advice);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise_reads(_file: &File, _access: AccessPattern) {}
+
+/// Starts to read without waiting. A hint: failure means that a later read waits.
+#[cfg(target_os = "linux")]
+fn ask_for(file: &File, at: u64, len: u64) {
+    if let Some(len) = std::num::NonZeroU64::new(len) {
+        let _ = rustix::fs::fadvise(file, at, Some(len), rustix::fs::Advice::WillNeed);
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ask_for(_file: &File, _at: u64, _len: u64) {}
 
 fn seeded_nonce() -> u64 {
     static CALLS: AtomicU64 = AtomicU64::new(0);

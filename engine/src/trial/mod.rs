@@ -229,7 +229,8 @@ impl Trial {
         for segment in &self.segments {
             let (layout, stride) = (layout_of(segment.shape()), segment.shape().stride());
             for list in 0..segment.lists() {
-                let bytes = segment.list(list).unwrap();
+                let loaded = segment.load(list).unwrap();
+                let bytes = loaded.bytes();
                 for at in 0..bytes.count as usize {
                     let word = u32::from_le_bytes(bytes.rows[4 * at..4 * at + 4].try_into().unwrap());
                     let mut signs = Vec::new();

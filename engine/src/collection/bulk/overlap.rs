@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::id_key;
 use crate::id::{Id, IdKind};
 use crate::segment::IdEntry;
-use crate::snapshot::{LiveRows, Source, Version};
+use crate::snapshot::{LiveRows, Version};
 
 /// Rows at once while bits become lists of row numbers.
 const ROWS_AT_ONCE: usize = 1 << 16;
@@ -101,7 +101,7 @@ fn by_id(parts: &[Part], kind: IdKind, key: u64, rows: &mut Vec<Place>, visit: &
     }
     let mut with_ids: Vec<(Id, Place)> = Vec::with_capacity(rows.len());
     for (part, row) in rows.iter() {
-        with_ids.push((id_of(&parts[*part].live, *row, kind)?, (*part, *row)));
+        with_ids.push((id_of(&parts[*part].live, *row)?, (*part, *row)));
     }
     // Stable: the rows of one id stay in their order.
     with_ids.sort_by(|(a, _), (b, _)| a.cmp(b));
@@ -115,13 +115,9 @@ fn by_id(parts: &[Part], kind: IdKind, key: u64, rows: &mut Vec<Place>, visit: &
 }
 
 /// The id of a row of a file.
-fn id_of(live: &LiveRows, row: u64, kind: IdKind) -> Result<Id> {
+fn id_of(live: &LiveRows, row: u64) -> Result<Id> {
     let missing = || Error::corrupt(live.file.name(), "pages", 0, format!("row {row} is not in the file"));
     let ordinal = live.file.ordinal(row)?.ok_or_else(missing)?;
-    if kind == IdKind::U64 {
-        live.file.prove_vectors(ordinal..ordinal + 1)?;
-        return Ok(Id::U64(live.file.record_id_u64(ordinal)));
-    }
     live.file.id(ordinal)
 }
 
@@ -172,7 +168,7 @@ pub(super) fn overlap(parts: &[Part], version: &Version, kind: IdKind, control: 
                 return Ok(true);
             }
             if id.is_none() {
-                id = Some(id_of(&parts[part].live, row, kind)?);
+                id = Some(id_of(&parts[part].live, row)?);
             }
             id.as_ref().map_or(Ok(false), |id: &Id| version.row_has_id(old, id.as_ref()))
         })?;
@@ -206,9 +202,7 @@ pub(super) fn replaced_since(
                 if row < from {
                     continue;
                 }
-                let source = Source::File(rows);
-                source.vectors(ordinal..ordinal + 1)?;
-                let id = source.id(ordinal, kind)?;
+                let id = rows.file.id(ordinal)?;
                 if has_id(parts, id_key(id.as_ref(), collection), &id, kind)? {
                     replaced.push(row);
                 }
@@ -222,7 +216,7 @@ fn has_id(parts: &[Part], key: u64, id: &Id, kind: IdKind) -> Result<bool> {
     for part in parts {
         let found = part.table.lookup(key, |row| match kind {
             IdKind::U64 => Ok(true),
-            IdKind::Bytes => Ok(id_of(&part.live, row, kind)? == *id),
+            IdKind::Bytes => Ok(id_of(&part.live, row)? == *id),
         })?;
         if found.is_some() {
             return Ok(true);

@@ -4,6 +4,7 @@
 //! as they chain. What did not is listed, with what is known of it.
 
 mod adopt;
+mod codes;
 mod logs;
 mod numbers;
 mod report;
@@ -14,6 +15,7 @@ use std::cell::Cell;
 use std::slice;
 use std::sync::Arc;
 
+use self::codes::Codes;
 use self::logs::Logged;
 pub use self::report::{Loss, RepairReport};
 use self::rows::Files;
@@ -43,6 +45,7 @@ pub enum Repair {
 ///
 /// 1. Lock both. Choose the newest manifest of which a copy is whole; if there was a newer one, take up what it named.
 /// 2. Open its row files, those that are damaged with the help of the manifest and of id tables; prove each row by itself. Read the logs as far as they chain.
+///    Of a collection that keeps no vectors, choose the models and list segments that are whole: what is in none of them has no code.
 /// 3. Bury: what tombstones and logs kill. Settle: of the rows of an id the newest stays, if it is alive and proven.
 /// 4. Write a row file and an id table for each old row file, and one for the logs. Each is synced and read back.
 /// 5. Create an empty log, publish a manifest. A crash before: a directory that holds no collection.
@@ -61,9 +64,11 @@ pub(super) fn repair(from: &dyn Storage, to: &dyn Storage, mode: Repair) -> Resu
     files.bury(from, &old, &mut report)?;
     logged.bury(&mut files);
     settle::settle(from, &old, &mut files, &mut logged, &mut report)?;
-    files.leave_unproven(old.schema.id_kind(), &mut report);
+    files.leave_unproven(&mut report);
+    let codes = Codes::read(from, &old, &mut report)?;
+    codes.leave_uncoded(&mut files, &mut report);
     let mut made = Vec::new();
-    let written = write(from, to, &old, &files, &logged, &mut made, &mut report);
+    let written = write((from, to), &old, (&files, &logged, &codes), &mut made, &mut report);
     if let Err(error) = &written
         && !error.is_sync_failure()
     {
@@ -168,18 +173,20 @@ impl Numbers {
 
 /// Steps 4 and 5.
 fn write(
-    from: &dyn Storage,
-    to: &dyn Storage,
+    (from, to): (&dyn Storage, &dyn Storage),
     old: &Manifest,
-    files: &Files,
-    logged: &Logged,
+    (files, logged, codes): (&Files, &Logged, &Codes),
     made: &mut Vec<FileName>,
     report: &mut RepairReport,
 ) -> Result<()> {
     let numbers = Numbers::new(from, to, old)?;
     let (schema, ids) = (old.schema.clone(), (old.collection, old.own_origin()));
-    // Models and lists follow from rows: the first writer makes them again.
-    let (models, lists, calibration, training) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    // Models and lists follow from rows: the first writer makes them again. Where no vectors are kept, they do not.
+    let models: Vec<_> = codes.models.iter().map(|(entry, _)| *entry).collect();
+    let (lists, (calibration, training)) = match models.is_empty() {
+        true => (Vec::new(), (Vec::new(), Vec::new())),
+        false => (Vec::new(), (old.calibration.clone(), old.training.clone())),
+    };
     let (row_files, id_tables, tombstones) = (Vec::new(), Vec::new(), Vec::new());
     let mut new = Manifest { row_files, id_tables, tombstones, models, lists, calibration, training, ..old.clone() };
     let mut version = Version {
@@ -187,11 +194,11 @@ fn write(
         manifest: Arc::new(old.clone()),
         rows: Vec::new(),
         id_tables: Vec::new(),
-        models: Vec::new(),
+        models: codes.models.iter().map(|(_, model)| model.clone()).collect(),
         lists: Vec::new(),
     };
-    for file in &files.open {
-        let live = slice::from_ref(&file.live);
+    for live in files.open.iter().flat_map(|file| codes.pieces(file)) {
+        let live = slice::from_ref(&live);
         let merged = merge(to, &schema, ids, live, Ids::Rows, &|| numbers.give(), &Control::default())?;
         made.extend(merged.names());
         if let (Some((rows, live)), Some((ids, table))) = (merged.rows, merged.ids) {
@@ -201,6 +208,10 @@ fn write(
             version.rows.push(live);
             version.id_tables.insert(0, table);
         }
+    }
+    for (entry, file) in codes.write((from, to), old, &version.rows, &|| numbers.give(), made)? {
+        new.lists.push(entry);
+        version.lists.push(file);
     }
     new.epoch = numbers.epoch;
     version.manifest = Arc::new(new);

@@ -58,7 +58,7 @@ pub enum Loss {
         /// What is wrong with it.
         error: Error,
     },
-    /// Neighbouring live rows of a file.
+    /// Neighbouring live rows of a file; of a list segment of a collection that keeps no vectors the codes of rows, dead ones among them.
     #[non_exhaustive]
     Rows {
         /// How many.

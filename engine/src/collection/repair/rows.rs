@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::numbers::told_numbers;
 use super::report::{Loss, RepairReport};
 use crate::error::{Error, ErrorKind, Result};
-use crate::id::{Id, IdKind};
+use crate::id::Id;
 use crate::manifest::{FileEntry, Manifest};
 use crate::segment::{IdTable, RowFile, RowLayout, TombstoneFile};
 use crate::snapshot::LiveRows;
@@ -30,14 +30,8 @@ impl Salvage {
     }
 
     /// The id of a row whose id can be read.
-    pub(super) fn id(&self, ordinal: usize, kind: IdKind) -> Result<Id> {
-        match kind {
-            IdKind::U64 => {
-                self.live.file.prove_vectors(ordinal..ordinal.saturating_add(1))?;
-                Ok(Id::U64(self.live.file.record_id_u64(ordinal)))
-            }
-            IdKind::Bytes => self.live.file.id(ordinal),
-        }
+    pub(super) fn id(&self, ordinal: usize) -> Result<Id> {
+        self.live.file.id(ordinal)
     }
 }
 
@@ -144,7 +138,7 @@ impl Files {
     }
 
     /// Counts the rows that are lost and were live, as runs, and takes them out.
-    pub(super) fn leave_unproven(&mut self, kind: IdKind, report: &mut RepairReport) {
+    pub(super) fn leave_unproven(&mut self, report: &mut RepairReport) {
         for file in &mut self.open {
             let mut run: Option<Run> = None;
             for ordinal in 0..file.live.file.len() {
@@ -152,7 +146,7 @@ impl Files {
                     run.take().into_iter().for_each(|run| run.end(file, report));
                     continue;
                 }
-                if let Ok(id) = file.id(ordinal, kind) {
+                if let Ok(id) = file.id(ordinal) {
                     report.lose_id(id);
                 }
                 match &mut run {
@@ -212,13 +206,13 @@ fn open_or_salvage(
     tables: &[IdTable],
     report: &mut RepairReport,
 ) -> Result<Salvage> {
-    let (layout, facts) = (RowLayout::from(&manifest.schema), &entry.facts);
+    let (layout, facts) = (RowLayout::of(&manifest.schema, entry.bare), &entry.facts);
     let (collection, origin) = (manifest.collection, manifest.own_origin());
     let opened = RowFile::open(from, entry.id, collection, origin, &layout, facts);
     let error = match opened {
         Ok(mut file) => {
             file.find_payloads();
-            return Ok(prove(numbered(file, tables, manifest)));
+            return Ok(prove(numbered(file, tables, manifest).with_lists(entry.in_lists)));
         }
         Err(error) if error.kind() == ErrorKind::Corrupt => error,
         Err(error) => return Err(error),
@@ -227,7 +221,7 @@ fn open_or_salvage(
     for at in std::iter::once(entry.id).chain(elsewhere(from, entry.id)?) {
         let ids = (collection, origin);
         let Ok(file) = RowFile::salvage(from, at, entry.id, ids, &layout, facts) else { continue };
-        let salvage = prove(numbered(file, tables, manifest));
+        let salvage = prove(numbered(file, tables, manifest).with_lists(entry.in_lists));
         if (0..salvage.live.file.len()).any(|ordinal| !salvage.is_unproven(ordinal)) {
             report.notes.push(format!("a row file was read row by row: {error}"));
             return Ok(salvage);

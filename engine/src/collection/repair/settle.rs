@@ -83,11 +83,10 @@ pub(super) fn settle(
 
 /// The rows whose ids can be read, dead or alive.
 fn claims_of_rows(files: &Files, manifest: &Manifest, keys: &std::ops::RangeInclusive<u64>) -> Vec<Claim> {
-    let kind = manifest.schema.id_kind();
     let mut claims = Vec::new();
     for (index, file) in (0u32..).zip(&files.open) {
         for ordinal in 0..file.live.file.len() {
-            let (Ok(row), Ok(id)) = (file.live.file.row_number(ordinal), file.id(ordinal, kind)) else { continue };
+            let (Ok(row), Ok(id)) = (file.live.file.row_number(ordinal), file.id(ordinal)) else { continue };
             let key = id_key(id.as_ref(), manifest.collection);
             if keys.contains(&key) {
                 claims.push(Claim { key, row, place: (index, ordinal as u32) });
@@ -171,7 +170,7 @@ fn decide(
         let id = match claim.place.0 {
             NOWHERE => None,
             MEMORY => Some(generation.locate(claim.row).map(|(block, at)| block.id(at).to_owned())),
-            _ => files.open.get(place.0).map(|file| file.id(place.1, kind).ok()),
+            _ => files.open.get(place.0).map(|file| file.id(place.1).ok()),
         };
         let Some(id) = id else {
             hidden = true;

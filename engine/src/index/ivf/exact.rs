@@ -12,14 +12,14 @@ use crate::index::flat::FlatQuery;
 /// Rows that are asked for ahead.
 const AHEAD: usize = 8;
 /// Lists between two looks at the patience.
-const TURNS: usize = 4;
+pub(super) const GROUP: usize = 4;
 
 /// A row of the probed lists.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     name: (u32, u32),
     row: u64,
-    place: u64,
+    pub(super) place: u64,
 }
 
 impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
@@ -37,7 +37,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let mut entries = std::mem::take(&mut scratch.entries);
         let mut idle = 0;
         let mut outcome = Ok(());
-        for group in probes.chunks(TURNS) {
+        for group in probes.chunks(GROUP) {
             if idle >= probe.patience {
                 break;
             }
@@ -47,14 +47,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 break;
             }
             trace.ended(Stage::Scan);
+            scratch.looked += group.len();
             idle = if scratch.candidates.kth() < before { 0 } else { idle + group.len() };
         }
         (scratch.probes, scratch.entries) = (probes, entries);
         outcome?;
-        scratch.exact.clear();
-        let found = scratch.candidates.finish().iter();
-        scratch.exact.extend(found.map(|candidate| (candidate.estimate, candidate.row)));
-        scratch.settle(k);
+        scratch.settle_measured(k);
         trace.ended(Stage::Exact);
         Ok(())
     }
@@ -67,23 +65,36 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         entries: &mut Vec<Entry>,
         scratch: &mut Scratch,
     ) -> Result<()> {
-        for (segment, lists) in self.segments.iter().enumerate() {
-            let pieces = lists.list(list)?;
-            let words = pieces.rows.as_chunks::<4>().0.iter().take(pieces.count as usize);
-            scratch.work.0 += words.len();
+        for segment in 0..self.segments.len() {
             entries.clear();
-            for word in words {
-                let word = u32::from_le_bytes(*word);
-                // A row that stands in two of the lists is measured once.
-                if !scratch.met.insert((segment as u64) << 32 | u64::from(word)) {
-                    continue;
-                }
-                let row = lists.row(word)?;
-                // To know that a row is dead or not wanted costs less than to measure it.
-                let Some(place) = self.rows.find(row)? else { continue };
-                entries.push(Entry { name: (segment as u32, word), row, place });
-            }
+            self.list_entries(segment, list, entries, scratch)?;
             self.measure_entries(exact, entries, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Appends the rows of one list of one segment that may be found and were not met before.
+    pub(super) fn list_entries(
+        &self,
+        segment: usize,
+        list: u32,
+        entries: &mut Vec<Entry>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let Some(lists) = self.segments.get(segment) else { return Ok(()) };
+        let pieces = lists.list(list)?;
+        let words = pieces.rows.as_chunks::<4>().0.iter().take(pieces.count as usize);
+        scratch.work.0 += words.len();
+        for word in words {
+            let word = u32::from_le_bytes(*word);
+            // A row that stands in two of the lists is measured once.
+            if !scratch.met.insert((segment as u64) << 32 | u64::from(word)) {
+                continue;
+            }
+            let row = lists.row(word)?;
+            // To know that a row is dead or not wanted costs less than to measure it.
+            let Some(place) = self.rows.find(row)? else { continue };
+            entries.push(Entry { name: (segment as u32, word), row, place });
         }
         Ok(())
     }
@@ -97,12 +108,18 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 self.kernels.prefetch(self.rows.ahead(later.place));
             }
             let (vector, length) = self.rows.vector(entry.place)?;
-            scratch.measured += 1;
-            let distance = exact.score_one(vector, length);
-            if distance < scratch.candidates.bound() && self.rows.find(entry.row)?.is_some() {
-                let Entry { name, row, place } = *entry;
-                scratch.candidates.push(Candidate { estimate: distance, name, row, place });
-            }
+            self.offer_entry(exact.score_one(vector, length), entry, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a row that was measured a candidate, if it is near enough.
+    #[inline]
+    pub(super) fn offer_entry(&self, distance: f32, entry: &Entry, scratch: &mut Scratch) -> Result<()> {
+        scratch.measured += 1;
+        if distance < scratch.candidates.bound() && self.rows.find(entry.row)?.is_some() {
+            let Entry { name, row, place } = *entry;
+            scratch.candidates.push(Candidate { estimate: distance, name, row, place });
         }
         Ok(())
     }

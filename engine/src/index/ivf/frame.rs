@@ -76,6 +76,15 @@ impl Frame {
         -query.iter().zip(&self.mean).map(|(q, mean)| q * mean).sum::<f32>()
     }
 
+    /// The distance, in the unit of the metric, that an estimate stands for.
+    pub(crate) fn distance_of(&self, estimate: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine => (estimate / 2.0).clamp(0.0, 2.0),
+            Metric::InnerProduct => estimate,
+            _ => estimate.max(0.0),
+        }
+    }
+
     fn inverse(&self, length: f32) -> f32 {
         match self.metric {
             Metric::Cosine => 1.0 / length,

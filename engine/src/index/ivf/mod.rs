@@ -7,6 +7,7 @@
 //! * `filing`: the nearest list of a row that has just come.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
 //!   (`product`) and lists without codes (`exact`) have waves of their own.
+//! * `cold`: the same search where lists and rows are not expected to be in memory.
 //!
 //! Nothing here sees a file: lists and rows come through the traits [`Lists`] and [`Rows`]. After Gao and Long's RaBitQ
 //! (<https://arxiv.org/abs/2405.12497>) for the codes and their bounds, and Sun and others' SOAR
@@ -14,6 +15,7 @@
 
 mod candidates;
 mod centroids;
+mod cold;
 mod encoder;
 mod entries;
 mod exact;
@@ -24,6 +26,7 @@ mod search;
 mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
+pub(crate) use cold::{ColdLists, ColdSearch};
 pub(crate) use encoder::{Coder, EntryEncoder};
 pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;

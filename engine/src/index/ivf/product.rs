@@ -8,15 +8,13 @@ use std::ops::Range;
 
 use super::candidates::Candidate;
 use super::centroids::Probed;
-use super::search::{IvfSearch, Lists, Probe, QueryState, Rows, Scratch};
+use super::search::{IvfSearch, Lists, Probe, QueryState, Rows, Scratch, wave_end};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::kernel::Kernels;
 use crate::kernel::code::product::{Codebook, ProductTables};
 use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, SignList, place_parts};
 
-/// Lists of the first wave, and of each further one.
-const WAVES: (usize, usize) = (4, 32);
 /// How far ahead of the list being scanned memory is asked for, in turns.
 const AHEAD: usize = 2;
 
@@ -74,25 +72,39 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let patience = probe.patience.saturating_mul(segments);
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let most = if start == 0 { (WAVES.0 * segments).min(MAX_TURNS) } else { WAVES.1 };
-            let end = turns.min(start + most);
-            let (before, room) = (scratch.candidates.kth(), scratch.candidates.room());
-            let mut of = [Turn::default(); MAX_TURNS];
-            self.scan_codewords(query, probes, start..end, &mut of, scratch)?;
-            trace.ended(Stage::Scan);
-            // So many of the smallest first: most of the rest are then above the bound.
-            let near = match scratch.candidates.bound() {
-                f32::INFINITY => self.kernels.near(scratch.survivors.bounds(), room, &mut scratch.selection),
-                _ => f32::INFINITY,
-            };
-            self.take_estimates(f32::NEG_INFINITY, near, &of, scratch)?;
-            if near < f32::INFINITY {
-                self.take_estimates(near, scratch.candidates.bound(), &of, scratch)?;
-            }
-            trace.ended(Stage::Records);
+            let end = wave_end(start, turns, segments, patience);
+            let before = scratch.candidates.kth();
+            self.product_wave(query, probes, start..end, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
+        scratch.looked = start / segments.max(1);
+        Ok(())
+    }
+
+    /// Looks at the lists of some turns. The tables for codewords are those of the query.
+    pub(super) fn product_wave<T: Trace>(
+        &self,
+        query: &QueryState,
+        probes: &[Probed],
+        turns: Range<usize>,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let room = scratch.candidates.room();
+        let mut of = [Turn::default(); MAX_TURNS];
+        self.scan_codewords(query, probes, turns, &mut of, scratch)?;
+        trace.ended(Stage::Scan);
+        // So many of the smallest first: most of the rest are then above the bound.
+        let near = match scratch.candidates.bound() {
+            f32::INFINITY => self.kernels.near(scratch.survivors.bounds(), room, &mut scratch.selection),
+            _ => f32::INFINITY,
+        };
+        self.take_estimates(f32::NEG_INFINITY, near, &of, scratch)?;
+        if near < f32::INFINITY {
+            self.take_estimates(near, scratch.candidates.bound(), &of, scratch)?;
+        }
+        trace.ended(Stage::Records);
         Ok(())
     }
 

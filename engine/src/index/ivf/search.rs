@@ -6,6 +6,8 @@
 //! one is scanned, the records of all survivors of a wave before the first is read, and the vectors of all candidates before
 //! the first is measured.
 
+use std::ops::Range;
+
 use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
 use super::encoder::Coder;
@@ -19,13 +21,24 @@ use crate::index::flat::FlatQuery;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, Survivors};
 use crate::kernel::{Kernels, SeenSet, Selection};
+use crate::storage::Bytes;
 
 /// Lists of the first wave.
 pub(super) const FIRST_WAVE: usize = 4;
-/// Lists of each further wave.
+/// Lists of each further wave: fewer if the search may end early.
 pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
+
+/// Where the wave ends that starts at a turn: there is a turn for each list of each segment, and `patience` is one of turns. Depends on
+/// nothing else, so that lists from the disk and lists in memory give the same answer.
+pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize) -> usize {
+    let most = match start {
+        0 => FIRST_WAVE.saturating_mul(segments).min(MAX_TURNS),
+        _ => WAVE.min(patience.max(FIRST_WAVE)),
+    };
+    turns.min(start.saturating_add(most))
+}
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -41,9 +54,24 @@ pub(crate) struct Probe {
 }
 
 impl Probe {
+    /// Lists that most queries look at.
+    pub(crate) fn likely_lists(&self) -> usize {
+        match self.patience {
+            usize::MAX => self.nprobe,
+            patience => self.nprobe.min(patience.saturating_mul(2)),
+        }
+    }
+
     /// The customary search of `nprobe` lists: no patience limit, 16 exact rows, 1.5 standard errors.
     pub(crate) fn new(nprobe: usize) -> Probe {
         Probe { nprobe, patience: usize::MAX, exact: 16, deviations: 1.5 }
+    }
+}
+
+impl Probe {
+    /// The search of all of `lists` lists for `k` rows: nearly everything is looked at with all bits.
+    pub(crate) fn all(lists: usize, k: usize) -> Probe {
+        Probe { nprobe: lists, patience: usize::MAX, exact: k, deviations: 3.5 }
     }
 }
 
@@ -130,7 +158,18 @@ pub(crate) trait Rows {
     /// The bytes at a place, to be asked for. Not proven.
     fn ahead(&self, place: u64) -> &[u8];
 
-    /// The stored vector at a place and, under cosine, its length.
+    /// Asks for what is at a place to be read soon, where it is not in memory.
+    fn ask(&self, _place: u64) {}
+
+    /// [`vector`](Rows::vector), wherever the row is.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+        self.vector(place).map(|(vector, length)| (Bytes::Mapped(vector), length))
+    }
+
+    /// The stored vector at a place in memory and, under cosine, its length. Without bytes if there is none: then the estimate counts.
     ///
     /// # Errors
     /// `Corrupt`.
@@ -149,8 +188,8 @@ pub(crate) struct QueryState {
 /// A query with the lists it will look at.
 #[derive(Default)]
 pub(crate) struct Ready {
-    state: QueryState,
-    probes: Vec<Probed>,
+    pub(super) state: QueryState,
+    pub(super) probes: Vec<Probed>,
 }
 
 impl Ready {
@@ -161,10 +200,19 @@ impl Ready {
     }
 }
 
+/// What a search asked for that may have had to come from the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ColdWork {
+    /// Pieces of lists, and rows.
+    pub(crate) pieces: u64,
+    /// Their bytes.
+    pub(crate) bytes: u64,
+}
+
 /// Room for a query, kept between queries: a search allocates nothing once it has grown.
 #[derive(Default)]
 pub(crate) struct Scratch {
-    ready: Ready,
+    pub(super) ready: Ready,
     pub(super) estimates: Vec<f32>,
     pub(super) selection: Selection,
     pub(super) offsets: Vec<usize>,
@@ -173,7 +221,7 @@ pub(crate) struct Scratch {
     pub(super) probes: Vec<Probed>,
     pub(super) survivors: Survivors,
     pub(super) candidates: Candidates,
-    wave: Room,
+    pub(super) wave: Room,
     /// Tables for codewords, where lists have them.
     pub(super) words: CodewordTables,
     /// Entries of one wave that are near enough, where lists have codewords.
@@ -186,9 +234,25 @@ pub(crate) struct Scratch {
     pub(super) measured: usize,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
+    /// Lists that it looked at: of those it chose, perhaps not all.
+    pub(crate) looked: usize,
+    /// Rows in the order of their places, with their estimates.
+    pub(super) places: Vec<(u64, u64, f32)>,
+    /// What the last search asked for, if it was not sure of its memory.
+    pub(crate) cold: Option<ColdWork>,
 }
 
 impl Scratch {
+    /// Room for the first half of a search, to be given back.
+    pub(crate) fn take_ready(&mut self) -> Ready {
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Takes it back.
+    pub(crate) fn give_ready(&mut self, ready: Ready) {
+        self.ready = ready;
+    }
+
     /// What the last search found.
     pub(crate) fn found(&self) -> &[(f32, u64)] {
         &self.exact
@@ -207,6 +271,18 @@ impl Scratch {
     /// Rows that the last search measured.
     pub(crate) fn measured(&self) -> usize {
         self.measured
+    }
+
+    /// Nothing was looked at yet.
+    pub(super) fn forget_work(&mut self) {
+        (self.work, self.looked, self.measured, self.cold) = ((0, 0), 0, 0, None);
+    }
+
+    /// Of candidates that were measured already.
+    pub(super) fn settle_measured(&mut self, k: usize) {
+        self.exact.clear();
+        self.exact.extend(self.candidates.finish().iter().map(|candidate| (candidate.estimate, candidate.row)));
+        self.settle(k);
     }
 
     /// Orders what was measured and keeps the nearest `k`.
@@ -290,8 +366,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     ) -> Result<()> {
         std::mem::swap(&mut ready.probes, &mut scratch.probes);
         scratch.candidates.reset(k, probe.exact);
-        scratch.work = (0, 0);
-        scratch.measured = 0;
+        scratch.forget_work();
         match self.coder {
             Coder::Bits(_) => self.waves(&ready.state, k, probe, scratch, trace)?,
             Coder::Product(book) => self.product_waves(&ready.state, book, probe, scratch, trace)?,
@@ -320,30 +395,48 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let most = if start == 0 { (FIRST_WAVE * segments).min(MAX_TURNS) } else { WAVE };
-            let end = turns.min(start + most);
+            let end = wave_end(start, turns, segments, patience);
             let before = scratch.candidates.kth();
-            self.scan(query, start..end, probe, &mut wave, scratch)?;
-            trace.ended(Stage::Scan);
-            let mut above = f32::NEG_INFINITY;
-            if before == f32::INFINITY {
-                above = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
-                self.ask(f32::NEG_INFINITY, above, &mut wave, scratch)?;
-                self.score(query, &wave, scratch)?;
-            }
-            if above < f32::INFINITY {
-                self.ask(above, scratch.candidates.kth(), &mut wave, scratch)?;
-                if end == turns {
-                    // Most candidates stay: the wait for their rows and for the last records is one.
-                    self.ask_for_rows(scratch.candidates.some());
-                }
-                self.score(query, &wave, scratch)?;
-            }
-            trace.ended(Stage::Records);
+            self.wave(query, k, start..end, end == turns, probe, &mut wave, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
         scratch.wave = wave.into_room();
+        scratch.looked = start / segments.max(1);
+        Ok(())
+    }
+
+    /// Looks at the lists of some turns; `last`: no others follow.
+    #[inline]
+    pub(super) fn wave<'w, T: Trace>(
+        &'w self,
+        query: &QueryState,
+        k: usize,
+        turns: Range<usize>,
+        last: bool,
+        probe: &Probe,
+        wave: &mut Wave<'w>,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let before = scratch.candidates.kth();
+        self.scan(query, turns, probe, wave, scratch)?;
+        trace.ended(Stage::Scan);
+        let mut above = f32::NEG_INFINITY;
+        if before == f32::INFINITY {
+            above = self.kernels.near(scratch.survivors.bounds(), k.max(FIRST_SCORED), &mut scratch.selection);
+            self.ask(f32::NEG_INFINITY, above, wave, scratch)?;
+            self.score(query, wave, scratch)?;
+        }
+        if above < f32::INFINITY {
+            self.ask(above, scratch.candidates.kth(), wave, scratch)?;
+            if last {
+                // Most candidates stay: the wait for their rows and for the last records is one.
+                self.ask_for_rows(scratch.candidates.some());
+            }
+            self.score(query, wave, scratch)?;
+        }
+        trace.ended(Stage::Records);
         Ok(())
     }
 
@@ -360,7 +453,11 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.ask_for_rows(found);
         for candidate in found {
             let (vector, length) = self.rows.vector(candidate.place)?;
-            scratch.exact.push((exact.score_one(vector, length), candidate.row));
+            let distance = match vector.is_empty() {
+                true => self.frame.distance_of(candidate.estimate),
+                false => exact.score_one(vector, length),
+            };
+            scratch.exact.push((distance, candidate.row));
         }
         scratch.measured = scratch.exact.len();
         scratch.settle(k);

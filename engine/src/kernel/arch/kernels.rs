@@ -76,9 +76,9 @@ impl Kernels {
     /// # Panics
     /// If `row` is shorter than that.
     pub fn one(&self, op: Op, format: RowFormat, query: &[f32], row: &[u8]) -> f32 {
-        assert!(row.len() / format.component_bytes() >= query.len(), "row is shorter than the query");
+        assert!(row.len() >= format.vector_bytes(query.len()), "row is shorter than the query");
         let function = self.distance(op, format).one;
-        // SAFETY: the assertion proves query.len() components in `row`; the path is available (see `for_path`).
+        // SAFETY: the assertion proves a stored row of query.len() components in `row`; the path is available (see `for_path`).
         unsafe { function(query.as_ptr(), query.len(), row.as_ptr()) }
     }
 
@@ -88,7 +88,7 @@ impl Kernels {
     /// If the last row reaches past the end of `rows`.
     pub fn many(&self, op: Op, format: RowFormat, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
         let Some(last) = out.len().checked_sub(1) else { return };
-        let width = query.len() * format.component_bytes();
+        let width = format.vector_bytes(query.len());
         let end = last.checked_mul(stride).and_then(|start| start.checked_add(width));
         assert!(end.is_some_and(|end| end <= rows.len()), "rows reach past the slice");
         let function = self.distance(op, format).many;
@@ -102,7 +102,7 @@ impl Kernels {
     /// # Panics
     /// If `out` is shorter than `offsets`, or a row reaches past the end of `base`.
     pub fn gather(&self, op: Op, format: RowFormat, query: &[f32], base: &[u8], offsets: &[usize], out: &mut [f32]) {
-        let width = query.len() * format.component_bytes();
+        let width = format.vector_bytes(query.len());
         assert!(out.len() >= offsets.len(), "fewer results than rows");
         let room = base.len().checked_sub(width);
         assert!(offsets.iter().all(|offset| room.is_some_and(|room| *offset <= room)), "a row reaches past the slice");
@@ -481,6 +481,7 @@ impl Kernels {
             RowFormat::F32 => &by_format[0],
             RowFormat::F16 => &by_format[1],
             RowFormat::Bf16 => &by_format[2],
+            RowFormat::I8 | RowFormat::None => &by_format[3],
         }
     }
 }

@@ -27,6 +27,7 @@ use super::select::Selection;
 
 pub use kernels::{Kernels, RECORDS, RECORDS_AHEAD};
 
+// A row is as many components as the query has, and for bytes the step behind them.
 /// Query, its dimension, row -> sum.
 type One = unsafe fn(*const f32, usize, *const u8) -> f32;
 /// Query, its dimension, first row, stride in bytes, results, number of rows.
@@ -44,7 +45,7 @@ struct DistanceFns {
 /// The functions of one instruction set.
 struct Table {
     /// By [`Op`], then by row format, in the order of their declaration.
-    distances: [[DistanceFns; 3]; 2],
+    distances: [[DistanceFns; 4]; 2],
     /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
     bytes: [ByteFn; 5],
     /// The sum of the squares of any components.
@@ -351,13 +352,13 @@ macro_rules! portable_compression {
 use portable_compression;
 
 /// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `gather` of the calling module and its types
-/// `L2`, `Dot`, `F32`, `F16`, `Bf16`.
+/// `L2`, `Dot`, `F32`, `F16`, `Bf16`, `I8`.
 macro_rules! distance_table {
     () => {
         [distance_table!(L2), distance_table!(Dot)]
     };
     ($op:ident) => {
-        [distance_table!(F32, $op), distance_table!(F16, $op), distance_table!(Bf16, $op)]
+        [distance_table!(F32, $op), distance_table!(F16, $op), distance_table!(Bf16, $op), distance_table!(I8, $op)]
     };
     ($component:ident, $op:ident) => {
         super::DistanceFns {

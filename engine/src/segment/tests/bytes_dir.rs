@@ -6,12 +6,23 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use crate::storage::{AccessPattern, DirEntry, FileName, LockOutcome, Mapping, Storage, StorageFile};
+use crate::budget::Budget;
+use crate::options::Access;
+use crate::storage::{AccessPattern, DirEntry, FileName, LockOutcome, Mapping, ReadCache, Storage, StorageFile};
 
 type Bytes = Arc<Mutex<Vec<u8>>>;
 
-#[derive(Default)]
-pub(super) struct BytesDir(Mutex<BTreeMap<FileName, Bytes>>);
+pub(super) struct BytesDir(Mutex<BTreeMap<FileName, Bytes>>, Option<Arc<ReadCache>>);
+
+impl Default for BytesDir {
+    fn default() -> Self {
+        let cache = match Access::usual() {
+            Access::Mmap => None,
+            Access::Pread => Some(Arc::new(ReadCache::new(Budget::new(None)))),
+        };
+        BytesDir(Mutex::default(), cache)
+    }
+}
 
 impl BytesDir {
     pub(super) fn bytes(&self, name: FileName) -> Vec<u8> {
@@ -70,6 +81,10 @@ impl Storage for BytesDir {
 
     fn nonce(&self) -> io::Result<u64> {
         Ok(4)
+    }
+
+    fn unmapped(&self) -> Option<&Arc<ReadCache>> {
+        self.1.as_ref()
     }
 
     fn describe(&self) -> String {

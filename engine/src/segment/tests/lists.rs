@@ -168,8 +168,9 @@ fn read_all(dir: &BytesDir, name: FileName, facts: &FileFacts) -> usize {
         }
     };
     for list in (0..file.lists().min(50)).chain([file.lists(), usize::MAX]) {
-        match file.list(list) {
-            Ok(bytes) => {
+        match file.load(list) {
+            Ok(loaded) => {
+                let bytes = loaded.bytes();
                 let parts = file.shape().parts(bytes.count);
                 assert_eq!(bytes.signs.len() + bytes.factors.len() + bytes.rows.len(), parts.scan_bytes());
                 assert_eq!(bytes.records.len(), parts.record_bytes());
@@ -201,7 +202,8 @@ fn lists_of_every_code_come_back() {
         let file = open(&dir, &facts).unwrap();
         assert_eq!((file.lists(), file.shape(), facts.rows), (4, &shape(code), 1_543));
         for (list, expected) in source.0.iter().enumerate() {
-            let bytes = file.list(list).unwrap();
+            let loaded = file.load(list).unwrap();
+            let bytes = loaded.bytes();
             assert_eq!((bytes.count as usize, bytes.primary as usize), (expected.rows.len(), expected.primary));
             assert!(bytes.signs == expected.signs && bytes.factors == expected.factors);
             assert!(bytes.records[..expected.records.len()] == expected.records);
@@ -261,7 +263,7 @@ fn damage_is_found_at_first_touch_and_only_there() {
     bytes[records] ^= 1;
     dir.put(LIST_NAME, bytes);
     let file = open(&dir, &facts).unwrap();
-    assert!(file.list(0).is_ok() && file.list(1).is_ok());
+    assert!(file.load(0).is_ok() && file.load(1).is_ok());
     assert!(file.prove_record(0, 0).is_err() && file.prove_record(0, 2_999).is_ok() && file.prove_record(1, 3).is_ok());
 }
 

@@ -11,30 +11,30 @@ fn check_all(rows: &Rows) {
     let file = rows.open(&dir, &facts).unwrap();
     assert_eq!(file.len(), rows.rows.len());
     assert_eq!((file.first_row(), file.last_row()), (rows.rows[0].row, rows.rows.last().unwrap().row));
-    file.prove_vectors(0..file.len()).unwrap();
+    let all = file.records(0..file.len()).unwrap();
     for (i, row) in rows.rows.iter().enumerate() {
         let read = Row {
             row: file.row_number(i).unwrap(),
             seq: file.seq(i).unwrap(),
             id: file.id(i).unwrap(),
-            vector: file.record_vector(i).to_vec(),
-            norm: file.record_norm(i),
+            vector: all.vector(i).to_vec(),
+            norm: all.norm(i),
             attributes: file.attributes(i).unwrap(),
             payload: file.payload(i).unwrap(),
         };
         assert_eq!(&read, row);
         assert_eq!(file.ordinal(row.row).unwrap(), Some(i));
-        assert_eq!(&file.vectors()[i * file.stride()..][..row.vector.len()], &row.vector[..]);
-        if let Id::U64(id) = row.id {
-            assert_eq!(file.record_id_u64(i), id);
-        }
+        assert_eq!(file.has_vectors(), !row.vector.is_empty());
+        assert_eq!(&all.bytes()[i * file.stride()..][..row.vector.len()], &row.vector[..]);
+        let (one, norm) = file.records(i..i + 1).unwrap().into_first();
+        assert_eq!((&one[..], norm), (&row.vector[..], row.norm));
     }
 }
 
-/// [ROW-5]
+/// [ROW-5] [ROW-11]
 #[test]
 fn rows_of_every_layout_come_back() {
-    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16] {
+    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None] {
         for metric in [Metric::L2, Metric::Cosine] {
             for ids in [IdKind::U64, IdKind::Bytes] {
                 for (dim, rich) in [(1, true), (5, false), (96, true)] {
@@ -202,13 +202,13 @@ fn damage_to_a_vector_is_found_at_its_first_touch_and_only_there() {
     bytes[vectors + 130 * stride + 9] ^= 1;
     dir.put(ROW_NAME, bytes);
     let file = rows.open(&dir, &facts).unwrap();
-    file.prove_vectors(0..130).unwrap();
-    file.prove_vectors(131..300).unwrap();
-    let error = file.prove_vectors(100..140).unwrap_err();
+    file.records(0..130).unwrap();
+    file.records(131..300).unwrap();
+    let error = file.records(100..140).err().unwrap();
     assert_eq!((error.kind(), error.section()), (ErrorKind::Corrupt, Some("vectors")));
     assert_eq!(error.offset(), Some((vectors + 130 * stride) as u64));
     assert!(file.id(130).is_err() && file.id(131).is_ok());
-    assert!(file.prove_vectors(299..301).is_err());
+    assert!(file.records(299..301).is_err());
 }
 
 /// [FRAME-1]

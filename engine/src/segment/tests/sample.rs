@@ -95,8 +95,11 @@ fn one_row(layout: &RowLayout, row: u64, rich: bool, draw: &mut Draw) -> Row {
         IdKind::U64 => Id::U64(row.wrapping_mul(1_000_003)),
         IdKind::Bytes => Id::from(format!("document-{row:x}-{}", "x".repeat(draw.below(9) as usize))),
     };
-    let vector = (0..layout.dim).flat_map(|_| component(layout.format, draw)).collect();
-    let norm = if layout.metric == Metric::Cosine { 1.0 + draw.below(100) as f32 } else { 0.0 };
+    let mut vector: Vec<u8> = (0..layout.dim).flat_map(|_| component(layout.format, draw)).collect();
+    if layout.format == RowFormat::I8 {
+        vector.extend_from_slice(&0.25_f32.to_le_bytes());
+    }
+    let norm = if layout.metric == Metric::Cosine && layout.has_vectors() { 1.0 + draw.below(100) as f32 } else { 0.0 };
     let attributes = match rich && draw.below(4) > 0 {
         true => encode_attributes(&Attributes::from([
             ("lang".to_owned(), "en".into()),
@@ -115,6 +118,8 @@ fn one_row(layout: &RowLayout, row: u64, rich: bool, draw: &mut Draw) -> Row {
 fn component(format: RowFormat, draw: &mut Draw) -> Vec<u8> {
     match format {
         RowFormat::F32 => (draw.below(2_000) as f32 - 1_000.0).to_le_bytes().to_vec(),
+        RowFormat::I8 => vec![(draw.below(255) as i64 - 127) as u8],
+        RowFormat::None => Vec::new(),
         _ => (draw.below(0x3000) as u16).to_le_bytes().to_vec(),
     }
 }
@@ -239,8 +244,9 @@ impl Files {
 }
 
 fn read_row(file: &RowFile, i: usize, errors: &mut Errors) {
-    errors.note(file.prove_vectors(i..i + 1));
-    let _ = (file.record_id_u64(i), file.record_norm(i), file.record_vector(i).len());
+    if let Some(records) = errors.note(file.records(i..i + 1)) {
+        let _ = (records.norm(0), records.vector(0).len());
+    }
     errors.note(file.id(i));
     errors.note(file.seq(i));
     errors.note(file.attributes(i));

@@ -32,7 +32,7 @@ const PAGES: [(&str, &str); 8] = [
 ];
 
 /// Where tags are cited.
-const TESTS: [&str; 9] = [
+const TESTS: [&str; 10] = [
     include_str!("../../format/attributes_tests.rs"),
     include_str!("../../format/unit_tests.rs"),
     include_str!("../id_filter.rs"),
@@ -42,6 +42,7 @@ const TESTS: [&str; 9] = [
     include_str!("lists.rs"),
     include_str!("../../trial/tests.rs"),
     concat!(include_str!("ids.rs"), include_str!("rows.rs")),
+    include_str!("../../kernel/element.rs"),
 ];
 
 type Fields = Vec<(String, usize, usize)>;

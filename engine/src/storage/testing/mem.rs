@@ -160,9 +160,13 @@ impl MemDir {
         self.disk().write_limit = bytes;
     }
 
-    /// Reads and maps that touch this range of the file fail with `EIO`. Nothing happens if there is no such file.
+    /// Reads and maps that touch this range of the file fail with `EIO`; after an empty range all can be read again. Nothing happens if
+    /// there is no such file.
     pub fn set_unreadable(&self, name: FileName, range: Range<u64>) {
-        self.with_inode(name, |inode| inode.unreadable.push(range));
+        self.with_inode(name, |inode| match range.is_empty() {
+            true => inode.unreadable.clear(),
+            false => inode.unreadable.push(range),
+        });
     }
 
     /// The names of our grammar, in order.

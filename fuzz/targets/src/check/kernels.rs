@@ -8,14 +8,14 @@ use crate::input::Input;
 /// One query against some rows, in any format, on every path.
 pub fn kernels(data: &[u8]) {
     let mut input = Input::new(data);
-    let format = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16][input.below(3)];
+    let format = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8][input.below(4)];
     let op = [Op::L2, Op::Dot][input.below(2)];
     let (dim, count) = (input.below(300), input.below(9));
     let (gap, shift) = (input.below(20), input.below(64));
     let tame = input.u8() & 1 == 0;
     let component = |input: &mut Input<'_>| if tame { input.small_float() } else { input.f32() };
     let query: Vec<f32> = (0..dim).map(|_| component(&mut input)).collect();
-    let width = dim * format.component_bytes();
+    let width = format.vector_bytes(dim);
     let stride = width + gap;
     let mut rows = vec![0u8; shift + stride * count + width];
     let bytes = input.rest();

@@ -16,6 +16,8 @@ const STREAM_AHEAD: usize = 8192;
 /// Reading stored components as f32 lanes.
 pub(super) trait Component {
     const BYTES: usize;
+    /// Whether the step that components are multiplied by stands behind them.
+    const HAS_STEP: bool = false;
     /// Eight components at `at`.
     unsafe fn load(at: *const u8) -> __m256;
     /// The first `count` components (fewer than eight), zero after them; memory behind them is not touched.
@@ -34,6 +36,7 @@ pub(super) trait Component {
 pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
+pub(super) struct I8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -69,6 +72,16 @@ unsafe fn widen_bf16(halves: __m128i) -> __m256 {
     unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))) }
 }
 
+impl Component for I8 {
+    const BYTES: usize = 1;
+    const HAS_STEP: bool = true;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> __m256 {
+        // SAFETY: the caller grants 8 readable bytes; the load is unaligned.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
+    }
+}
+
 pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: __m256, q: __m256, v: __m256) -> __m256;
@@ -96,6 +109,25 @@ impl Term for Dot {
     }
 }
 
+/// The steps of `N` rows, which stand behind their components; not read if there are none.
+#[inline(always)]
+unsafe fn steps<C: Component, const N: usize>(dim: usize, at: [*const u8; N]) -> [__m256; N] {
+    // SAFETY: where a step stands behind the components, the caller grants it; the read is unaligned.
+    unsafe {
+        at.map(|row| match C::HAS_STEP {
+            true => _mm256_set1_ps(row.add(dim * C::BYTES).cast::<f32>().read_unaligned()),
+            false => _mm256_set1_ps(1.0),
+        })
+    }
+}
+
+/// Components times the step of their row.
+#[inline(always)]
+unsafe fn scaled<C: Component>(v: __m256, step: __m256) -> __m256 {
+    // SAFETY: arithmetic on registers; the callers run with the instructions of this file.
+    unsafe { if C::HAS_STEP { _mm256_mul_ps(v, step) } else { v } }
+}
+
 /// Sums of `N` rows. Four vectors of partial sums per row: component `i` goes to vector `i / 8 % 4`, lane `i % 8`, whatever
 /// `N` is, so that a row's result does not depend on its neighbours. With `ahead`, memory that many bytes further on is prefetched.
 #[inline(always)]
@@ -105,16 +137,18 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(
     at: [*const u8; N],
     ahead: usize,
 ) -> [f32; N] {
-    // SAFETY: the caller grants `dim` floats at `query` and `dim` components at each of `at`; full loads stay below
+    // SAFETY: the caller grants `dim` floats at `query` and `dim` components, with the step if there is one, at each of `at`; full loads stay below
     // `dim / 8 * 8`, the partial one below `dim`.
     unsafe {
+        let steps = steps::<C, N>(dim, at);
         let mut sums = [[_mm256_setzero_ps(); 4]; N];
         let mut i = 0;
         macro_rules! full {
             ($u:literal) => {{
                 let q = _mm256_loadu_ps(query.add(i + $u * LANES));
                 for r in 0..N {
-                    sums[r][$u] = T::add(sums[r][$u], q, C::load(at[r].add((i + $u * LANES) * C::BYTES)));
+                    let v = scaled::<C>(C::load(at[r].add((i + $u * LANES) * C::BYTES)), steps[r]);
+                    sums[r][$u] = T::add(sums[r][$u], q, v);
                 }
             }};
         }
@@ -124,7 +158,7 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(
                 let q = F32::load_some(query.add(i + $u * LANES).cast(), left);
                 for r in 0..N {
                     let v = C::load_some(at[r].add((i + $u * LANES) * C::BYTES), left);
-                    sums[r][$u] = T::add(sums[r][$u], q, v);
+                    sums[r][$u] = T::add(sums[r][$u], q, scaled::<C>(v, steps[r]));
                 }
             }};
         }

@@ -17,6 +17,8 @@ const STREAM_AHEAD: usize = 8192;
 /// Reading stored components as f32 lanes.
 pub(super) trait Component {
     const BYTES: usize;
+    /// Whether the step that components are multiplied by stands behind them.
+    const HAS_STEP: bool = false;
     /// Sixteen components at `at`.
     unsafe fn load(at: *const u8) -> __m512;
     /// The components whose bit is set in `mask`, zero elsewhere; memory of the others is not touched.
@@ -26,6 +28,7 @@ pub(super) trait Component {
 pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
+pub(super) struct I8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -76,6 +79,21 @@ unsafe fn widen_bf16(halves: __m256i) -> __m512 {
     unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves))) }
 }
 
+impl Component for I8 {
+    const BYTES: usize = 1;
+    const HAS_STEP: bool = true;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> __m512 {
+        // SAFETY: the caller grants 16 readable bytes; the load is unaligned.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(at.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_some(at: *const u8, mask: __mmask16) -> __m512 {
+        // SAFETY: the caller grants the bytes of the lanes in `mask`; others are not read.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, at.cast()))) }
+    }
+}
+
 pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: __m512, q: __m512, v: __m512) -> __m512;
@@ -103,6 +121,25 @@ impl Term for Dot {
     }
 }
 
+/// The steps of `N` rows, which stand behind their components; not read if there are none.
+#[inline(always)]
+unsafe fn steps<C: Component, const N: usize>(dim: usize, at: [*const u8; N]) -> [__m512; N] {
+    // SAFETY: where a step stands behind the components, the caller grants it; the read is unaligned.
+    unsafe {
+        at.map(|row| match C::HAS_STEP {
+            true => _mm512_set1_ps(row.add(dim * C::BYTES).cast::<f32>().read_unaligned()),
+            false => _mm512_set1_ps(1.0),
+        })
+    }
+}
+
+/// Components times the step of their row.
+#[inline(always)]
+unsafe fn scaled<C: Component>(v: __m512, step: __m512) -> __m512 {
+    // SAFETY: arithmetic on registers; the callers run with the instructions of this file.
+    unsafe { if C::HAS_STEP { _mm512_mul_ps(v, step) } else { v } }
+}
+
 /// Sums of `N` rows. Four vectors of partial sums per row: component `i` goes to vector `i / 16 % 4`, lane `i % 16`, whatever
 /// `N` is, so that a row's result does not depend on its neighbours. With `ahead`, memory that many bytes further on is prefetched.
 #[inline(always)]
@@ -112,16 +149,18 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(
     at: [*const u8; N],
     ahead: usize,
 ) -> [f32; N] {
-    // SAFETY: the caller grants `dim` floats at `query` and `dim` components at each of `at`; full loads stay below
+    // SAFETY: the caller grants `dim` floats at `query` and `dim` components, with the step if there is one, at each of `at`; full loads stay below
     // `dim / 16 * 16`, the masked one below `dim`.
     unsafe {
+        let steps = steps::<C, N>(dim, at);
         let mut sums = [[_mm512_setzero_ps(); 4]; N];
         let mut i = 0;
         macro_rules! full {
             ($u:literal) => {{
                 let q = _mm512_loadu_ps(query.add(i + $u * LANES));
                 for r in 0..N {
-                    sums[r][$u] = T::add(sums[r][$u], q, C::load(at[r].add((i + $u * LANES) * C::BYTES)));
+                    let v = scaled::<C>(C::load(at[r].add((i + $u * LANES) * C::BYTES)), steps[r]);
+                    sums[r][$u] = T::add(sums[r][$u], q, v);
                 }
             }};
         }
@@ -131,7 +170,7 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(
                 let q = _mm512_maskz_loadu_ps(mask, query.add(i + $u * LANES));
                 for r in 0..N {
                     let v = C::load_some(at[r].add((i + $u * LANES) * C::BYTES), mask);
-                    sums[r][$u] = T::add(sums[r][$u], q, v);
+                    sums[r][$u] = T::add(sums[r][$u], q, scaled::<C>(v, steps[r]));
                 }
             }};
         }

@@ -10,6 +10,8 @@ const ROWS: usize = 2;
 /// Reading stored components as f32 lanes.
 pub(super) trait Component {
     const BYTES: usize;
+    /// Whether the step that components are multiplied by stands behind them.
+    const HAS_STEP: bool = false;
     /// Four components at `at`.
     unsafe fn load(at: *const u8) -> float32x4_t;
     /// The first `count` components (fewer than four), zero after them; memory behind them is not touched.
@@ -28,6 +30,7 @@ pub(super) trait Component {
 pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
+pub(super) struct I8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -72,6 +75,18 @@ unsafe fn widen_f16(halves: uint16x4_t) -> float32x4_t {
     }
 }
 
+impl Component for I8 {
+    const BYTES: usize = 1;
+    const HAS_STEP: bool = true;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> float32x4_t {
+        // SAFETY: the caller grants 4 readable bytes; the load is unaligned.
+        unsafe {
+            vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(at.cast::<u32>().read_unaligned().into())))))
+        }
+    }
+}
+
 pub(super) trait Term {
     /// `sum` plus the term of `q` and `v`, lane by lane.
     unsafe fn add(sum: float32x4_t, q: float32x4_t, v: float32x4_t) -> float32x4_t;
@@ -99,20 +114,41 @@ impl Term for Dot {
     }
 }
 
+/// The steps of `N` rows, which stand behind their components; not read if there are none.
+#[inline(always)]
+unsafe fn steps<C: Component, const N: usize>(dim: usize, at: [*const u8; N]) -> [float32x4_t; N] {
+    // SAFETY: where a step stands behind the components, the caller grants it; the read is unaligned.
+    unsafe {
+        at.map(|row| match C::HAS_STEP {
+            true => vdupq_n_f32(row.add(dim * C::BYTES).cast::<f32>().read_unaligned()),
+            false => vdupq_n_f32(1.0),
+        })
+    }
+}
+
+/// Components times the step of their row.
+#[inline(always)]
+unsafe fn scaled<C: Component>(v: float32x4_t, step: float32x4_t) -> float32x4_t {
+    // SAFETY: arithmetic on registers; the callers run with the instructions of this file.
+    unsafe { if C::HAS_STEP { vmulq_f32(v, step) } else { v } }
+}
+
 /// Sums of `N` rows. Four vectors of partial sums per row: component `i` goes to vector `i / 4 % 4`, lane `i % 4`, whatever
 /// `N` is, so that a row's result does not depend on its neighbours.
 #[inline(always)]
 unsafe fn rows<C: Component, T: Term, const N: usize>(query: *const f32, dim: usize, at: [*const u8; N]) -> [f32; N] {
-    // SAFETY: the caller grants `dim` floats at `query` and `dim` components at each of `at`; full loads stay below
+    // SAFETY: the caller grants `dim` floats at `query` and `dim` components, with the step if there is one, at each of `at`; full loads stay below
     // `dim / 4 * 4`, the partial one below `dim`.
     unsafe {
+        let steps = steps::<C, N>(dim, at);
         let mut sums = [[vdupq_n_f32(0.0); 4]; N];
         let mut i = 0;
         macro_rules! full {
             ($u:literal) => {{
                 let q = vld1q_f32(query.add(i + $u * LANES));
                 for r in 0..N {
-                    sums[r][$u] = T::add(sums[r][$u], q, C::load(at[r].add((i + $u * LANES) * C::BYTES)));
+                    let v = scaled::<C>(C::load(at[r].add((i + $u * LANES) * C::BYTES)), steps[r]);
+                    sums[r][$u] = T::add(sums[r][$u], q, v);
                 }
             }};
         }
@@ -122,7 +158,7 @@ unsafe fn rows<C: Component, T: Term, const N: usize>(query: *const f32, dim: us
                 let q = F32::load_some(query.add(i + $u * LANES).cast(), left);
                 for r in 0..N {
                     let v = C::load_some(at[r].add((i + $u * LANES) * C::BYTES), left);
-                    sums[r][$u] = T::add(sums[r][$u], q, v);
+                    sums[r][$u] = T::add(sums[r][$u], q, scaled::<C>(v, steps[r]));
                 }
             }};
         }

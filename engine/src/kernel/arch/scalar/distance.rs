@@ -8,6 +8,8 @@ const LANES: usize = 16;
 
 pub(super) trait Component {
     const BYTES: usize;
+    /// Whether the step that components are multiplied by stands behind them.
+    const HAS_STEP: bool = false;
     /// Reads the component at `at`, which must have `BYTES` readable bytes.
     unsafe fn read(at: *const u8) -> f32;
 }
@@ -15,6 +17,7 @@ pub(super) trait Component {
 pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
+pub(super) struct I8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -43,6 +46,16 @@ impl Component for Bf16 {
     }
 }
 
+impl Component for I8 {
+    const BYTES: usize = 1;
+    const HAS_STEP: bool = true;
+    #[inline(always)]
+    unsafe fn read(at: *const u8) -> f32 {
+        // SAFETY: the caller grants the byte.
+        f32::from(unsafe { at.read() }.cast_signed())
+    }
+}
+
 pub(super) trait Term {
     fn term(q: f32, v: f32) -> f32;
 }
@@ -67,19 +80,22 @@ impl Term for Dot {
 pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` readable floats at `query`.
     let query = unsafe { std::slice::from_raw_parts(query, dim) };
+    // SAFETY: where a step stands behind the components, the caller grants it.
+    let step = if C::HAS_STEP { unsafe { F32::read(row.add(dim * C::BYTES)) } } else { 1.0 };
+    let scaled = |v: f32| if C::HAS_STEP { v * step } else { v };
     let mut sums = [0.0_f32; LANES];
     let (chunks, rest) = query.as_chunks::<LANES>();
     for (i, chunk) in chunks.iter().enumerate() {
         for lane in 0..LANES {
             // SAFETY: component i * LANES + lane < dim, and the caller grants dim components at `row`.
             let v = unsafe { C::read(row.add((i * LANES + lane) * C::BYTES)) };
-            sums[lane] += T::term(chunk[lane], v);
+            sums[lane] += T::term(chunk[lane], scaled(v));
         }
     }
     for (lane, q) in rest.iter().enumerate() {
         // SAFETY: as above; chunks.len() * LANES + lane < dim.
         let v = unsafe { C::read(row.add((chunks.len() * LANES + lane) * C::BYTES)) };
-        sums[lane] += T::term(*q, v);
+        sums[lane] += T::term(*q, scaled(v));
     }
     let mut width = LANES / 2;
     while width > 0 {

@@ -1,0 +1,240 @@
+//! One query over lists that may have to come from the disk first.
+//!
+//! The stages are those of a search in memory, and so is the answer. What differs is that all of a wave is asked for before any of it is
+//! looked at, and the next wave before this one is scanned, so that the disk is never asked for one piece at a time; and that rows are
+//! asked for all at once, in the order of their places: at the end, or those of some lists where lists have no codes.
+
+use std::ops::Range;
+
+use super::centroids::CentroidSet;
+use super::encoder::Coder;
+use super::exact::{Entry, GROUP};
+use super::frame::Frame;
+use super::search::{ColdWork, IvfSearch, Lists, Probe, QueryState, Ready, Rows, Scratch, wave_end};
+use super::wave::Wave;
+use super::{Stage, Trace};
+use crate::error::Result;
+use crate::index::flat::FlatQuery;
+use crate::kernel::Kernels;
+use crate::storage::Bytes;
+
+/// The lists of a segment, in memory or not.
+pub(crate) trait ColdLists {
+    /// Some of the lists, in memory.
+    type Here<'h>: Lists
+    where
+        Self: 'h;
+
+    /// Asks for a list to be read soon.
+    fn ask(&self, list: u32);
+
+    /// Bytes of a list.
+    fn bytes(&self, list: u32) -> usize;
+
+    /// Brings lists into memory.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    fn bring<'h>(&'h self, lists: &mut dyn Iterator<Item = u32>) -> Result<Self::Here<'h>>;
+}
+
+/// What a search needs to know of the collection; see [`IvfSearch`].
+pub(crate) struct ColdSearch<'a, C, R> {
+    pub(crate) kernels: &'static Kernels,
+    pub(crate) frame: &'a Frame,
+    pub(crate) centroids: CentroidSet<'a>,
+    pub(crate) coder: Coder<'a>,
+    pub(crate) segments: &'a [C],
+    pub(crate) rows: &'a R,
+}
+
+/// A query that is being answered.
+struct Query<'q> {
+    state: &'q QueryState,
+    exact: &'q FlatQuery,
+    k: usize,
+    probe: &'q Probe,
+}
+
+impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
+    /// As [`IvfSearch::finish`].
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    pub(crate) fn finish<T: Trace>(
+        &self,
+        exact: &FlatQuery,
+        k: usize,
+        probe: &Probe,
+        ready: &mut Ready,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        std::mem::swap(&mut ready.probes, &mut scratch.probes);
+        scratch.candidates.reset(k, probe.exact);
+        scratch.forget_work();
+        scratch.met.clear();
+        let mut work = ColdWork::default();
+        if let Coder::Product(book) = self.coder {
+            scratch.words.prepare(self.kernels, book, &ready.state.rotated);
+        }
+        self.waves(&Query { state: &ready.state, exact, k, probe }, scratch, &mut work, trace)?;
+        match self.coder {
+            Coder::None => scratch.settle_measured(k),
+            _ => self.measure(exact, k, scratch, &mut work)?,
+        }
+        scratch.cold = Some(work);
+        trace.ended(Stage::Exact);
+        Ok(())
+    }
+
+    /// Where a wave that starts at a turn ends.
+    fn wave_end(&self, start: usize, turns: usize, patience: usize) -> usize {
+        let segments = self.segments.len();
+        match self.coder {
+            Coder::None => turns.min(start.saturating_add(GROUP.saturating_mul(segments))),
+            _ => wave_end(start, turns, segments, patience),
+        }
+    }
+
+    /// The lists of one segment among those of a wave: turns go through all segments before the next list.
+    fn lists_of(&self, segment: usize, turns: &Range<usize>, scratch: &Scratch) -> impl Iterator<Item = u32> {
+        let many = self.segments.len();
+        let until = |turn: usize| turn.saturating_sub(segment).div_ceil(many);
+        let probes = scratch.probes.get(until(turns.start)..until(turns.end));
+        probes.unwrap_or_default().iter().map(|probed| probed.list)
+    }
+
+    fn ask(&self, turns: &Range<usize>, scratch: &Scratch) {
+        for (i, segment) in self.segments.iter().enumerate() {
+            self.lists_of(i, turns, scratch).for_each(|list| segment.ask(list));
+        }
+    }
+
+    fn waves<T: Trace>(
+        &self,
+        query: &Query<'_>,
+        scratch: &mut Scratch,
+        work: &mut ColdWork,
+        trace: &mut T,
+    ) -> Result<()> {
+        let segments = self.segments.len();
+        let turns = scratch.probes.len().saturating_mul(segments);
+        let patience = query.probe.patience.saturating_mul(segments);
+        let mut idle = 0;
+        let mut here = 0..self.wave_end(0, turns, patience);
+        self.ask(&here, scratch);
+        while here.start < turns && idle < patience {
+            let next = here.end..self.wave_end(here.end, turns, patience);
+            self.ask(&next, scratch);
+            let before = scratch.candidates.kth();
+            self.wave(query, here.clone(), here.end == turns, scratch, work, trace)?;
+            idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
+            here = next;
+        }
+        scratch.looked = here.start / segments.max(1);
+        Ok(())
+    }
+
+    /// Brings the lists of some turns into memory and looks at them; `last`: no others follow.
+    fn wave<T: Trace>(
+        &self,
+        query: &Query<'_>,
+        turns: Range<usize>,
+        last: bool,
+        scratch: &mut Scratch,
+        work: &mut ColdWork,
+        trace: &mut T,
+    ) -> Result<()> {
+        let mut here = Vec::with_capacity(self.segments.len());
+        for (i, segment) in self.segments.iter().enumerate() {
+            for list in self.lists_of(i, &turns, scratch) {
+                work.pieces += 1;
+                work.bytes += segment.bytes(list) as u64;
+            }
+            here.push(segment.bring(&mut self.lists_of(i, &turns, scratch))?);
+        }
+        let (kernels, frame, centroids, coder, rows) =
+            (self.kernels, self.frame, self.centroids, self.coder, self.rows);
+        let search = IvfSearch { kernels, frame, centroids, coder, segments: &here, rows };
+        match self.coder {
+            Coder::Bits(_) => {
+                let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
+                search.wave(query.state, query.k, turns, last, query.probe, &mut wave, scratch, trace)?;
+                scratch.wave = wave.into_room();
+            }
+            Coder::Product(_) => {
+                let probes = std::mem::take(&mut scratch.probes);
+                let outcome = search.product_wave(query.state, &probes, turns, scratch, trace);
+                scratch.probes = probes;
+                outcome?;
+            }
+            Coder::None => {
+                let mut entries = std::mem::take(&mut scratch.entries);
+                let outcome = self.measure_entries(&search, query.exact, turns, &mut entries, scratch, work);
+                scratch.entries = entries;
+                outcome?;
+                trace.ended(Stage::Scan);
+            }
+        }
+        Ok(())
+    }
+
+    /// Measures the rows of some lists without codes, in the order of their entries.
+    fn measure_entries<L: Lists>(
+        &self,
+        search: &IvfSearch<'_, L, R>,
+        exact: &FlatQuery,
+        turns: Range<usize>,
+        entries: &mut Vec<Entry>,
+        scratch: &mut Scratch,
+        work: &mut ColdWork,
+    ) -> Result<()> {
+        entries.clear();
+        for turn in turns {
+            let Some((segment, _, probed)) = search.turn(turn, &scratch.probes) else { continue };
+            search.list_entries(segment, probed.list, entries, scratch)?;
+        }
+        scratch.places.clear();
+        scratch.places.extend(entries.iter().map(|entry| (entry.place, 0, 0.0)));
+        self.ask_for_rows(scratch);
+        for entry in entries.iter() {
+            let (vector, length) = self.load(entry.place, work)?;
+            search.offer_entry(exact.score_one(&vector, length), entry, scratch)?;
+        }
+        Ok(())
+    }
+
+    /// Exact distances of the candidates, in the order of their places.
+    fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch, work: &mut ColdWork) -> Result<()> {
+        scratch.exact.clear();
+        scratch.places.clear();
+        let found = scratch.candidates.finish().iter();
+        scratch.places.extend(found.map(|found| (found.place, found.row, found.estimate)));
+        self.ask_for_rows(scratch);
+        for (place, row, estimate) in &scratch.places {
+            let (vector, length) = self.load(*place, work)?;
+            let distance = match vector.is_empty() {
+                true => self.frame.distance_of(*estimate),
+                false => exact.score_one(&vector, length),
+            };
+            scratch.exact.push((distance, *row));
+        }
+        scratch.measured = scratch.exact.len();
+        scratch.settle(k);
+        Ok(())
+    }
+
+    /// Puts places in order and asks for what is there.
+    fn ask_for_rows(&self, scratch: &mut Scratch) {
+        scratch.places.sort_unstable_by_key(|(place, row, _)| (*place, *row));
+        scratch.places.iter().for_each(|(place, ..)| self.rows.ask(*place));
+    }
+
+    fn load(&self, place: u64, work: &mut ColdWork) -> Result<(Bytes<'_>, f32)> {
+        let (vector, length) = self.rows.load(place)?;
+        work.pieces += u64::from(!vector.is_empty());
+        work.bytes += vector.len() as u64;
+        Ok((vector, length))
+    }
+}
