@@ -29,7 +29,7 @@ fn every_kept_input_of_every_fuzz_target_passes() {
             let start = Instant::now();
             let ((), peak) = peak_of(|| target(&input));
             let time = start.elapsed();
-            assert!(time < Duration::from_secs(2), "{} takes {time:?}", path.display());
+            assert!(time < Duration::from_secs(20), "{} takes {time:?}", path.display());
             assert!(peak < 256 << 20, "{} takes {peak} bytes", path.display());
             (slowest, largest) = (slowest.max(time), largest.max(peak));
         }

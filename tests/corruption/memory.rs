@@ -227,5 +227,5 @@ fn a_huge_sparse_file_is_opened_without_being_read() {
     });
     println!("256 GiB: {outcome}, {} KiB, {:?}", peak >> 10, start.elapsed());
     assert!(outcome.ends_with("search Ok(5)"), "{outcome}");
-    assert!(start.elapsed() < Duration::from_secs(2) && peak < 1 << 20, "{:?}, {peak} bytes", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(20) && peak < 1 << 20, "{:?}, {peak} bytes", start.elapsed());
 }
