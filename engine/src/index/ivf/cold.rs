@@ -128,7 +128,7 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
             let next = here.end..self.wave_end(here.end, turns, patience);
             self.ask(&next, scratch);
             let before = scratch.candidates.kth();
-            self.wave(query, here.clone(), here.end == turns, scratch, work, trace)?;
+            self.wave(query, here.clone(), scratch, work, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
             here = next;
         }
@@ -136,12 +136,11 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         Ok(())
     }
 
-    /// Brings the lists of some turns into memory and looks at them; `last`: no others follow.
+    /// Brings the lists of some turns into memory and looks at them.
     fn wave<T: Trace>(
         &self,
         query: &Query<'_>,
         turns: Range<usize>,
-        last: bool,
         scratch: &mut Scratch,
         work: &mut ColdWork,
         trace: &mut T,
@@ -160,7 +159,7 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         match self.coder {
             Coder::Bits(_) => {
                 let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
-                search.wave(query.state, query.k, turns, last, query.probe, &mut wave, scratch, trace)?;
+                search.wave(query.state, query.k, turns, query.probe, &mut wave, scratch, trace)?;
                 scratch.wave = wave.into_room();
             }
             Coder::Product(_) => {

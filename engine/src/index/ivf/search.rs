@@ -397,7 +397,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         while start < turns && idle < patience {
             let end = wave_end(start, turns, segments, patience);
             let before = scratch.candidates.kth();
-            self.wave(query, k, start..end, end == turns, probe, &mut wave, scratch, trace)?;
+            self.wave(query, k, start..end, probe, &mut wave, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
         }
@@ -406,20 +406,20 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
-    /// Looks at the lists of some turns; `last`: no others follow.
+    /// Looks at the lists of some turns.
     #[inline]
     pub(super) fn wave<'w, T: Trace>(
         &'w self,
         query: &QueryState,
         k: usize,
         turns: Range<usize>,
-        last: bool,
         probe: &Probe,
         wave: &mut Wave<'w>,
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
         let before = scratch.candidates.kth();
+        let last = turns.end == scratch.probes.len() * self.segments.len();
         self.scan(query, turns, probe, wave, scratch)?;
         trace.ended(Stage::Scan);
         let mut above = f32::NEG_INFINITY;
