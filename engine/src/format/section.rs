@@ -18,8 +18,10 @@ pub const FLAG_IGNORABLE: u32 = 2;
 pub const SMALL_ALIGN: u64 = 64;
 /// Alignment of sections of at least this many bytes.
 pub const MIDDLE_ALIGN: u64 = 4096;
-/// Alignment of sections of at least this many bytes.
+/// Alignment of sections of at least [`LARGE_BYTES`].
 pub const LARGE_ALIGN: u64 = 65_536;
+/// Of shorter sections what lies between them would be more than a thirty-second of them.
+pub const LARGE_BYTES: u64 = 1 << 20;
 
 layout! {
     /// One entry of the section directory.
@@ -180,7 +182,7 @@ impl Section {
 pub fn alignment(len: u64) -> u64 {
     match len {
         0..MIDDLE_ALIGN => SMALL_ALIGN,
-        MIDDLE_ALIGN..LARGE_ALIGN => MIDDLE_ALIGN,
+        MIDDLE_ALIGN..LARGE_BYTES => MIDDLE_ALIGN,
         _ => LARGE_ALIGN,
     }
 }
