@@ -191,6 +191,12 @@ pub fn alignment(len: u64) -> u64 {
 mod tests {
     use super::*;
 
+    #[test]
+    fn only_sections_of_a_mebibyte_begin_far_apart() {
+        let wanted = [(0, 64), (4_095, 64), (4_096, 4_096), (1_048_575, 4_096), (1_048_576, 65_536), (1 << 40, 65_536)];
+        wanted.into_iter().for_each(|(len, multiple)| assert_eq!(alignment(len), multiple, "{len}"));
+    }
+
     /// A product of entries and width that passes 2^64 by exactly the length must not be taken for it.
     fn wrapped_length_is_refused() -> bool {
         let right = Section {
