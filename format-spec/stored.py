@@ -381,7 +381,7 @@ class Section:
 
 
 def alignment(length):
-    return 64 if length < 4096 else 4096 if length < 65536 else 65536
+    return 64 if length < 4096 else 4096 if length < 1 << 20 else 65536
 
 
 class File:

@@ -447,10 +447,10 @@ pub(super) fn merge_memory(live: u64) -> u64 {
 }
 
 /// The most bytes that a merge of files of so many bytes writes: rows of files with one sequence number each get their own, and
-/// sections begin at multiples of 64 KiB once they are that large.
+/// sections begin at multiples of 64 KiB once they are a mebibyte.
 fn most_written(bytes: u64, rows: u64) -> u64 {
     const SECTIONS: u64 = 16;
-    let alignment = if bytes < 64 << 10 { 4 << 10 } else { 64 << 10 };
+    let alignment = if bytes < 1 << 20 { 4 << 10 } else { 64 << 10 };
     bytes.saturating_add(rows.saturating_mul(8)).saturating_add(SECTIONS * alignment)
 }
 

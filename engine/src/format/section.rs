@@ -18,8 +18,10 @@ pub const FLAG_IGNORABLE: u32 = 2;
 pub const SMALL_ALIGN: u64 = 64;
 /// Alignment of sections of at least this many bytes.
 pub const MIDDLE_ALIGN: u64 = 4096;
-/// Alignment of sections of at least this many bytes.
+/// Alignment of sections of at least [`LARGE_BYTES`].
 pub const LARGE_ALIGN: u64 = 65_536;
+/// Of shorter sections what lies between them would be more than a thirty-second of them.
+pub const LARGE_BYTES: u64 = 1 << 20;
 
 layout! {
     /// One entry of the section directory.
@@ -180,7 +182,7 @@ impl Section {
 pub fn alignment(len: u64) -> u64 {
     match len {
         0..MIDDLE_ALIGN => SMALL_ALIGN,
-        MIDDLE_ALIGN..LARGE_ALIGN => MIDDLE_ALIGN,
+        MIDDLE_ALIGN..LARGE_BYTES => MIDDLE_ALIGN,
         _ => LARGE_ALIGN,
     }
 }
@@ -188,6 +190,12 @@ pub fn alignment(len: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_sections_of_a_mebibyte_begin_far_apart() {
+        let wanted = [(0, 64), (4_095, 64), (4_096, 4_096), (1_048_575, 4_096), (1_048_576, 65_536), (1 << 40, 65_536)];
+        wanted.into_iter().for_each(|(len, multiple)| assert_eq!(alignment(len), multiple, "{len}"));
+    }
 
     /// A product of entries and width that passes 2^64 by exactly the length must not be taken for it.
     fn wrapped_length_is_refused() -> bool {

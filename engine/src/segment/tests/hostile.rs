@@ -278,7 +278,7 @@ fn sections_start_at_multiples_of_what_their_size_demands() {
             let bytes = files.dir.bytes(name);
             for entry in entries_of(&bytes) {
                 let wanted = match entry.length.get() {
-                    65_536.. => 65_536,
+                    1_048_576.. => 65_536,
                     4_096.. => 4_096,
                     _ => 64,
                 };
