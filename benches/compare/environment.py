@@ -20,11 +20,20 @@ def enter(*packages):
     python = PEERS / "bin" / "python"
     if Path(sys.prefix).resolve() != PEERS.resolve():
         if not python.exists():
-            subprocess.run([sys.executable, "-m", "venv", str(PEERS)], check=True)
+            subprocess.run([interpreter(), "-m", "venv", str(PEERS)], check=True)
         os.execv(python, [str(python), *sys.argv])
     missing = [name for name in packages if not installed(name)]
     if missing:
         subprocess.run([str(python), "-m", "pip", "-q", "install", *missing], check=True)
+
+
+def interpreter():
+    """This Python, or the system's if only that one lets SQLite load extensions."""
+    able = "import sqlite3, venv, ensurepip; sqlite3.connect(':memory:').enable_load_extension(True)"
+    for python in (sys.executable, "/usr/bin/python3"):
+        if os.path.exists(python) and subprocess.run([python, "-c", able], capture_output=True).returncode == 0:
+            return python
+    return sys.executable
 
 
 def installed(name):
@@ -44,8 +53,8 @@ def provenance(seed, *packages):
             "peers": {name: metadata.version(name) for name in packages}}
 
 
-def revision():
-    return subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+def revision(of="HEAD"):
+    return subprocess.run(["git", "rev-parse", "--short", of], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
 
 def load():

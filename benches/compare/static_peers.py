@@ -25,7 +25,7 @@ def built(name, data, keep):
     """The folder of an index, and what its building took; or why there is none."""
     folder = DATA / "built" / data.name / name
     note = folder.with_suffix(".json")
-    version = revision() if name == "stratavec" else installed(ENGINES[name].package)
+    version = revision("HEAD:engine") if name == "stratavec" else installed(ENGINES[name].package)
     if keep and note.exists() and (facts := json.loads(note.read_text()))["version"] == version:
         return folder, facts
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -86,7 +86,7 @@ ENGINES = {
     "faiss-ivfflat": faiss.Flat,
     "hnswlib": graphs.Hnswlib,
     "usearch-bf16": graphs.Usearch,
-    "lancedb-ivfpq": stores.Lancedb,
+    "lancedb-ivfrq": stores.Lancedb,
     "qdrant-edge": stores.QdrantEdge,
     "zvec-hnsw": stores.Zvec,
     "milvus-lite-hnsw": stores.MilvusLite,

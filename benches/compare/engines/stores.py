@@ -59,7 +59,7 @@ class Lancedb(Engine):
 
         self.index = lancedb.connect(folder).create_table("t", self._table(ids, rows))
         lists = max(1, int(len(rows) ** 0.5))
-        self.index.create_index(metric="l2", num_partitions=lists, num_sub_vectors=rows.shape[1] // 8, vector_column_name="vector", index_type="IVF_PQ")
+        self.index.create_index(metric="l2", num_partitions=lists, vector_column_name="vector", index_type="IVF_RQ")
 
     def build(self, rows, folder):
         import numpy as np
