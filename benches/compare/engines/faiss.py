@@ -7,7 +7,7 @@ class Flat(Engine):
     """Whole vectors in lists."""
 
     package, module, durable, changes = "faiss-cpu", "faiss", "file", True
-    knobs = (2, 4, 8, 16, 32, 64, 128)
+    knobs = (2, 4, 8, 16, 32, 64, 128, 256)
     factory = "IVF{lists},Flat"
 
     def _made(self, rows):

@@ -125,7 +125,7 @@ class RabitqLists(Engine):
     """Seven bits for each component, in lists; no whole vectors. It numbers the rows itself."""
 
     package, module, durable, changes = "rabitqlib", "rabitqlib", "file", True
-    knobs = (2, 4, 8, 16, 32, 64, 128)
+    knobs = (2, 4, 8, 16, 32, 64, 128, 256)
 
     def start(self, ids, rows, folder, room):
         import faiss

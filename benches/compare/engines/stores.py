@@ -7,7 +7,7 @@ from . import Engine
 
 class Stratavec(Engine):
     package, module, durable, changes = "stratavec", "stratavec", "power cut", True
-    knobs = (2, 4, 8, 16, 32, 64, 128)
+    knobs = (2, 4, 8, 16, 32, 64, 128, 256)
 
     def start(self, ids, rows, folder, room):
         self.resume(folder, rows.shape[1], room)
