@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from inputs import SEED
@@ -16,6 +17,7 @@ def arguments(about, data):
     parser.add_argument("--data", default=data, help="words, texts, fashion or folders, with commas")
     parser.add_argument("--rows", type=int, help="only so many rows of the data")
     parser.add_argument("--engines", help="with commas; without it all that can")
+    parser.add_argument("--limit", type=float, default=7200, help="seconds for one set of data: what is begun then is finished, the rest left out")
     parser.add_argument("--results", type=Path, default=ROOT / "benches" / "results", help="where results go")
     return parser
 
@@ -31,8 +33,13 @@ def each(parser, compare, able, *packages):
         subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--force-reinstall", str(ROOT / "python")], check=True)
     DATA.mkdir(parents=True, exist_ok=True)
     for data in given.data.split(","):
-        given.data = data
+        given.data, given.end = data, time.monotonic() + given.limit
         compare(given, names)
+
+
+def over(given):
+    """Whether the time is up; what was measured by then counts."""
+    return time.monotonic() > given.end
 
 
 def keep(given, kind, benchmark, setting, engines, before):

@@ -111,7 +111,11 @@ def compare(given, names):
     live = Live(rows, queries)
     players = [Player(engine, data, live, 2 * len(rows), given.seconds) for engine in names]
     before = load()
+    done = 0
     for number, (operation, ranges) in enumerate(steps, 1):
+        if done and run.over(given) and steps[done - 1][0] == "search":
+            break
+        done = number
         print(f"{data.name}: step {number} of {len(steps)}, {operation}", flush=True)
         parts = [] if operation == "search" else parts_of(operation, ranges)
         change(live, operation, parts)
@@ -119,7 +123,7 @@ def compare(given, names):
             player.step(number, operation, parts)
     results = {player.worker.name: player.result() for player in players}
     results |= {engine: {"cannot": ENGINES[engine].why_not} for engine in ENGINES if not ENGINES[engine].changes}
-    setting = {"data": data.name.rsplit("-", 1)[0], "rows": len(rows), "dim": rows.shape[1], "runbook": name, "factor": round(factor, 6), "steps": len(steps), "k": 10}
+    setting = {"data": data.name.rsplit("-", 1)[0], "rows": len(rows), "dim": rows.shape[1], "runbook": name, "factor": round(factor, 6), "steps": done, "k": 10}
     run.keep(given, "runbook", "runbook_peers", setting, results, before)
 
 

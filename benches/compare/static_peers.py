@@ -61,7 +61,9 @@ def compare(given, names):
                 results[name]["open_ms"] = round(answer["s"] * 1000, 2)
             workers.append(worker)
     before, curves = load(), {worker.name: {} for worker in workers}
-    for _ in range(given.passes):
+    done = 0
+    while done < given.passes and not (done and run.over(given)):
+        done += 1
         for step in range(max(len(ENGINES[name].knobs) for name in names)):
             for worker in workers:
                 if step < len(ENGINES[worker.name].knobs):
@@ -80,7 +82,7 @@ def compare(given, names):
         if not given.keep:
             shutil.rmtree(indexes[worker.name][0], ignore_errors=True)
             indexes[worker.name][0].with_suffix(".json").unlink()
-    setting = {"data": data.name.rsplit("-", 1)[0], "rows": len(rows), "dim": rows.shape[1], "queries": len(queries), "k": K, "threads": 1, "passes": given.passes}
+    setting = {"data": data.name.rsplit("-", 1)[0], "rows": len(rows), "dim": rows.shape[1], "queries": len(queries), "k": K, "threads": 1, "passes": done}
     run.keep(given, "peers", "static_peers", setting, results, before)
 
 

@@ -95,7 +95,9 @@ def compare(given, names):
     live.insert(range(half), range(half))
     streams = [Stream(name, data, live, len(rows)) for name in names]
     before = load()
-    for turn in range(rounds):
+    done = 0
+    while done < rounds and not (done and run.over(given)):
+        turn, done = done, done + 1
         new, old = [half + turn * count, half + (turn + 1) * count], [turn * count, (turn + 1) * count]
         live.insert(range(*new), range(*new))
         live.delete(range(*old))
@@ -104,7 +106,7 @@ def compare(given, names):
                 stream.round(new, old, given.seconds)
     results = {stream.worker.name: stream.result(count, rows.shape[1] * 4) for stream in streams}
     results |= {name: {"cannot": engine.why_not} for name, engine in ENGINES.items() if not engine.changes}
-    setting = {"data": data.name.rsplit("-", 1)[0], "rows": half, "dim": rows.shape[1], "rounds": rounds, "rows_per_round": count, "batch": BATCH, "k": 10}
+    setting = {"data": data.name.rsplit("-", 1)[0], "rows": half, "dim": rows.shape[1], "rounds": done, "rows_per_round": count, "batch": BATCH, "k": 10}
     run.keep(given, "stream", "stream_peers", setting, results, before)
 
 

@@ -195,6 +195,7 @@ class DiskAnn(Engine):
         diskannpy.build_disk_index(
             rows, "l2", folder, complexity=100, graph_degree=64, build_memory_maximum=8.0, num_threads=1, num_of_pq_chunks=rows.shape[1] // 4
         )
+        os.remove(f"{folder}/ann_vectors.bin")  # What it was built from: searches do not read it.
 
     def open(self, folder, dim):
         import diskannpy
