@@ -75,7 +75,7 @@ class Lancedb(Engine):
         self.open(folder, dim)
 
     def one(self, query, k, knob):
-        found = self.index.search(query).select(["id"]).nprobes(knob).refine_factor(8).limit(k).to_arrow()
+        found = self.index.search(query).select(["id", "_distance"]).nprobes(knob).refine_factor(8).limit(k).to_arrow()
         return found["id"].to_pylist()
 
     def insert(self, ids, rows):
