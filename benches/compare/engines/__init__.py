@@ -18,7 +18,7 @@ class Engine:
     # What survives when `commit` returns: "power cut" (the library syncs), "kill" (the operating system has it), "file" (the library has no log: commit
     # writes the whole index to a file beside, syncs and renames it, as a careful program would), "nothing".
     durable = "nothing"
-    knobs = (16, 32, 64, 128, 256, 512)
+    knobs = (10, 16, 32, 64, 128, 256, 512)
     changes = False
     tidies = False
     why_not = "an index of it does not change once it is built"
