@@ -39,7 +39,7 @@ def rate_at(curve, recall):
 # Of each comparison: what the figure is called, how it is read of an engine, whether more is better, how it is written.
 STATIC = [(f"queries/s at recall {recall:.2f}", lambda e, r=recall: rate_at(e["curve"], r), True, "{:,.0f}") for recall in RECALLS] + [
     ("bytes per row on disk", lambda e: e["bytes_per_row"], False, "{:,.0f}"),
-    ("resident MiB while searching", lambda e: e["rss_mib"], False, "{:,.0f}"),
+    ("resident MiB while searching, mapped files included", lambda e: e["rss_mib"], False, "{:,.0f}"),
     ("building, seconds of a processor", lambda e: e["build_cpu_s"], False, "{:,.1f}"),
     ("opening and first query, ms", lambda e: e["open_ms"], False, "{:,.1f}"),
 ]
@@ -91,9 +91,30 @@ def kills(results):
     return lines
 
 
+def stream(results):
+    """The picture of the stream, of the greater data if it was measured."""
+    for data in ("fashion", "texts", "words"):
+        if (results / f"stream-{data}.svg").exists():
+            return [f"![Queries per second and recall over rounds of inserts and deletes](benches/results/stream-{data}.svg)"]
+    return ["(No result of it is kept here yet: `python3 benches/compare/stream_peers.py` draws it.)"]
+
+
+def loads(results):
+    """When and how quietly each comparison was measured."""
+    said = []
+    for kind in KINDS:
+        for result in read(kind, results):
+            (before, *_), (after, *_) = result["load_before"], result["load_after"]
+            source = result["provenance"]
+            said.append(f"{kind} {result['setting']['data']} on {source['date'][:10]}, load {before:.1f} to {after:.1f}")
+    busy = any(max(result["load_before"][0], result["load_after"][0]) > 2 for kind in KINDS for result in read(kind, results))
+    note = ["", "**Measured beside other work**: the figures of all engines are lower than on a quiet machine, and noisy. They took turns, so read them as ratios."] if busy else []
+    return [f"Measured on {source['cores']} processors of an {source['cpu']}: {'; '.join(said)}.", *note]
+
+
 def main():
     results = ROOT / "benches" / "results"
-    tables = {"losses": losses(results), "kills": kills(results)}
+    tables = {"losses": losses(results), "kills": kills(results), "stream": stream(results), "loads": loads(results)}
     if len(sys.argv) == 1:
         print("\n\n".join("\n".join(lines) for lines in tables.values()))
         return
