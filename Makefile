@@ -14,7 +14,7 @@ help:
 	@echo "make lint    formatting, clippy and rustdoc, warnings are errors"
 	@echo "make fmt     formats the sources"
 	@echo "make bench   benchmarks; results as JSON in benches/results/"
-	@echo "make bench-compare  recall, queries per second and bytes beside nine other libraries, which it installs (half an hour)"
+	@echo "make bench-compare  beside eleven other libraries, which it installs: searches, streams, ingest, kill -9 (an hour)"
 	@echo "make fuzz    every fuzz target for SECONDS seconds each (default 60; needs a nightly toolchain)"
 	@echo "make sanitize  kernels, formats, indexes and files under AddressSanitizer (needs a nightly toolchain)"
 	@echo "make soak    the long durability runs: 10,000 kills and the rest"
@@ -42,6 +42,11 @@ bench:
 
 bench-compare:
 	python3 benches/compare/static_peers.py
+	python3 benches/compare/stream_peers.py
+	python3 benches/compare/ingest_peers.py
+	python3 benches/compare/runbook_peers.py
+	python3 benches/compare/kill_peers.py
+	python3 benches/compare/losses.py README.md
 
 fuzz:
 	@fuzz/run $(SECONDS)

@@ -1,4 +1,4 @@
-"""Draws the curves of a result of static_peers.py as SVG beside it: recall to the right, queries per second upwards, on a scale of powers."""
+"""Draws results of the comparisons as SVG beside them: of rows that do not change the curves of recall and rate; of streams and runbooks both over the steps."""
 
 import json
 import math
@@ -6,9 +6,70 @@ import sys
 from html import escape
 from pathlib import Path
 
-WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 880, 470, 70, 44, 230, 66
-COLOURS = ["#d62728", "#1f77b4", "#17becf", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e", "#7f7f7f", "#bcbd22", "#393b79"]
+WIDTH, LEFT, TOP, RIGHT, BOTTOM = 880, 70, 44, 230, 66
+COLOURS = ["#1f77b4", "#17becf", "#2ca02c", "#9467bd", "#8c564b", "#e377c2", "#ff7f0e", "#7f7f7f", "#bcbd22", "#393b79", "#e7ba52", "#637939", "#843c39"]
 FROM, TO = 0.80, 1.0
+# What a commit withstands in the comparison of streams.
+SURVIVES = {"power cut": "power cut", "kill": "kill -9", "file": "whole file anew"}
+
+
+class Panel:
+    """A frame with two axes; `powers` makes the upright one a scale of powers of ten."""
+
+    def __init__(self, out, top, bottom, across, upright, powers=False):
+        self.out, self.top, self.bottom, self.across, self.powers = out, top, bottom, across, powers
+        self.upright = [math.floor(math.log10(upright[0])), math.ceil(math.log10(upright[1]))] if powers else upright
+
+    def x(self, value):
+        low, high = self.across
+        return LEFT + (value - low) / max(high - low, 1e-9) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value):
+        low, high = self.upright
+        return self.bottom - ((math.log10(value) if self.powers else value) - low) / max(high - low, 1e-9) * (self.bottom - self.top)
+
+    def upright_lines(self, name, ticks=None):
+        for tick in [10**power for power in range(self.upright[0], self.upright[1] + 1)] if self.powers else ticks:
+            self.out.append(f'<line x1="{LEFT}" y1="{self.y(tick):.1f}" x2="{WIDTH - RIGHT}" y2="{self.y(tick):.1f}" stroke="#ddd"/>')
+            self.out.append(f'<text x="{LEFT - 8}" y="{self.y(tick) + 4:.1f}" text-anchor="end">{tick:,}</text>')
+        self.out.append(f'<text transform="translate(16 {(self.top + self.bottom) / 2}) rotate(-90)" text-anchor="middle">{name}</text>')
+
+    def lines_across(self, name, ticks, shape="{}"):
+        for tick in ticks:
+            self.out.append(f'<line x1="{self.x(tick):.1f}" y1="{self.top}" x2="{self.x(tick):.1f}" y2="{self.bottom}" stroke="#ddd"/>')
+            self.out.append(f'<text x="{self.x(tick):.1f}" y="{self.bottom + 16}" text-anchor="middle">{shape.format(tick)}</text>')
+        self.out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{self.bottom + 34}" text-anchor="middle">{name}</text>')
+
+    def curve(self, points, colour, width):
+        path = " ".join(f"{self.x(a):.1f},{self.y(b):.1f}" for a, b in points)
+        self.out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
+        self.out += [f'<circle cx="{self.x(a):.1f}" cy="{self.y(b):.1f}" r="{width + 0.8}" fill="{colour}"/>' for a, b in points]
+
+
+def look(name, names):
+    """Colour and width: ours stands out."""
+    others = [other for other in names if other != "stratavec"]
+    return ("#d62728", 3) if name == "stratavec" else (COLOURS[others.index(name) % len(COLOURS)], 1.6)
+
+
+def legend(out, entries, names):
+    for place, (name, text) in enumerate(entries):
+        (colour, width), at = look(name, names), TOP + 12 + 22 * place
+        out.append(f'<line x1="{WIDTH - RIGHT + 14}" y1="{at - 4}" x2="{WIDTH - RIGHT + 36}" y2="{at - 4}" stroke="{colour}" stroke-width="{width}"/>')
+        out.append(f'<text x="{WIDTH - RIGHT + 42}" y="{at}">{escape(text)}</text>')
+
+
+def sheet(title, height, source):
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{height}" fill="white"/><text x="{LEFT}" y="22" font-size="15">{escape(title)}</text>',
+    ]
+    versions = [f"{name} {version}" for name, version in source["peers"].items()]
+    first, second = ", ".join(versions[: len(versions) // 2]), ", ".join(versions[len(versions) // 2 :])
+    machine = f"{source['date'][:10]}, {source['cpu']}, {source['cores']} processors, commit {source['commit']}"
+    for at, text in [(25, machine), (15, first), (5, second)]:
+        out.append(f'<text x="{WIDTH - 8}" y="{height - at}" text-anchor="end" font-size="9" fill="#666">{escape(text)}</text>')
+    return out
 
 
 def front(curve):
@@ -17,56 +78,61 @@ def front(curve):
     return sorted((p for p in best if p["recall"] >= FROM), key=lambda p: p["recall"])
 
 
-def draw(result):
-    curves = {name: front(engine["curve"]) for name, engine in result["engines"].items() if "curve" in engine}
-    curves = {name: points for name, points in curves.items() if points}
+def draw_curves(result):
+    names = [name for name, engine in result["engines"].items() if "curve" in engine]
+    curves = {name: points for name in names if (points := front(result["engines"][name]["curve"]))}
+    setting, height = result["setting"], 470
+    out = sheet(f"{setting['data']}: {setting['rows']:,} x {setting['dim']}, k = {setting['k']}, one processor, one query per call", height, result["provenance"])
     rates = [p["qps"] for points in curves.values() for p in points]
-    low, high = math.floor(math.log10(min(rates))), math.ceil(math.log10(max(rates)))
-
-    def x(recall):
-        return LEFT + (recall - FROM) / (TO - FROM) * (WIDTH - LEFT - RIGHT)
-
-    def y(rate):
-        return TOP + (high - math.log10(rate)) / max(high - low, 1) * (HEIGHT - TOP - BOTTOM)
-
-    setting, source = result["setting"], result["provenance"]
-    title = f"{setting['data']}: {setting['rows']:,} x {setting['dim']}, k = {setting['k']}, one thread, one query per call"
-    out = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/><text x="{LEFT}" y="22" font-size="15">{escape(title)}</text>',
-    ]
-    for step in range(11):
-        recall = FROM + (TO - FROM) * step / 10
-        out.append(f'<line x1="{x(recall):.1f}" y1="{TOP}" x2="{x(recall):.1f}" y2="{HEIGHT - BOTTOM}" stroke="#ddd"/>')
-        out.append(f'<text x="{x(recall):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{recall:.2f}</text>')
-    for power in range(low, high + 1):
-        out.append(f'<line x1="{LEFT}" y1="{y(10**power):.1f}" x2="{WIDTH - RIGHT}" y2="{y(10**power):.1f}" stroke="#ddd"/>')
-        out.append(f'<text x="{LEFT - 8}" y="{y(10**power) + 4:.1f}" text-anchor="end">{10**power:,}</text>')
+    panel = Panel(out, TOP, height - BOTTOM, (FROM, TO), (min(rates), max(rates)), powers=True)
+    panel.upright_lines("queries per second")
+    panel.lines_across(f"recall@{setting['k']}", [FROM + (TO - FROM) * step / 10 for step in range(11)], "{:.2f}")
     order = sorted(curves, key=lambda name: -max(p["qps"] for p in curves[name]))
-    for place, name in enumerate(order):
-        colour = COLOURS[0] if name == "stratavec" else COLOURS[1 + list(result["engines"]).index(name) % (len(COLOURS) - 1)]
-        points, width = curves[name], 3 if name == "stratavec" else 1.6
-        path = " ".join(f"{x(p['recall']):.1f},{y(p['qps']):.1f}" for p in points)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>')
-        out += [f'<circle cx="{x(p["recall"]):.1f}" cy="{y(p["qps"]):.1f}" r="{width + 0.8}" fill="{colour}"/>' for p in points]
-        at = TOP + 12 + 22 * place
-        out.append(f'<line x1="{WIDTH - RIGHT + 14}" y1="{at - 4}" x2="{WIDTH - RIGHT + 36}" y2="{at - 4}" stroke="{colour}" stroke-width="{width}"/>')
-        size = result["engines"][name]["bytes_per_row"]
-        out.append(f'<text x="{WIDTH - RIGHT + 42}" y="{at}">{escape(name)} ({size:,.0f} B/row)</text>')
-    out.append(f'<text x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - BOTTOM + 34}" text-anchor="middle">recall@{setting["k"]}</text>')
-    out.append(f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">queries per second</text>')
-    versions = ", ".join(f"{name} {version}" for name, version in source["peers"].items())
-    for at, text in [(16, f"{source['date'][:10]}, {source['cpu']}, commit {source['commit']}"), (5, versions)]:
-        out.append(f'<text x="{WIDTH - 8}" y="{HEIGHT - at}" text-anchor="end" font-size="9" fill="#666">{escape(text)}</text>')
-    out.append("</svg>")
-    return "\n".join(out) + "\n"
+    for name in order:
+        panel.curve([(p["recall"], p["qps"]) for p in curves[name]], *look(name, names))
+    legend(out, [(name, f"{name} ({result['engines'][name]['bytes_per_row']:,.0f} B/row)") for name in order], names)
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def steps_of(engine):
+    """Places, rates and recall of the searches that found rows as they were just written."""
+    if "rounds" in engine:
+        return [(at, turn["fresh"]["qps"], turn["fresh"]["recall"]) for at, turn in enumerate(engine["rounds"], 1)]
+    return [(search["step"], search["qps"], search["recall"]) for search in engine.get("searches", ())]
+
+
+def draw_steps(result):
+    names = [name for name, engine in result["engines"].items() if steps_of(engine)]
+    steps, setting, height = {name: steps_of(result["engines"][name]) for name in names}, result["setting"], 640
+    stream = result["benchmark"] == "stream_peers"
+    what = f"{setting['rows']:,} rows, in each round {setting['rows_per_round']:,} new and as many deleted" if stream else f"runbook {setting['runbook']}"
+    out = sheet(f"{setting['data']}: {what}", height, result["provenance"])
+    all_steps = [step for found in steps.values() for step in found]
+    across = (min(at for at, _, _ in all_steps), max(at for at, _, _ in all_steps))
+    middle = TOP + (height - TOP - BOTTOM) * 0.62
+    rates = Panel(out, TOP, middle - 14, across, (min(r for _, r, _ in all_steps), max(r for _, r, _ in all_steps)), powers=True)
+    rates.upright_lines("queries per second after the writes" if stream else "queries per second")
+    recall = Panel(out, middle + 14, height - BOTTOM, across, (0.85, 1.0))
+    recall.upright_lines("recall@10", [0.85, 0.9, 0.95, 1.0])
+    recall.lines_across("round" if stream else "step", sorted({at for at, _, _ in all_steps}))
+    order = sorted(names, key=lambda name: -steps[name][-1][1])
+    for name in order:
+        rates.curve([(at, rate) for at, rate, _ in steps[name]], *look(name, names))
+        recall.curve([(at, max(found, 0.85)) for at, _, found in steps[name]], *look(name, names))
+    legend(out, [(name, f"{name} ({SURVIVES[result['engines'][name]['durable']]})") for name in order], names)
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+DRAWINGS = {"static_peers": draw_curves, "stream_peers": draw_steps, "runbook_peers": draw_steps}
 
 
 def main():
     for name in sys.argv[1:]:
         path = Path(name)
-        path.with_suffix(".svg").write_text(draw(json.loads(path.read_text())))
-        print(f"{path.with_suffix('.svg').name} drawn")
+        result = json.loads(path.read_text())
+        if drawing := DRAWINGS.get(result["benchmark"]):
+            path.with_suffix(".svg").write_text(drawing(result))
+            print(f"{path.with_suffix('.svg').name} drawn")
 
 
 if __name__ == "__main__":

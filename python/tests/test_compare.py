@@ -1,0 +1,91 @@
+"""What the comparisons with other libraries rest on: the truth they measure recall against, and our own adapter."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+COMPARE = Path(__file__).resolve().parents[2] / "benches" / "compare"
+
+
+@pytest.fixture(autouse=True)
+def path(monkeypatch):
+    monkeypatch.syspath_prepend(str(COMPARE))
+    yield
+    for name in ("engines", "engines.faiss", "engines.graphs", "engines.stores", "environment", "inputs", "losses", "plot"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(7).standard_normal((400, 16)).astype(np.float32)
+
+
+def nearest(rows, query, tags, k=10):
+    places = np.array(sorted(tags))
+    return places[np.argsort(((rows[places] - query) ** 2).sum(1), kind="stable")[:k]].tolist()
+
+
+def test_recall_is_of_the_rows_that_are_there_now(rows):
+    from inputs import Live
+
+    live = Live(rows, rows[:5] + 0.1)
+    live.insert(range(200), range(200))
+    best = [nearest(rows, query, range(200)) for query in live.queries]
+    assert live.recall(best) == 1.0
+    assert live.recall([found[:5] for found in best]) == pytest.approx(0.5)
+    assert live.recall([[found[0]] * 10 for found in best]) == pytest.approx(0.1)  # Saying one ten times does not count.
+    live.delete([found[0] for found in best])
+    assert live.recall(best) < 1.0
+    live.insert([9_999], [best[0][0]])  # Another tag has the row.
+    assert 9_999 in nearest_tags(live, rows)
+
+
+def nearest_tags(live, rows):
+    tags = list(live.at)
+    places = np.array([live.at[tag] for tag in tags])
+    order = np.argsort(((rows[places] - live.queries[0]) ** 2).sum(1))
+    assert live.recall([[tags[at] for at in order[:10]]]) == 1.0
+    return [tags[at] for at in order[:10]]
+
+
+def test_what_is_as_near_as_the_tenth_is_a_hit():
+    from inputs import Live
+
+    same = np.ones((40, 8), np.float32)
+    live = Live(same, same[:2])
+    live.insert(range(40), range(40))
+    assert live.recall([list(range(10)), list(range(30, 40))]) == 1.0
+
+
+def test_the_rate_at_a_recall_lies_between_its_neighbours():
+    from losses import rate_at
+
+    curve = [{"recall": 0.9, "qps": 1000.0}, {"recall": 0.8, "qps": 4000.0}, {"recall": 0.85, "qps": 500.0}]
+    assert rate_at(curve, 0.85) == pytest.approx(1 / ((1 / 4000 + 1 / 1000) / 2))  # The point that another one beats is left out.
+    assert rate_at(curve, 0.8) == 4000.0 and rate_at(curve, 0.9) == 1000.0
+    assert rate_at(curve, 0.95) is None
+
+
+def test_our_adapter_writes_searches_and_opens_again(rows, tmp_path):
+    from engines import ENGINES
+    from inputs import Live
+
+    engine = ENGINES["stratavec"]()
+    engine.start(np.arange(300), rows[:300], str(tmp_path), 400)
+    engine.insert(np.arange(300, 350), rows[300:350])
+    engine.replace(np.arange(10), rows[350:360])
+    engine.delete(np.arange(50, 60))
+    engine.commit()
+    live = Live(rows, rows[:20])
+    live.insert(range(350), range(350))
+    live.insert(range(10), range(350, 360))
+    live.delete(range(50, 60))
+    assert live.recall([engine.one(query, 10, 256) for query in live.queries]) > 0.99
+    engine.index.close()
+    engine.resume(str(tmp_path), 16, 400)
+    assert engine.holds(np.arange(45, 65)) == [not 50 <= number < 60 for number in range(45, 65)]
+    engine.index.close()
