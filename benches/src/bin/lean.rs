@@ -100,7 +100,7 @@ fn bytes_of(folder: &Path, begin: &str) -> Result<u64, Box<dyn Error>> {
 /// What a limit is and whether it holds, which is said either way.
 fn held(what: &str, found: f64, limit: f64) -> Value {
     let holds = found <= limit;
-    println!("  {what}: {found:.2}, limit {limit:.2}: {}", if holds { "holds" } else { "DOES NOT HOLD" });
+    println!("  {what}: {found:.4}, limit {limit:.4}: {}", if holds { "holds" } else { "DOES NOT HOLD" });
     json!({"found": found, "limit": limit, "holds": holds})
 }
 
