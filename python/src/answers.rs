@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
-use stratavec::{Hits, Id, Snapshot};
+use stratavec::{Hits, Id, SearchMode, Snapshot};
 
 use crate::error::{OrRaise, refuse};
 use crate::filter::with_callbacks;
+use crate::rerank::PySource;
 use crate::terms::{Terms, apply};
 
 /// Queries for each thread after which it is known how long a query takes.
@@ -30,6 +31,8 @@ impl Answers {
         snapshot: &Snapshot,
         queries: &[&[f32]],
         terms: &Terms,
+        mut source: Option<PySource>,
+        mode: SearchMode,
         threads: usize,
     ) -> PyResult<Answers> {
         if queries.len().saturating_mul(terms.k) > MOST_CELLS {
@@ -44,7 +47,11 @@ impl Answers {
             let (now, later) = rest.split_at(step.min(rest.len()));
             let started = Instant::now();
             let search = || -> stratavec::Result<()> {
-                let found = apply!(snapshot.search_batch(now), terms).threads(threads).run()?;
+                let batch = apply!(snapshot.search_batch(now), terms).mode(mode).threads(threads);
+                let found = match &mut source {
+                    Some(source) => batch.rerank_with(source).run()?,
+                    None => batch.run()?,
+                };
                 answers.add(found, terms.k, snapshot.schema().id_kind() == stratavec::IdKind::U64);
                 Ok(())
             };
@@ -52,6 +59,9 @@ impl Answers {
                 false => py.detach(search),
                 true => py.detach(|| with_callbacks(search))?,
             };
+            if let Some(error) = source.as_mut().and_then(PySource::raised) {
+                return Err(error);
+            }
             done.or_raise(py)?;
             rest = later;
             if rest.is_empty() {

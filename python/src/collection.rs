@@ -189,7 +189,12 @@ impl PyCollection {
         dry_run: bool,
     ) -> PyResult<CompactReport> {
         let py = slf.py();
-        let what = named(py, "what", what, &[("auto", Compact::Auto), ("full", Compact::Full), ("retrain", Compact::Retrain)])?;
+        let what = named(
+            py,
+            "what",
+            what,
+            &[("auto", Compact::Auto), ("full", Compact::Full), ("retrain", Compact::Retrain)],
+        )?;
         let collection = base(slf).writer(py)?;
         if dry_run {
             return Ok(CompactReport::from(&py.detach(|| collection.compact_dry_run(what))));

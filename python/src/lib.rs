@@ -17,6 +17,7 @@ mod options;
 mod progress;
 mod reader;
 mod reports;
+mod rerank;
 mod rows;
 mod scan;
 mod snapshot;
@@ -67,10 +68,12 @@ fn _create(py: Python<'_>, path: PathBuf, wanted: Wanted, treatment: Treatment) 
 
 /// Opens for reading.
 #[pyfunction]
-fn _open_read_only(py: Python<'_>, path: PathBuf, wanted: Wanted) -> PyResult<Py<PyFollower>> {
+#[pyo3(signature = (path, wanted, access=None))]
+fn _open_read_only(py: Python<'_>, path: PathBuf, wanted: Wanted, access: Option<&str>) -> PyResult<Py<PyFollower>> {
     wanted.check(py)?;
+    let access = access.map(|name| options::access(py, name)).transpose()?.unwrap_or_default();
     let place = path.clone();
-    let follower = apart(py, move || Collection::open_read_only(&place))?;
+    let follower = apart(py, move || Collection::open_read_only_with(&place, access))?;
     wanted.check_same(py, follower.schema())?;
     Py::new(py, PyFollower::initializer(follower, path))
 }

@@ -2,8 +2,8 @@
 
 use pyo3::prelude::*;
 use stratavec::{
-    Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat, Schema,
-    Scrub, Spill,
+    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat,
+    Schema, Scrub, SearchMode, Spill,
 };
 
 use crate::error::{OrRaise, refuse};
@@ -53,7 +53,8 @@ impl Wanted {
     }
 
     fn rows(&self, py: Python<'_>) -> PyResult<Option<RowFormat>> {
-        let known = [("f32", RowFormat::F32), ("f16", RowFormat::F16), ("bf16", RowFormat::Bf16)];
+        let known = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None]
+            .map(|format| (format.name(), format));
         self.rows.as_deref().map(|name| named(py, "rows", name, &known)).transpose()
     }
 
@@ -155,6 +156,7 @@ pub struct Treatment {
     scrub_bytes_per_second: Option<u64>,
     delete_reserve: Option<u64>,
     background: Option<bool>,
+    access: Option<String>,
 }
 
 impl Treatment {
@@ -182,6 +184,9 @@ impl Treatment {
         if self.background == Some(false) {
             options = options.background(Background::Inline);
         }
+        if let Some(name) = &self.access {
+            options = options.access(access(py, name)?);
+        }
         options = options.compaction(self.compaction(py)?);
         options.check().or_raise(py)?;
         Ok(options)
@@ -203,4 +208,14 @@ impl Treatment {
         }
         Ok(when)
     }
+}
+
+/// How files are read, by its name.
+pub fn access(py: Python<'_>, name: &str) -> PyResult<Access> {
+    named(py, "access", name, &[("mmap", Access::Mmap), ("pread", Access::Pread)])
+}
+
+/// Whether a search takes lists and rows to be in memory, by its name.
+pub fn search_mode(py: Python<'_>, name: &str) -> PyResult<SearchMode> {
+    named(py, "mode", name, &[("auto", SearchMode::Auto), ("hot", SearchMode::Hot), ("cold", SearchMode::Cold)])
 }

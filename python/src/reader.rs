@@ -16,6 +16,8 @@ use crate::filter::with_callbacks;
 use crate::fork::Born;
 use crate::hits::{PyHits, PyItem};
 use crate::ids::{id_from, ids_from, number_table};
+use crate::options::search_mode;
+use crate::rerank::PySource;
 use crate::scan::Scan;
 use crate::terms::{Said, Terms, apply};
 use crate::vectors::{Vector, Vectors};
@@ -114,7 +116,7 @@ impl Drop for Reader {
 #[pymethods]
 impl Reader {
     /// Searches for the nearest rows.
-    #[pyo3(signature = (query, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, include=None, deadline=None))]
+    #[pyo3(signature = (query, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, include=None, deadline=None, candidates=None, rerank_with=None, mode="auto"))]
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of the Python call")]
     fn search(
         &self,
@@ -131,21 +133,33 @@ impl Reader {
         max_distance: Option<f32>,
         include: Option<&Bound<'_, PyAny>>,
         deadline: Option<f64>,
+        candidates: Option<usize>,
+        rerank_with: Option<&Bound<'_, PyAny>>,
+        mode: &str,
     ) -> PyResult<PyHits> {
         let snapshot = self.snapshot(py)?;
         let said = Said { recall, nprobe, patience, confidence, exact };
-        let terms = Terms::new(py, self.schema.id_kind(), k, &said, ids, filter, max_distance, include, deadline)?;
+        let terms =
+            Terms::new(py, self.schema.id_kind(), k, &said, ids, filter, max_distance, include, deadline, candidates)?;
         let query = Vector::from(query, "query")?;
         let vector = query.slice()?;
+        let mode = search_mode(py, mode)?;
+        if let Some(give) = rerank_with {
+            let mut source = PySource::new(give, self.schema.dim());
+            let ask = || apply!(snapshot.search(vector), &terms).mode(mode).rerank_with(&mut source).run();
+            let answer = py.detach(|| with_callbacks(ask))?;
+            return source.answer(py, answer).map(PyHits::new);
+        }
+        let ask = || apply!(snapshot.search(vector), &terms).mode(mode).run();
         let answer = match terms.asks {
-            false => py.detach(|| apply!(snapshot.search(vector), &terms).run()),
-            true => py.detach(|| with_callbacks(|| apply!(snapshot.search(vector), &terms).run()))?,
+            false => py.detach(ask),
+            true => py.detach(|| with_callbacks(ask))?,
         };
         answer.or_raise(py).map(PyHits::new)
     }
 
     /// Searches for the nearest rows of each of many queries.
-    #[pyo3(signature = (queries, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, deadline=None, threads=1))]
+    #[pyo3(signature = (queries, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, deadline=None, candidates=None, rerank_with=None, mode="auto", threads=1))]
     #[expect(clippy::too_many_arguments, reason = "they are the arguments of the Python call")]
     fn search_batch(
         &self,
@@ -161,15 +175,20 @@ impl Reader {
         filter: Option<&Bound<'_, PyAny>>,
         max_distance: Option<f32>,
         deadline: Option<f64>,
+        candidates: Option<usize>,
+        rerank_with: Option<&Bound<'_, PyAny>>,
+        mode: &str,
         threads: usize,
     ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let snapshot = self.snapshot(py)?;
         let (kind, dim) = (self.schema.id_kind(), self.schema.dim());
         let said = Said { recall, nprobe, patience, confidence, exact };
-        let terms = Terms::new(py, kind, k, &said, ids, filter, max_distance, None, deadline)?;
+        let terms = Terms::new(py, kind, k, &said, ids, filter, max_distance, None, deadline, candidates)?;
         let queries = Vectors::from(queries, "queries", dim)?;
         let rows: Vec<&[f32]> = queries.slice()?.chunks_exact(dim).collect();
-        let answers = Answers::search(py, &snapshot, &rows, &terms, threads)?;
+        let mode = search_mode(py, mode)?;
+        let source = rerank_with.map(|give| PySource::new(give, dim));
+        let answers = Answers::search(py, &snapshot, &rows, &terms, source, mode, threads)?;
         let distances = PyArray1::from_vec(py, answers.distances).reshape([rows.len(), k])?;
         let ids = match kind {
             IdKind::U64 => number_table(py, answers.numbers, rows.len(), k)?,

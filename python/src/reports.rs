@@ -137,9 +137,12 @@ report! {
         rows_scored: u64 = |r: &stratavec::Explain| r.rows_scored;
         sources_scanned: u64 = |r: &stratavec::Explain| r.sources_scanned;
         bytes_read: u64 = |r: &stratavec::Explain| r.bytes_read;
+        cold: bool = |r: &stratavec::Explain| r.cold;
+        reads: u64 = |r: &stratavec::Explain| r.reads;
         lists_probed: u64 = |r: &stratavec::Explain| r.lists_probed;
         entries_scanned: u64 = |r: &stratavec::Explain| r.entries_scanned;
         records_read: u64 = |r: &stratavec::Explain| r.records_read;
+        reranked: u64 = |r: &stratavec::Explain| r.reranked;
         by_lookup: bool = |r: &stratavec::Explain| r.by_lookup;
         rows_skipped: u64 = |r: &stratavec::Explain| r.rows_skipped;
         cut_short: bool = |r: &stratavec::Explain| r.cut_short;

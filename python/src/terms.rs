@@ -52,6 +52,7 @@ pub struct Terms {
     pub max_distance: Option<f32>,
     pub include: Include,
     pub deadline: Option<Duration>,
+    pub candidates: Option<usize>,
 }
 
 /// Sets the terms of a search of either kind.
@@ -71,6 +72,9 @@ macro_rules! apply {
         if let Some(time) = terms.deadline {
             search = search.deadline(time);
         }
+        if let Some(count) = terms.candidates {
+            search = search.candidates(count);
+        }
         search
     }};
 }
@@ -89,6 +93,7 @@ impl Terms {
         max_distance: Option<f32>,
         include: Option<&Bound<'_, PyAny>>,
         deadline: Option<f64>,
+        candidates: Option<usize>,
     ) -> PyResult<Terms> {
         let chosen = match (ids, filter) {
             (None, None) => None,
@@ -107,6 +112,7 @@ impl Terms {
             max_distance,
             include: include.map_or(Ok(Include::NONE), include_from)?,
             deadline,
+            candidates,
         })
     }
 }

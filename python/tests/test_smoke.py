@@ -183,6 +183,57 @@ def test_codes_of_lists(place, rng, codes):
             stratavec.open(str(place) + "2", **wrong)
 
 
+def test_rows_as_bytes_and_none_with_vectors_from_elsewhere(place, rng):
+    vectors = rng.standard_normal((3000, 32), np.float32)
+    queries = rng.standard_normal((20, 32), np.float32)
+    true = ((queries[:, None] - vectors[None]) ** 2).sum(2)
+    for rows in ("i8", "none"):
+        asked = []
+
+        def give(ids):
+            asked.append(ids)
+            return vectors[ids]
+
+        with stratavec.open(f"{place}-{rows}", 32, "l2", ids="u64", rows=rows, index="ivf", nlist=40, durability="os") as c:
+            c.bulk_load(np.arange(3000), vectors, progress=False)
+            plain = c.search(queries[0], exact=True)
+            assert not any(hit.exact for hit in plain) and c.schema["rows"] == rows
+            hits = c.search(queries[0], exact=True, candidates=200, rerank_with=give)
+            assert hits.ids == list(np.argsort(true[0])[:10]) and all(hit.exact for hit in hits)
+            assert hits.explain.reranked == 200 and len(asked) == 1 and len(asked[0]) == 200
+            assert np.allclose(hits.distances, np.sort(true[0])[:10], rtol=1e-4)
+            ids, distances = c.search_batch(queries, exact=True, candidates=200, rerank_with=give)
+            assert (ids == np.argsort(true, axis=1)[:, :10]).all() and len(asked) == 21
+            some = c.search(queries[0], nprobe=40, candidates=50, rerank_with=lambda ids: [None if i % 2 else vectors[i] for i in ids])
+            assert {hit.exact for hit in some} == {True, False}
+            with pytest.raises(ZeroDivisionError):
+                c.search(queries[0], rerank_with=lambda ids: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                c.search_batch(queries, rerank_with=lambda ids: 1 / 0)
+            for wrong in (lambda ids: vectors[:3], lambda ids: vectors[ids, :31], lambda ids: [[1.0]] * len(ids)):
+                with pytest.raises(stratavec.InvalidArgumentError) as caught:
+                    c.search(queries[0], rerank_with=wrong)
+                assert caught.value.argument == "rerank_with"
+            assert (c.get(7).vector is None) == (rows == "none")
+
+
+def test_files_that_are_read_and_not_mapped(place, rng):
+    vectors = rng.standard_normal((2000, 16), np.float32)
+    with stratavec.open(place, 16, "cosine", ids="u64", index="ivf", durability="os", access="pread") as c:
+        c.bulk_load(np.arange(2000), vectors, progress=False)
+        hits = c.search(vectors[5], nprobe=8)
+        assert hits[0].id == 5 and hits.explain.cold and hits.explain.reads > 0
+    for access in (None, "mmap", "pread"):
+        with stratavec.open(place, read_only=True, access=access) as c:
+            for mode in ("auto", "hot", "cold"):
+                same = c.search(vectors[5], nprobe=8, mode=mode)
+                assert same.ids == hits.ids and (same.distances == hits.distances).all()
+            assert (c.search_batch(vectors[:9], nprobe=8, mode="cold")[0][:, 0] == np.arange(9)).all()
+    for wrong in ({"access": "map"}, {"access": "map", "read_only": True}):
+        with pytest.raises(stratavec.InvalidArgumentError):
+            stratavec.open(place, **wrong)
+
+
 def test_attributes_of_every_kind(place):
     moment = datetime(2026, 3, 1, 12, 30, 15, 250_001, tzinfo=timezone.utc)
     given = {"none": None, "yes": True, "n": -(2**63), "x": 0.25, "text": "höhe", "tags": ["a", "b"], "at": moment, "np": np.int32(7)}

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::filter::Filter;
-use crate::snapshot::{Effort, Hits, Include, Snapshot, Terms, VectorSource, answer_many, rerank};
+use crate::snapshot::{Effort, Hits, Include, SearchMode, Snapshot, Terms, VectorSource, answer_many, rerank};
 
 /// Queries that a thread takes at a time: as many as can share what they read, and few enough that the threads end together.
 const MOST_AT_ONCE: usize = 256;
@@ -75,6 +75,13 @@ impl<'s, Q: AsRef<[f32]> + Sync> SearchBatch<'s, Q> {
     #[must_use]
     pub fn include(mut self, what: Include) -> Self {
         self.terms.include = what;
+        self
+    }
+
+    /// As [`Search::mode`](crate::Search::mode).
+    #[must_use]
+    pub fn mode(mut self, mode: SearchMode) -> Self {
+        self.terms.mode = mode;
         self
     }
 

@@ -75,7 +75,7 @@ from .errors import (
 if _TYPE_CHECKING:
     from typing import Any, Literal
 
-    from ._types import Durability, IdKind, IndexKind, Metric, Path, RowFormat
+    from ._types import Access, Durability, IdKind, IndexKind, Metric, Path, RowFormat
 
 __all__ = [
     "AlreadyExistsError",
@@ -137,6 +137,7 @@ _TREATMENT = (
     "scrub_bytes_per_second",
     "delete_reserve",
     "background",
+    "access",
 )
 
 
@@ -165,6 +166,7 @@ def open(  # noqa: A001
     scrub_bytes_per_second: int | None = None,
     delete_reserve: int | None = None,
     background: bool | None = None,
+    access: Access | None = None,
 ) -> Collection: ...
 @_overload
 def open(  # noqa: A001
@@ -181,6 +183,7 @@ def open(  # noqa: A001
     spill: bool | None = None,
     seed: int | None = None,
     read_only: Literal[True],
+    access: Access | None = None,
 ) -> Follower: ...
 @_overload
 def open(  # noqa: A001
@@ -207,6 +210,7 @@ def open(  # noqa: A001
     scrub_bytes_per_second: int | None = None,
     delete_reserve: int | None = None,
     background: bool | None = None,
+    access: Access | None = None,
 ) -> Collection | Follower: ...
 def open(  # noqa: A001
     path: Path,
@@ -232,6 +236,7 @@ def open(  # noqa: A001
     scrub_bytes_per_second: int | None = None,
     delete_reserve: int | None = None,
     background: bool | None = None,
+    access: Access | None = None,
 ) -> Collection | Follower:
     """Opens the collection in a directory, or makes it if there is none and ``dim`` and ``metric`` are given.
 
@@ -239,7 +244,8 @@ def open(  # noqa: A001
 
     * ``dim``: components of a vector. ``metric``: ``"l2"`` (squared), ``"cosine"`` (1 - cos) or ``"ip"`` (negated inner product).
     * ``ids``: ``"bytes"`` (text and bytes; the default) or ``"u64"`` (numbers).
-    * ``rows``: how vectors are stored, ``"f32"`` (the default), ``"f16"`` or ``"bf16"``.
+    * ``rows``: how vectors are stored, ``"f32"`` (the default), ``"f16"``, ``"bf16"``, ``"i8"`` (a byte per component: distances
+      are estimates) or ``"none"`` (with ``"ivf"``: codes alone answer; ``rerank_with`` of a search makes distances exact).
     * ``index``: ``"flat"`` (every row is measured; the default), ``"ivf"`` (lists of neighbours) or ``"auto"`` (flat up to twenty
       thousand rows, then lists). With ``"ivf"``: ``nlist`` lists, ``bits`` of code per component (1 to 8) or other ``codes``
       (``"product:48x256"``, 48 parts of 256 codewords; ``"none"``), ``spill``, whether rows stand in second lists.
@@ -253,6 +259,7 @@ def open(  # noqa: A001
     * ``memory_budget`` in bytes for everything the handle holds; ``flush_bytes``, ``flush_rows``: when rows in memory move to files.
     * ``compaction``: ``"auto"`` (``dead_ratio``, ``fanout``: when) or ``"manual"``. ``background=False``: flushes and merges happen in
       the call that makes them due.
+    * ``access``: files are mapped (``"mmap"``, the default) or read piece by piece (``"pread"``); also with ``read_only``.
     * ``scrub_bytes_per_second``: files are read again and again at this rate. ``delete_reserve``: bytes of disk kept for deletes.
     """
     wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, codes, spill, seed), strict=True))
@@ -267,14 +274,15 @@ def open(  # noqa: A001
         scrub_bytes_per_second,
         delete_reserve,
         background,
+        access,
     )
     treatment = dict(zip(_TREATMENT, told, strict=True))
     if not read_only:
         return _open(path, wanted, treatment)
     for name, value in treatment.items():
-        if value is not None:
+        if value is not None and name != "access":
             raise InvalidArgumentError(f"{name} is for the writer; read_only takes none", argument=name)
-    return _open_read_only(path, wanted)
+    return _open_read_only(path, wanted, access)
 
 
 def create(path: Path, dim: int, metric: str, **options: Any) -> Collection:

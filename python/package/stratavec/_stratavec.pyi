@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from typing_extensions import disjoint_base
 
 from ._stats import Stats
-from ._types import Attributes, Durability, Id, Ids, Include, Path, Payload, Progress
+from ._types import Attributes, Durability, Id, Ids, Include, Path, Payload, Progress, VectorSource
 from .errors import StratavecError
 
 __version__: str
@@ -35,6 +35,9 @@ class Reader:
         max_distance: float | None = None,
         include: Include | None = None,
         deadline: float | None = None,
+        candidates: int | None = None,
+        rerank_with: VectorSource | None = None,
+        mode: Literal["auto", "hot", "cold"] = "auto",
     ) -> Hits:
         """The k nearest rows, nearest first.
 
@@ -43,6 +46,10 @@ class Reader:
         ``patience`` of them bring nothing better; ``exact``. ``ids`` and ``filter`` (a callable that is given an id, or a
         :class:`Filter`) leave out rows, ``max_distance`` those that are farther. ``include``: what hits hold beside id and distance.
         After ``deadline`` seconds the best rows found by then are returned.
+
+        ``rerank_with`` is given a list of ids, those of the best rows by estimate (``candidates`` of them), and gives their vectors, or
+        ``None`` for some: distances are then exact, where the collection keeps vectors as bytes or none. ``mode`` tells whether lists and
+        rows are in memory (``"hot"``) or are asked for ahead (``"cold"``).
         """
     def search_batch(
         self,
@@ -58,6 +65,9 @@ class Reader:
         filter: Filter | Callable[[Any], object] | None = None,
         max_distance: float | None = None,
         deadline: float | None = None,
+        candidates: int | None = None,
+        rerank_with: VectorSource | None = None,
+        mode: Literal["auto", "hot", "cold"] = "auto",
         threads: int = 1,
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
         """The ids and distances of the k nearest rows of each of n queries, as arrays of n x k.
@@ -509,11 +519,17 @@ class Explain:
     @property
     def bytes_read(self) -> int: ...
     @property
+    def cold(self) -> bool: ...
+    @property
+    def reads(self) -> int: ...
+    @property
     def lists_probed(self) -> int: ...
     @property
     def entries_scanned(self) -> int: ...
     @property
     def records_read(self) -> int: ...
+    @property
+    def reranked(self) -> int: ...
     @property
     def by_lookup(self) -> bool: ...
     @property
@@ -577,7 +593,7 @@ class RepairReport:
 
 def _open(path: Path, wanted: dict[str, Any], treatment: dict[str, Any]) -> Collection: ...
 def _create(path: Path, wanted: dict[str, Any], treatment: dict[str, Any]) -> Collection: ...
-def _open_read_only(path: Path, wanted: dict[str, Any]) -> Follower: ...
+def _open_read_only(path: Path, wanted: dict[str, Any], access: str | None = None) -> Follower: ...
 def verify(path: Path, mode: Literal["quick", "full"] = "full") -> VerifyReport:
     """Checks a collection without changing anything. Damage is no error: it is in the report."""
 
