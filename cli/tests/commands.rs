@@ -27,7 +27,7 @@ fn search_prints_distance_id_and_what_was_asked_for() {
     assert_eq!(ran.out, "  0.0625  r1\n");
     let ran =
         place.run(&["search", "c", "--vector", "[-1, 0]", "--include", "vector", "--k", "1", "--json"]).expect_code(0);
-    assert_eq!(ran.document()["hits"], json!([{"id": "r0", "distance": 1.0, "vector": [0.0, 0.0]}]));
+    assert_eq!(ran.document()["hits"], json!([{"id": "r0", "distance": 1.0, "exact": true, "vector": [0.0, 0.0]}]));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn stats_fit_a_screen() {
     let place = line_of_five();
     let ran = place.run(&["stats", "c"]).expect_code(0);
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert_eq!(lines.len(), 5, "{}", ran.out);
+    assert_eq!(lines.len(), 6, "{}", ran.out);
     assert!(lines[0].starts_with("c   5 vectors · 2-d l2 f32 · "), "{}", lines[0]);
     assert!(lines[1].starts_with("delta    160 B of log   0 rows in memory"), "{}", lines[1]);
     assert!(lines[1].ends_with("last batch 1 (in files)"), "{}", lines[1]);
@@ -124,6 +124,7 @@ fn stats_fit_a_screen() {
     );
     assert!(lines[3].starts_with("upkeep   ") && lines[3].ends_with("or 7 small files"), "{}", lines[3]);
     assert_eq!(lines[4], "search   flat index, exact: a query scores every vector (40 B)");
+    assert!(lines[5].starts_with("bytes    per vector in files: vectors 24.0 · ids "), "{}", lines[5]);
 }
 
 #[test]
