@@ -15,6 +15,7 @@ pub mod dump;
 pub mod failure;
 pub mod import;
 pub mod screen;
+pub mod trade;
 pub mod words;
 
 use std::ffi::OsString;

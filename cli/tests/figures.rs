@@ -72,6 +72,35 @@ fn tune_takes_queries_of_a_file_and_refuses_what_does_not_fit() {
 }
 
 #[test]
+fn tune_tells_what_bits_of_codes_buy_with_vectors_and_without() {
+    let kept = filled(&["--index", "ivf"]);
+    let lean = filled(&["--index", "ivf", "--rows", "none", "--bits", "1"]);
+    let trade = ["--trade", "--sample", "40", "--k", "5", "--json"];
+    let of_rows = kept.run(&[&["tune", "c", "--dry-run"][..], &trade].concat()).expect_code(0).document();
+    let of_file = lean.run(&[&["tune", "c", "--vectors", "rows.jsonl"][..], &trade].concat()).expect_code(0).document();
+    assert!(recalls(&of_rows["curve"]).len() > 3 && of_file.get("curve").is_none());
+    for told in [of_rows, of_file] {
+        let lines = told["trade"].as_array().unwrap();
+        let number = |line: &Json, of: &str| line[of].as_f64().unwrap();
+        assert_eq!(lines.iter().map(|line| number(line, "bits")).collect::<Vec<_>>(), [1.0, 2.0, 3.0, 4.0, 8.0]);
+        let (one, eight) = (&lines[0], &lines[4]);
+        assert!(number(one, "recall_of_codes") < number(eight, "recall_of_codes"), "{told}");
+        assert!(number(one, "list_bytes_per_row") < number(eight, "list_bytes_per_row"), "{told}");
+        // Nine of ten by the fewest bits: more than are wanted have to be measured.
+        assert!(one["given"][0]["vectors"].as_u64().is_none_or(|given| given > 5), "{told}");
+        assert_eq!(eight["given"][0]["vectors"], json!(5), "{told}");
+    }
+    assert!(!kept.path("tune-collections").exists() && !lean.path("tune-collections").exists());
+    let text = lean.run(&["tune", "c", "--trade", "--vectors", "rows.jsonl", "--sample", "20"]).expect_code(0).out;
+    assert!(text.contains("bytes/row") && text.contains("codes alone"), "{text}");
+    let ran = lean.run(&["tune", "c", "--trade"]).expect_code(2);
+    assert!(ran.err.contains("--vectors"), "{}", ran.err);
+    kept.write("tune-collections", "in the way");
+    kept.run(&["tune", "c", "--trade"]).expect_code(1);
+    assert!(kept.path("tune-collections").exists());
+}
+
+#[test]
 fn where_every_search_measures_every_row_there_is_nothing_to_tune() {
     let place = filled(&[]);
     let ran = place.run(&["tune", "c", "--sample", "20"]).expect_code(0);

@@ -50,6 +50,15 @@ pub struct Tune {
     /// Show the curve, store nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Tell too what codes of 1 to 8 bits find without vectors (rows none), and how many vectors a source has to give for how much recall
+    #[arg(long)]
+    pub trade: bool,
+    /// The vectors of a collection that keeps none, in any format that import reads
+    #[arg(long, value_name = "FILE", requires = "trade")]
+    pub vectors: Option<PathBuf>,
+    /// Where --trade builds collections, and removes them
+    #[arg(long, value_name = "DIR", default_value = "tune-collections")]
+    pub dir: PathBuf,
 }
 
 /// `bench`

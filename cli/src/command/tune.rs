@@ -1,6 +1,6 @@
 //! `stratavec tune`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 use stratavec::{Compaction, Effort, Follower, OpenOptions, Snapshot};
@@ -10,6 +10,7 @@ use crate::curve::{self, Point, Queries};
 use crate::failure::Failure;
 use crate::import::{self, Extras, Fields, Record};
 use crate::screen::{Screen, Tone};
+use crate::trade::{self, Line};
 use crate::words;
 
 /// Measures efforts on a collection and stores the least that finds enough.
@@ -25,6 +26,25 @@ pub fn tune(args: &args::Tune, screen: &Screen) -> Result<(), Failure> {
         return Err(Failure::failed(format!("{} has too few rows to measure anything", path.display()))
             .because(format!("it has {}", words::counted(snapshot.count(), "row"))));
     }
+    let lines = match args.trade {
+        true => trade::measure(
+            collection.schema(),
+            &rows_of(args, &collection, &snapshot)?,
+            asked(args, &collection)?,
+            args.sample,
+            (args.k as usize, args.threads as usize),
+            &args.dir,
+        )?,
+        false => Vec::new(),
+    };
+    // A collection that keeps no vectors and is given no queries cannot be asked for a curve.
+    if args.vectors.is_some() && args.queries.queries.is_none() {
+        return match screen.json {
+            true => screen
+                .document(&json!({ "collection": path.to_string_lossy(), "k": args.k, "trade": trade::json(&lines) })),
+            false => trade::show(&lines, screen),
+        };
+    }
     let (queries, whence) = ask_with(args, &collection, &snapshot)?;
     let points = queries.curve(&snapshot, |_| ()).map_err(refused)?;
     let chosen = points.iter().position(|point| point.recall >= f64::from(args.recall));
@@ -37,7 +57,7 @@ pub fn tune(args: &args::Tune, screen: &Screen) -> Result<(), Failure> {
     let effort = points.get(chosen).map_or(Effort::Exact, |point| point.effort);
     let before = snapshot.default_effort();
     let store = !args.dry_run && lists && effort != before;
-    let told = Told { args, points: &points, chosen, whence: &whence, stored: store, before };
+    let told = Told { args, points: &points, chosen, whence: &whence, stored: store, before, lines: &lines };
     drop(snapshot);
     drop(collection);
     if store {
@@ -46,6 +66,29 @@ pub fn tune(args: &args::Tune, screen: &Screen) -> Result<(), Failure> {
         super::close(collection, path)?;
     }
     told.tell(screen)
+}
+
+/// Queries of a file, if there is one.
+fn asked(args: &args::Tune, collection: &Follower) -> Result<Option<Vec<Vec<f32>>>, Failure> {
+    let read = |file: &PathBuf| read_queries(file, &args.queries, collection.schema().dim());
+    args.queries.queries.as_ref().map(read).transpose()
+}
+
+/// The vectors of all rows: its own, or those of a file.
+fn rows_of(args: &args::Tune, collection: &Follower, snapshot: &Snapshot) -> Result<Vec<Vec<f32>>, Failure> {
+    let keeps = collection.schema().row_format().keeps_vectors();
+    match &args.vectors {
+        Some(file) => {
+            let all = QueryFile { row: None, ..args.queries.clone() };
+            read_queries(file, &all, collection.schema().dim())
+        }
+        None if !keeps => Err(Failure::usage("the collection keeps no vectors (rows none)".to_owned())
+            .because("say where they are: --vectors FILE".to_owned())),
+        None => {
+            let vectors = snapshot.iter().map(|item| item.map(|item| item.vector)).collect::<stratavec::Result<_>>();
+            vectors.map_err(|e| Failure::engine(&e, &args.collection))
+        }
+    }
 }
 
 fn ask_with(args: &args::Tune, collection: &Follower, snapshot: &Snapshot) -> Result<(Queries, String), Failure> {
@@ -116,6 +159,8 @@ struct Told<'t> {
     whence: &'t str,
     stored: bool,
     before: Effort,
+    /// What bits of codes buy, if that was asked.
+    lines: &'t [Line],
 }
 
 impl Told<'_> {
@@ -132,10 +177,14 @@ impl Told<'_> {
                 "chosen": curve::effort_json(point.effort),
                 "stored": self.stored,
                 "stored_before": curve::effort_json(self.before),
+                "trade": trade::json(self.lines),
             }));
         }
         screen.line(screen.paint(Tone::Strong, &format!("{path}   k {}   {}", self.args.k, self.whence)))?;
         curve::show(self.points, Some(self.chosen), screen)?;
+        if !self.lines.is_empty() {
+            trade::show(self.lines, screen)?;
+        }
         let effort = curve::effort_text(point.effort);
         screen.line(match (self.points.len(), self.stored, self.args.dry_run) {
             (1, ..) => "every row is measured by each search: there is nothing to choose".to_owned(),

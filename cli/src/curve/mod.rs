@@ -150,6 +150,21 @@ impl Queries {
         })
     }
 
+    /// The part of the nearest rows that some other way to search finds, on average. It is given a query and how many rows are wanted.
+    ///
+    /// # Errors
+    /// Of the search.
+    pub fn found_with(
+        &self,
+        mut search: impl FnMut(&[f32], usize) -> stratavec::Result<Hits>,
+    ) -> stratavec::Result<f64> {
+        let mut sum = 0.0;
+        for (at, vector) in self.vectors.iter().enumerate() {
+            sum += self.found(at, &search(vector, self.asked())?);
+        }
+        Ok(sum / self.len().max(1) as f64)
+    }
+
     /// A point for each effort, from the least to every row. Nothing but the last where there are no lists to choose from.
     ///
     /// # Errors
