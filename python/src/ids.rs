@@ -68,6 +68,10 @@ fn numbers_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Option<Vec<
         return Ok(None);
     }
     let py = values.py();
+    // Numbers that lie askew, as in a field of packed records, are taken one by one.
+    if !values.cast::<PyUntypedArray>().is_ok_and(|array| array.is_aligned()) {
+        return Ok(None);
+    }
     if let Ok(array) = values.extract::<PyReadonlyArray1<'_, u64>>() {
         let ids: Vec<Id> = array.as_array().iter().map(|number| Id::U64(*number)).collect();
         for id in &ids {

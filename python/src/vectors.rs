@@ -1,6 +1,6 @@
-//! Vectors: arrays of f32 are read where they lie; everything else becomes such an array by the rules of `stratavec/_arrays.py`.
+//! Vectors: arrays of f32 in C order are read where they lie; everything else becomes such an array by the rules of `stratavec/_arrays.py`.
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -22,7 +22,8 @@ impl<'py> Vector<'py> {
     /// Takes the argument `name`.
     pub fn from(given: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
         if let Ok(array) = given.extract::<PyReadonlyArray1<'py, f32>>()
-            && array.as_slice().is_ok()
+            && array.is_c_contiguous()
+            && array.is_aligned()
         {
             return Ok(Vector(array));
         }
@@ -42,7 +43,8 @@ impl<'py> Vectors<'py> {
     /// Takes the argument `name`: rows of `dim` components each.
     pub fn from(given: &Bound<'py, PyAny>, name: &str, dim: usize) -> PyResult<Self> {
         let vectors = match given.extract::<PyReadonlyArray2<'py, f32>>() {
-            Ok(array) if array.as_slice().is_ok() => Vectors(array),
+            // Contiguous alone could be column after column.
+            Ok(array) if array.is_c_contiguous() && array.is_aligned() => Vectors(array),
             _ => Vectors(convert(given, name, 2)?.extract::<PyReadonlyArray2<'py, f32>>()?),
         };
         let [rows, columns] = vectors.shape();
@@ -54,8 +56,10 @@ impl<'py> Vectors<'py> {
     }
 
     fn shape(&self) -> [usize; 2] {
-        let shape = self.0.as_array().dim();
-        [shape.0, shape.1]
+        match *self.0.shape() {
+            [rows, columns] => [rows, columns],
+            _ => [0, 0],
+        }
     }
 
     /// How many there are.

@@ -26,7 +26,7 @@ def as_f32(given: Any, name: str, dimensions: int) -> np.ndarray[Any, np.dtype[n
         raise InvalidArgumentError(f"{name} has the shape {array.shape}; use {shape}", argument=name)
     kind, size = array.dtype.kind, array.dtype.itemsize
     if (kind, size) in _EXACT or array.dtype.name == "bfloat16":
-        return np.ascontiguousarray(array, np.float32)
+        return np.require(array, np.float32, ["C", "A"])
     if kind == "f":
         with np.errstate(over="ignore"):
             rounded = np.ascontiguousarray(array, np.float32)
