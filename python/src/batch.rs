@@ -34,13 +34,29 @@ impl PyBatch {
     }
 
     fn add(&self, py: Python<'_>, step: Step<'static>) -> PyResult<()> {
-        match &mut *self.state.lock() {
+        // The lock is let go of before an exception is made: that runs Python, which may run other threads that want the lock.
+        let problem = match &mut *self.state.lock() {
             State::Open(steps) => {
                 steps.push(step);
-                Ok(())
+                return Ok(());
             }
-            State::Committed(_) => Err(refuse(py, "batch", "was committed; begin another one")),
-            State::Discarded => Err(refuse(py, "batch", "was discarded; begin another one")),
+            State::Committed(_) => "was committed; begin another one",
+            State::Discarded => "was discarded; begin another one",
+        };
+        Err(refuse(py, "batch", problem))
+    }
+
+    /// What there is to commit, taken out; or why there is nothing.
+    fn close(&self) -> Result<Vec<Step<'static>>, &'static str> {
+        let state = &mut *self.state.lock();
+        match state {
+            State::Open(steps) => {
+                let steps = std::mem::take(steps);
+                *state = State::Discarded;
+                Ok(steps)
+            }
+            State::Committed(_) => Err("was committed already"),
+            State::Discarded => Err("was discarded"),
         }
     }
 
@@ -87,14 +103,7 @@ impl PyBatch {
     /// Commits. The end of a `with` block does it, too.
     #[pyo3(signature = (*, durability=None))]
     fn commit(&self, py: Python<'_>, durability: Option<&str>) -> PyResult<Receipt> {
-        let steps = match std::mem::replace(&mut *self.state.lock(), State::Discarded) {
-            State::Open(steps) => steps,
-            State::Committed(receipt) => {
-                *self.state.lock() = State::Committed(receipt);
-                return Err(refuse(py, "batch", "was committed already"));
-            }
-            State::Discarded => return Err(refuse(py, "batch", "was discarded")),
-        };
+        let steps = self.close().map_err(|problem| refuse(py, "batch", problem))?;
         let receipt = commit(self.collection.bind(py), steps, durability.or(self.durability.as_deref()))?;
         let receipt = Receipt::from(&receipt);
         *self.state.lock() = State::Committed(receipt.clone());
