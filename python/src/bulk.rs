@@ -1,17 +1,52 @@
 //! Bulk loads: this thread reads what Python has, a thread of the engine writes files.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use pyo3::prelude::*;
 use stratavec::{BulkItem, BulkLoad, BulkOptions, BulkReport, Collection, Error, ErrorKind, Result};
 
-use crate::error::OrRaise;
+use crate::error::{OrRaise, refuse};
 use crate::interrupt::BEAT;
 use crate::progress::{Teller, finish};
 use crate::rows::{Facts, Given, bulk_item};
+
+thread_local! {
+    /// The collections that this thread loads rows into.
+    static LOADING: RefCell<Vec<Weak<Collection>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A load of this thread, as long as it lasts.
+struct Turn;
+
+impl Turn {
+    /// Begins one. Loads of a collection take turns: one that a source of rows or a callback begins would wait for its own end.
+    fn begin(py: Python<'_>, call: &str, collection: &Arc<Collection>) -> PyResult<Turn> {
+        check_free(py, call, collection)?;
+        LOADING.with(|loading| loading.borrow_mut().push(Arc::downgrade(collection)));
+        Ok(Turn)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        LOADING.with(|loading| loading.borrow_mut().pop());
+    }
+}
+
+/// Refuses what would wait for a load that waits for this thread.
+pub fn check_free(py: Python<'_>, call: &str, collection: &Arc<Collection>) -> PyResult<()> {
+    let is_it = |loaded: &Weak<Collection>| std::ptr::eq(loaded.as_ptr(), Arc::as_ptr(collection));
+    match LOADING.with(|loading| loading.borrow().iter().any(is_it)) {
+        true => {
+            Err(refuse(py, call, "is called by the rows or the progress of a bulk load; call it when that has ended"))
+        }
+        false => Ok(()),
+    }
+}
 
 /// Bytes of vectors that are handed over at a time.
 const PART_BYTES: usize = 1 << 20;
@@ -68,6 +103,7 @@ struct Feed<'t> {
     load: BulkLoad,
     give: SyncSender<Part>,
     teller: &'t Teller,
+    _turn: Turn,
 }
 
 impl<'t> Feed<'t> {
@@ -78,11 +114,12 @@ impl<'t> Feed<'t> {
         options: BulkOptions,
         teller: &'t Teller,
     ) -> PyResult<Self> {
+        let turn = Turn::begin(py, "bulk_load", &collection)?;
         let (give, coming) = sync_channel(2);
         let rows = Rows { coming, ready: Vec::new().into_iter(), announced, ended: false };
         // The handle is let go of here: the load keeps what it needs, and `close` does not wait for this call.
         let load = py.detach(move || collection.bulk_load_with(rows, options)).or_raise(py)?;
-        Ok(Feed { load, give, teller })
+        Ok(Feed { load, give, teller, _turn: turn })
     }
 
     /// Hands a part over. False: the load has ended early; `finish` tells why.
@@ -116,7 +153,7 @@ impl<'t> Feed<'t> {
         let fed = fed.and_then(|goes_on| if goes_on { self.give(py, Part::End) } else { Ok(false) });
         if let Err(raised) = fed {
             self.load.cancel();
-            let Feed { load, give, .. } = self;
+            let Feed { load, give, _turn, .. } = self;
             py.detach(move || {
                 drop(give);
                 // Cancelled; unless it was too late for that, and all of it is there.
@@ -125,7 +162,8 @@ impl<'t> Feed<'t> {
             .ok();
             return Err(raised);
         }
-        finish(py, self.load, self.teller)
+        let Feed { load, teller, _turn, .. } = self;
+        finish(py, load, teller)
     }
 }
 

@@ -247,6 +247,7 @@ impl PyCollection {
             return Err(refuse(py, "effort", "is not said; use one of recall, nprobe, confidence and exact"));
         };
         let collection = base(slf).writer(py)?;
+        bulk::check_free(py, "set_default_effort", &collection)?;
         apart(py, move || collection.set_default_effort(effort))
     }
 
