@@ -28,6 +28,7 @@ mod vectors;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use stratavec::{Collection, Error, ErrorKind, Repair, Verify};
 
 use crate::collection::PyCollection;
@@ -38,7 +39,13 @@ use crate::options::{Treatment, Wanted, named};
 
 /// Opens for writing; makes the collection if there is none and enough was said.
 #[pyfunction]
-fn _open(py: Python<'_>, path: PathBuf, wanted: Wanted, treatment: Treatment) -> PyResult<Py<PyCollection>> {
+fn _open(
+    py: Python<'_>,
+    path: PathBuf,
+    wanted: &Bound<'_, PyDict>,
+    treatment: &Bound<'_, PyDict>,
+) -> PyResult<Py<PyCollection>> {
+    let (wanted, treatment) = (Wanted::read(wanted)?, Treatment::read(treatment)?);
     wanted.check(py)?;
     let (schema, options) = (wanted.schema(py)?, treatment.options(py)?);
     let place = path.clone();
@@ -57,7 +64,13 @@ fn _open(py: Python<'_>, path: PathBuf, wanted: Wanted, treatment: Treatment) ->
 
 /// Makes a collection where there is none.
 #[pyfunction]
-fn _create(py: Python<'_>, path: PathBuf, wanted: Wanted, treatment: Treatment) -> PyResult<Py<PyCollection>> {
+fn _create(
+    py: Python<'_>,
+    path: PathBuf,
+    wanted: &Bound<'_, PyDict>,
+    treatment: &Bound<'_, PyDict>,
+) -> PyResult<Py<PyCollection>> {
+    let (wanted, treatment) = (Wanted::read(wanted)?, Treatment::read(treatment)?);
     let options = treatment.options(py)?;
     let schema =
         wanted.schema(py)?.ok_or_else(|| Error::argument("dim", "is not said; give dim and metric")).or_raise(py)?;
@@ -69,7 +82,13 @@ fn _create(py: Python<'_>, path: PathBuf, wanted: Wanted, treatment: Treatment) 
 /// Opens for reading.
 #[pyfunction]
 #[pyo3(signature = (path, wanted, access=None))]
-fn _open_read_only(py: Python<'_>, path: PathBuf, wanted: Wanted, access: Option<&str>) -> PyResult<Py<PyFollower>> {
+fn _open_read_only(
+    py: Python<'_>,
+    path: PathBuf,
+    wanted: &Bound<'_, PyDict>,
+    access: Option<&str>,
+) -> PyResult<Py<PyFollower>> {
+    let wanted = Wanted::read(wanted)?;
     wanted.check(py)?;
     let access = access.map(|name| options::access(py, name)).transpose()?.unwrap_or_default();
     let place = path.clone();

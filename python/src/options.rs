@@ -1,6 +1,8 @@
 //! What `open` and `create` are told: the schema, and how the handle is to treat the collection.
 
+use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use stratavec::{
     Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat,
     Schema, Scrub, SearchMode, Spill,
@@ -19,6 +21,17 @@ pub fn named<T: Copy>(py: Python<'_>, argument: &str, given: &str, known: &[(&st
     }
 }
 
+/// One argument, if it was said.
+fn said<'py, T: FromPyObjectOwned<'py>>(given: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>> {
+    let py = given.py();
+    let Some(value) = given.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
+    let problem = |error: PyErr| match error.is_instance_of::<PyOverflowError>(py) {
+        true => refuse(py, name, format!("is {value}, which is out of range")),
+        false => PyTypeError::new_err(format!("{name}: {}", error.value(py))),
+    };
+    value.extract::<T>().map(Some).map_err(|error| problem(error.into()))
+}
+
 /// When a commit is acknowledged.
 pub fn durability(py: Python<'_>, given: &str) -> PyResult<Durability> {
     let known = [("sync", Durability::Sync), ("group", Durability::Group), ("os", Durability::Os)];
@@ -26,8 +39,7 @@ pub fn durability(py: Python<'_>, given: &str) -> PyResult<Durability> {
 }
 
 /// What of the schema was said. What was not is as the collection has it, or the default of a new one.
-#[derive(FromPyObject, Default)]
-#[pyo3(from_item_all)]
+#[derive(Default)]
 pub struct Wanted {
     dim: Option<usize>,
     metric: Option<String>,
@@ -42,6 +54,22 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Reads what `stratavec/__init__.py` has sorted.
+    pub fn read(given: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(Wanted {
+            dim: said(given, "dim")?,
+            metric: said(given, "metric")?,
+            ids: said(given, "ids")?,
+            rows: said(given, "rows")?,
+            index: said(given, "index")?,
+            nlist: said(given, "nlist")?,
+            bits: said(given, "bits")?,
+            codes: said(given, "codes")?,
+            spill: said(given, "spill")?,
+            seed: said(given, "seed")?,
+        })
+    }
+
     fn metric(&self, py: Python<'_>) -> PyResult<Option<Metric>> {
         let known = [("l2", Metric::L2), ("cosine", Metric::Cosine), ("ip", Metric::InnerProduct)];
         self.metric.as_deref().map(|name| named(py, "metric", name, &known)).transpose()
@@ -143,8 +171,7 @@ impl Wanted {
 }
 
 /// How a handle is to treat the collection.
-#[derive(FromPyObject, Default)]
-#[pyo3(from_item_all)]
+#[derive(Default)]
 pub struct Treatment {
     durability: Option<String>,
     memory_budget: Option<u64>,
@@ -160,6 +187,23 @@ pub struct Treatment {
 }
 
 impl Treatment {
+    /// Reads what `stratavec/__init__.py` has sorted.
+    pub fn read(given: &Bound<'_, PyDict>) -> PyResult<Self> {
+        Ok(Treatment {
+            durability: said(given, "durability")?,
+            memory_budget: said(given, "memory_budget")?,
+            flush_bytes: said(given, "flush_bytes")?,
+            flush_rows: said(given, "flush_rows")?,
+            compaction: said(given, "compaction")?,
+            dead_ratio: said(given, "dead_ratio")?,
+            fanout: said(given, "fanout")?,
+            scrub_bytes_per_second: said(given, "scrub_bytes_per_second")?,
+            delete_reserve: said(given, "delete_reserve")?,
+            background: said(given, "background")?,
+            access: said(given, "access")?,
+        })
+    }
+
     /// The engine's options.
     pub fn options(&self, py: Python<'_>) -> PyResult<OpenOptions> {
         let mut options = OpenOptions::new();
