@@ -180,8 +180,13 @@ impl PyItem {
     }
 
     #[getter]
-    fn vector<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<f32>> {
-        PyArray1::from_slice(py, &self.0.vector)
+    fn vector<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyArray1<f32>>> {
+        (!self.0.vector.is_empty()).then(|| PyArray1::from_slice(py, &self.0.vector))
+    }
+
+    #[getter]
+    fn approximate(&self) -> bool {
+        self.0.approximate
     }
 
     #[getter]

@@ -353,7 +353,11 @@ class Item:
     @property
     def id(self) -> Any: ...
     @property
-    def vector(self) -> NDArray[np.float32]: ...
+    def vector(self) -> NDArray[np.float32] | None:
+        """The vector as stored; ``None`` if the collection keeps none."""
+    @property
+    def approximate(self) -> bool:
+        """Whether the vector is less than rounded: bytes stand for it, or there is none."""
     @property
     def attributes(self) -> dict[str, Any]: ...
     @property
