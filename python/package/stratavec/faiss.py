@@ -200,9 +200,8 @@ class Index:
         return (distances if D is None else D), (ids if I is None else I)
 
     def assign(self, x: ArrayLike, k: int = 1) -> _Ints:
-        """The ids of the k nearest rows."""
-        ids = self.search(x, k)[1]
-        return ids.ravel() if k == 1 else ids
+        """The ids of the k nearest rows, as an array of n x k."""
+        return self.search(x, k)[1]
 
     def search_and_reconstruct(self, x: ArrayLike, k: int) -> tuple[_Floats, _Ints, _Floats]:
         """As :meth:`search`, and the vectors of the rows."""
@@ -240,9 +239,10 @@ class Index:
         """The vector of a row."""
         inner = self._inner(np.asarray([key], np.int64))
         item = self._collection.get(int(inner[0])) if len(inner) else None
-        if item is None:
+        vector = None if item is None else item.vector
+        if vector is None:
             raise RuntimeError(f"id {key} not found")
-        return item.vector
+        return vector
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1) -> _Floats:
         """The vectors of ``ni`` rows from ``n0`` on; all of them without numbers."""
@@ -404,7 +404,12 @@ class IndexIVFFlat(_ByIds):
         else:
             super()._write(ids, rows)
 
+    def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
+        """Does nothing: rows can be reconstructed as they are."""
+
     def _effort(self, params: SearchParameters | None) -> dict[str, Any]:
+        if not self._trained:
+            raise RuntimeError("Error: 'is_trained' failed: train the index before it is searched")
         told = params.nprobe if isinstance(params, SearchParametersIVF) else None
         nprobe = self.nprobe if told is None else told
         return {"exact": True} if nprobe >= self.nlist else {"nprobe": nprobe}

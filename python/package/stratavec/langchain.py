@@ -167,6 +167,8 @@ class StratavecVectorStore(VectorStore):
     def _search(
         self, embedding: Sequence[float], k: int, filter: Callable[[Document], bool] | None, more: tuple[IncludeName, ...], **kwargs: Any
     ) -> Iterator[tuple[Document, float, Any]]:
+        if filter is not None and not callable(filter):
+            raise TypeError("filter is a callable that is given a document, as in filter=lambda document: document.metadata.get('lang') == 'en'")
         collection = self._open(None)
         if collection is None:
             return
@@ -220,6 +222,8 @@ def _is_value(value: Any) -> bool:
 
 
 def _to_attributes(metadata: dict[str, Any]) -> dict[str, Any]:
+    # Numbers of numpy, as tables of data have them, become Python's.
+    metadata = {name: value.item() if isinstance(value, np.generic) else value for name, value in metadata.items()}
     attributes = {name: value for name, value in metadata.items() if _is_value(value) and 0 < len(name.encode()) < 256 and name != _REST}
     rest = {name: value for name, value in metadata.items() if name not in attributes}
     if rest:
