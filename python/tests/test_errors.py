@@ -151,3 +151,12 @@ def test_lengths_that_do_not_match_are_refused(filled):
             c.upsert([1, 2], vectors[:2], **wrong)
     with pytest.raises(stratavec.InvalidArgumentError):
         c.bulk_load([1], None, [{}])
+
+
+@pytest.mark.parametrize("wrong", [{"dim": -1}, {"bits": 300}, {"seed": -1}, {"memory_budget": -1}, {"flush_rows": 2**64}])
+def test_numbers_beyond_their_range_are_refused_by_name(place, wrong):
+    with pytest.raises(stratavec.InvalidArgumentError) as caught:
+        stratavec.open(place, **{"dim": 4, "metric": "l2", "index": "ivf"} | wrong)
+    assert caught.value.argument == next(iter(wrong)) and not place.exists()
+    with pytest.raises(TypeError, match="dim"):
+        stratavec.open(place, "4", "l2")

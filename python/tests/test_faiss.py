@@ -229,3 +229,18 @@ def test_wrong_shapes_are_refused(data):
     for wrong in (np.zeros(D, np.float32), np.zeros((2, D + 1), np.float32)):
         with pytest.raises((ValueError, AssertionError)):
             index.add(wrong)
+
+
+def test_lists_are_trained_before_they_are_used(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.IndexIVFFlat(faiss.IndexFlatL2(D), D, 8)
+        for call in (lambda: index.add(xb), lambda: index.search(xq, 1)):
+            with pytest.raises(RuntimeError):
+                call()
+        index.train(xb)
+        index.add(xb)
+        index.make_direct_map()
+        assert np.array_equal(index.reconstruct(7), xb[7])
+        index.nprobe = 8
+        assert index.assign(xb[:5], 1).tolist() == [[0], [1], [2], [3], [4]]

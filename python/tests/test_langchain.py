@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("langchain_core")
@@ -38,6 +39,13 @@ def test_metadata_comes_back_as_it_was(store):
     assert store.get_by_ids([name])[0].metadata == metadata
     attributes = store.collection.get(name).attributes
     assert attributes["n"] == 3 and attributes["tags"] == ["a", "b"]
+
+
+def test_numbers_of_numpy_are_metadata_and_filters_are_callables(store):
+    store.add_texts(["text"], [{"n": np.int64(3), "x": np.float32(0.5), "yes": np.True_, "word": np.str_("a")}], ids=["1"])
+    assert store.get_by_ids(["1"])[0].metadata == {"n": 3, "x": 0.5, "yes": True, "word": "a"}
+    with pytest.raises(TypeError, match="callable"):
+        store.similarity_search("text", filter={"n": 3})
 
 
 def test_a_store_opens_again(store, tmp_path):

@@ -69,6 +69,51 @@ def test_a_batch_is_all_or_nothing(place):
             b.commit()
 
 
+def test_a_batch_is_committed_once(filled):
+    c, vectors = filled
+    batch = c.batch()
+    batch.delete(0)
+    receipt = batch.commit()
+    for again in (batch.commit, lambda: batch.upsert(0, vectors[0]), lambda: batch.delete(1)):
+        with pytest.raises(stratavec.InvalidArgumentError):
+            again()
+    assert batch.receipt.seq == receipt.seq == c.seq and 0 not in c and 1 in c
+
+
+def askew(vectors):
+    """The same numbers at addresses that are no multiples of four."""
+    memory = np.empty(vectors.nbytes + 1, np.uint8)
+    copy = memory[1:].view(vectors.dtype).reshape(vectors.shape)
+    copy[:] = vectors
+    return copy
+
+
+def packed(vectors):
+    """The same numbers as a field of records that are no multiple of four bytes long."""
+    records = np.zeros(len(vectors), [("flag", "u1"), ("vector", vectors.dtype, vectors.shape[1:])])
+    records["vector"] = vectors
+    return records["vector"]
+
+
+@pytest.mark.parametrize(
+    "arrange",
+    [np.asfortranarray, lambda v: np.ascontiguousarray(v.T).T, lambda v: v[::-1].copy()[::-1], askew, packed, lambda v: v.astype(">f4")],
+    ids=["columns", "transposed", "backwards", "askew", "packed", "big-endian"],
+)
+def test_vectors_are_read_however_they_lie(place, rng, arrange):
+    vectors = rng.standard_normal((8, 8), np.float32)
+    given = arrange(vectors)
+    with stratavec.open(place, 8, "l2", ids="u64", durability="os") as c:
+        c.upsert(np.arange(8), given)
+        c.bulk_load(np.arange(8, 16), given, progress=False)
+        with c.batch() as batch:
+            batch.upsert(packed(np.arange(16, 24)), given)
+        assert [item.vector.tolist() for item in c.get_many(range(24))] == 3 * vectors.tolist()
+        ids, distances = c.search_batch(given, k=3)
+        assert (distances == 0).all() and (np.sort(ids) % 8 == np.arange(8)[:, None]).all()
+        assert c.search(given[5], k=1)[0].distance == 0
+
+
 def test_a_snapshot_stays_as_it_was(filled):
     c, vectors = filled
     with c.snapshot() as snapshot:
@@ -278,6 +323,24 @@ def test_a_bulk_load_that_fails_leaves_nothing(place):
 
 def _stop(done, total):
     raise ValueError("stop")
+
+
+def test_a_bulk_load_does_not_wait_for_itself(filled):
+    c, vectors = filled
+    refused = []
+
+    def rows():
+        yield 1000, vectors[0]
+        for call in (lambda: c.bulk_load([1001], vectors[:1]), lambda: c.set_default_effort(exact=True)):
+            with pytest.raises(stratavec.InvalidArgumentError, match="bulk load"):
+                call()
+            refused.append(call)
+        c.upsert(1002, vectors[0])
+        yield 1003, vectors[0]
+
+    assert c.bulk_load(rows(), progress=False).items == 2 and len(refused) == 2
+    assert [id in c for id in (1000, 1001, 1002, 1003)] == [True, False, True, True]
+    assert c.bulk_load([1001], vectors[:1], progress=False).items == 1
 
 
 def test_upkeep(place, tmp_path, rng):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -97,6 +98,25 @@ def test_writers_in_many_threads_lose_nothing(place):
 
         run(*[lambda first=first: write(first) for first in range(0, 200, 40)])
         assert sorted(item.id for item in c.scan()) == list(range(200))
+
+
+def test_threads_share_a_batch_that_is_over(filled):
+    c, vectors = filled
+    batch = c.batch()
+    batch.commit()
+
+    def use():
+        for _ in range(500):
+            with pytest.raises(stratavec.InvalidArgumentError):
+                batch.upsert(1, vectors[0])
+            assert len(batch) == 0 and "committed" in repr(batch)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        run(use, use, use, use)
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_closing_waits_for_the_calls_of_other_threads(place, rng):
