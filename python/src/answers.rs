@@ -1,7 +1,9 @@
 //! The answers to many queries, as tables.
 
+use std::collections::TryReserveError;
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use stratavec::{Hits, Id, SearchMode, Snapshot};
 
@@ -14,8 +16,8 @@ use crate::terms::{Terms, apply};
 const FIRST: usize = 64;
 /// How long a signal may wait for a search.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Most bytes of a table of answers.
-const MOST_CELLS: usize = 1 << 32;
+/// Most ids in a table of answers: more than that is a slip.
+const MOST_CELLS: usize = 1 << 30;
 
 /// `queries` x `k` ids and distances, row by row. Where there is no hit, `u64::MAX` or `None` and infinity.
 pub struct Answers {
@@ -35,10 +37,14 @@ impl Answers {
         mode: SearchMode,
         threads: usize,
     ) -> PyResult<Answers> {
-        if queries.len().saturating_mul(terms.k) > MOST_CELLS {
+        let cells = queries.len().saturating_mul(terms.k);
+        if cells > MOST_CELLS {
             return Err(refuse(py, "k", format!("is {}; so many answers to each query do not fit a table", terms.k)));
         }
-        let mut answers = Answers { numbers: Vec::new(), names: Vec::new(), distances: Vec::new() };
+        let numbers = snapshot.schema().id_kind() == stratavec::IdKind::U64;
+        let mut answers = Answers::with_room(cells, numbers).map_err(|_| {
+            PyMemoryError::new_err(format!("there is no memory for a table of {} x {}", queries.len(), terms.k))
+        })?;
         // Callbacks take turns anyway, and what they raise belongs to this thread.
         let threads = if terms.asks { 1 } else { threads };
         let mut rest = queries;
@@ -52,7 +58,7 @@ impl Answers {
                     Some(source) => batch.rerank_with(source).run()?,
                     None => batch.run()?,
                 };
-                answers.add(found, terms.k, snapshot.schema().id_kind() == stratavec::IdKind::U64);
+                answers.add(found, terms.k, numbers);
                 Ok(())
             };
             let done = match terms.asks {
@@ -70,6 +76,16 @@ impl Answers {
             py.check_signals()?;
             step = next_step(now.len(), started.elapsed(), rest.len());
         }
+    }
+
+    fn with_room(cells: usize, numbers: bool) -> Result<Answers, TryReserveError> {
+        let mut answers = Answers { numbers: Vec::new(), names: Vec::new(), distances: Vec::new() };
+        answers.distances.try_reserve_exact(cells)?;
+        match numbers {
+            true => answers.numbers.try_reserve_exact(cells)?,
+            false => answers.names.try_reserve_exact(cells)?,
+        }
+        Ok(answers)
     }
 
     fn add(&mut self, found: Vec<Hits>, k: usize, numbers: bool) {

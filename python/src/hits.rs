@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use numpy::PyArray1;
-use pyo3::exceptions::PyIndexError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
 use stratavec::{Hit, Hits, Item};
@@ -54,6 +54,24 @@ impl PyHits {
 
     fn __iter__(&self) -> HitsIter {
         HitsIter { hits: self.0.clone(), next: 0 }
+    }
+
+    /// Where a hit is.
+    #[pyo3(signature = (value, start=0, stop=isize::MAX, /))]
+    fn index(&self, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
+        let slice = PySlice::new(value.py(), start, stop, 1);
+        let range = slice.indices(self.0.len() as isize)?;
+        let (start, stop) = (range.start.max(0) as usize, range.stop.max(0) as usize);
+        let wanted = value.cast::<PyHit>().ok();
+        let place = wanted.and_then(|hit| (start..stop).find(|at| self.0.get(*at) == Some(hit.get().hit())));
+        place.ok_or_else(|| PyValueError::new_err("it is none of the hits"))
+    }
+
+    /// How often a hit is there.
+    #[pyo3(signature = (value, /))]
+    fn count(&self, value: &Bound<'_, PyAny>) -> usize {
+        let wanted = value.cast::<PyHit>().ok();
+        wanted.map_or(0, |hit| self.0.iter().filter(|other| *other == hit.get().hit()).count())
     }
 
     /// The ids alone.

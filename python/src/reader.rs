@@ -19,7 +19,7 @@ use crate::ids::{id_from, ids_from, number_table};
 use crate::options::search_mode;
 use crate::rerank::PySource;
 use crate::scan::Scan;
-use crate::terms::{Said, Terms, apply};
+use crate::terms::{Said, Terms, apply, effort_dict};
 use crate::vectors::{Vector, Vectors};
 
 /// Where a reader's snapshots come from.
@@ -250,6 +250,12 @@ impl Reader {
     #[getter]
     fn seq(&self, py: Python<'_>) -> PyResult<u64> {
         Ok(self.snapshot(py)?.seq())
+    }
+
+    /// How hard searches look that do not say it, as arguments of a search.
+    #[getter]
+    fn default_effort<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        effort_dict(py, self.snapshot(py)?.default_effort())
     }
 
     #[getter]

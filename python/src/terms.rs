@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyDict, PyString};
 use stratavec::{Effort, Filter, IdKind, Include};
 
 use crate::error::refuse;
@@ -40,6 +40,28 @@ impl Said {
             _ => None,
         })
     }
+}
+
+/// An effort as the arguments that say it.
+pub fn effort_dict(py: Python<'_>, effort: Effort) -> PyResult<Bound<'_, PyDict>> {
+    let said = PyDict::new(py);
+    match effort {
+        Effort::Recall(part) => said.set_item("recall", short(part))?,
+        Effort::Confidence(part) => said.set_item("confidence", short(part))?,
+        Effort::Probe { nprobe, patience } => {
+            said.set_item("nprobe", nprobe)?;
+            if patience != usize::MAX {
+                said.set_item("patience", patience)?;
+            }
+        }
+        _ => said.set_item("exact", true)?,
+    }
+    Ok(said)
+}
+
+/// The number that people wrote, and not what 32 bits made of it: 0.95 and not 0.949999988.
+fn short(part: f32) -> f64 {
+    part.to_string().parse().unwrap_or(f64::from(part))
 }
 
 /// Everything but the queries, ready for the engine.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 import numpy as np
@@ -134,6 +135,32 @@ def test_batches_of_queries_give_tables(filled):
     ids, distances = c.search_batch(vectors[:2], k=4)
     assert ids[:, 2:].tolist() == [[-1, -1]] * 2 and np.isinf(distances[:, 2:]).all()
     assert c.search_batch(np.empty((0, 8), np.float32), k=4)[0].shape == (0, 4)
+
+
+def test_a_table_that_no_memory_holds_is_refused(filled):
+    c, vectors = filled
+    with pytest.raises(stratavec.InvalidArgumentError) as caught:
+        c.search_batch(vectors[:2], k=2**30)
+    assert caught.value.argument == "k" and len(c.search(vectors[0], k=2**30)) == 100
+
+
+def test_hits_are_a_sequence(filled):
+    c, vectors = filled
+    hits = c.search(vectors[3], k=5)
+    assert isinstance(hits, Sequence) and [hits.index(hit) for hit in hits] == [0, 1, 2, 3, 4]
+    assert hits.count(hits[2]) == 1 and hits.count("a") == 0 and hits[2] in hits and [*reversed(hits)] == hits[::-1]
+    assert hits.index(hits[4], -2) == 4
+    for call in (lambda: hits.index(hits[0], 1), lambda: hits.index(hits[4], 0, 4), lambda: hits.index(3)):
+        with pytest.raises(ValueError):
+            call()
+
+
+def test_the_default_effort_is_told_as_it_was_said(filled):
+    c, vectors = filled
+    for effort in ({"recall": 0.9}, {"confidence": 0.99}, {"nprobe": 3}, {"nprobe": 9, "patience": 2}, {"exact": True}):
+        c.set_default_effort(**effort)
+        assert c.default_effort == effort == c.snapshot().default_effort
+        assert c.search(vectors[3], **c.default_effort)[0].id == 3
 
 
 def test_ids_of_64_bits_come_back_as_they_are(place):

@@ -89,6 +89,9 @@ class Reader:
     def seq(self) -> int:
         """Sequence number of the last batch that is seen."""
     @property
+    def default_effort(self) -> dict[str, Any]:
+        """How hard searches look that do not say it, as arguments of :meth:`search`; see :meth:`Collection.set_default_effort`."""
+    @property
     def dim(self) -> int:
         """Components of a vector."""
     @property
