@@ -9,6 +9,11 @@ use serde_json::{Value as Json, json};
 
 /// Rows around a few places, as lines of JSON.
 fn rows(count: u32) -> String {
+    lines(count, 8, |id, axis| f64::from((id + axis) % 40))
+}
+
+/// Rows of so many components between 0 and 1, each moved by `place`.
+fn lines(count: u32, dim: u32, place: impl Fn(u32, u32) -> f64) -> String {
     let mut state = 7u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -16,7 +21,7 @@ fn rows(count: u32) -> String {
     };
     let mut text = String::new();
     for id in 0..count {
-        let vector: Vec<f64> = (0..8).map(|axis| f64::from((id + axis) % 40) + next()).collect();
+        let vector: Vec<f64> = (0..dim).map(|axis| place(id, axis) + next()).collect();
         writeln!(text, "{}", json!({ "id": id.to_string(), "vector": vector })).unwrap();
     }
     text
@@ -73,12 +78,19 @@ fn tune_takes_queries_of_a_file_and_refuses_what_does_not_fit() {
 
 #[test]
 fn tune_tells_what_bits_of_codes_buy_with_vectors_and_without() {
-    let kept = filled(&["--index", "ivf"]);
-    let lean = filled(&["--index", "ivf", "--rows", "none", "--bits", "1"]);
+    let filled = |rows: &[&str]| {
+        let place = Place::with_collection(
+            &[&["--dim", "24", "--metric", "l2", "--index", "ivf", "--nlist", "16"], rows].concat(),
+        );
+        place.write("rows.jsonl", lines(900, 24, |_, _| 0.0));
+        place.run(&["import", "c", "rows.jsonl", "--bulk"]).expect_code(0);
+        place
+    };
+    let (kept, lean) = (filled(&[]), filled(&["--rows", "none", "--bits", "1"]));
     let trade = ["--trade", "--sample", "40", "--k", "5", "--json"];
     let of_rows = kept.run(&[&["tune", "c", "--dry-run"][..], &trade].concat()).expect_code(0).document();
     let of_file = lean.run(&[&["tune", "c", "--vectors", "rows.jsonl"][..], &trade].concat()).expect_code(0).document();
-    assert!(recalls(&of_rows["curve"]).len() > 3 && of_file.get("curve").is_none());
+    assert!(!recalls(&of_rows["curve"]).is_empty() && of_file.get("curve").is_none());
     for told in [of_rows, of_file] {
         let lines = told["trade"].as_array().unwrap();
         let number = |line: &Json, of: &str| line[of].as_f64().unwrap();

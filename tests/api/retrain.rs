@@ -167,7 +167,7 @@ fn drift_is_answered_by_one_retrain() {
     assert_eq!(settle(&c), 0, "few rows say little");
     put(&c, 5_500..6_500, |id| vector(id, 0.8));
     assert_eq!(settle(&c), 1);
-    for round in 0..3 {
+    for round in 0..2 {
         put(&c, 6_500 + round * 500..7_000 + round * 500, |id| vector(id, 0.8));
         assert_eq!(settle(&c), 0, "they are known now");
     }
@@ -185,15 +185,15 @@ fn drift_does_not_wait_for_a_full_delta() {
     let flushes = c.stats().flushes;
     (50..70).for_each(|i| put(&c, i * 100..i * 100 + 100, near));
     assert_eq!((c.stats().flushes - flushes, c.stats().delta_rows), (0, 2_000), "rows like those that are there");
-    let far = |i: u64| put(&c, i * 100..i * 100 + 100, |id| vector(id, 0.8));
+    let far = |i: u64| put(&c, i * 100..i * 100 + 100, |id| vector(id, 0.25));
     let needed = (70..110).find(|i| {
         far(*i);
         c.stats().flushes > flushes
     });
-    assert!(needed.is_some_and(|i| i >= 72), "{needed:?}");
+    assert!(needed.is_some_and(|i| i > 72), "rows of another kind, once they are many: {needed:?}");
     assert_eq!((c.stats().retrains, c.stats().rows_to_convert), (1, 0));
     let flushes = c.stats().flushes;
-    (110..130).for_each(far);
+    (110..120).for_each(far);
     assert_eq!((c.stats().flushes, c.stats().retrains), (flushes, 1), "they are known now");
     c.close().unwrap();
     sound(&disk);

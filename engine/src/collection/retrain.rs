@@ -72,7 +72,8 @@ pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
         return None;
     }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
-    aged(training, live, list_skew(version))
+    let came = version.manifest.next_row.saturating_sub(training.next_row);
+    aged(training, live, came, list_skew(version))
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].

@@ -65,7 +65,10 @@ impl Shared {
         let version = &self.view.load().version;
         let model = version.model_of(active).filter(|_| version.older_model().is_none());
         let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
-        training.is_some_and(|training| drifts_with(training, active.rows(), members.energy()))
+        training.is_some_and(|training| {
+            let came = active.end_row().saturating_sub(training.next_row);
+            drifts_with(training, came, active.rows(), members.energy())
+        })
     }
 
     /// Ends the active generation. Under the commit lock:

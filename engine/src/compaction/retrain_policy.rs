@@ -20,8 +20,11 @@ pub(crate) enum Aged {
 const SMALL: u64 = 20_000;
 const GROWTH: u64 = 2;
 const GROWTH_OF_SMALL: u64 = 4;
-/// How much further new rows may be from their centroids than rows that the training held out, as squares.
-const MOST_DRIFT: f64 = 1.1;
+/// How much further new rows may be from their centroids than rows that the training held out, as squares; and how much once they are a fifth of
+/// the rows trained on: then a little costs as much as a lot does of a few. Rows of a kind that was rare are always a little further.
+const MOST_DRIFT: f64 = 1.3;
+const MOST_DRIFT_OF_MANY: f64 = 1.1;
+const MANY: u64 = 5;
 /// How many times the mean the lists may be that one in a hundred surpasses, and how many times what it was.
 const MOST_SKEW: f32 = 8.0;
 const MOST_MORE_SKEW: f32 = 1.5;
@@ -29,8 +32,9 @@ const MOST_MORE_SKEW: f32 = 1.5;
 const LEAST_CHANGE: u64 = 8;
 const LEAST_CHANGED_ROWS: u64 = 1_000;
 
-/// Whether a model is to be trained anew where there are so many live rows, and one list in a hundred is longer than `skew` times the mean.
-pub(crate) fn aged(training: &Training, live: u64, skew: f32) -> Option<Aged> {
+/// Whether a model is to be trained anew where there are so many live rows, so many were written since it was trained, and one list in a
+/// hundred is longer than `skew` times the mean.
+pub(crate) fn aged(training: &Training, live: u64, came: u64, skew: f32) -> Option<Aged> {
     let growth = if training.rows < SMALL { GROWTH_OF_SMALL } else { GROWTH };
     if training.rows > 0 && live >= training.rows.saturating_mul(growth) {
         return Some(Aged::Grown);
@@ -38,18 +42,19 @@ pub(crate) fn aged(training: &Training, live: u64, skew: f32) -> Option<Aged> {
     if !is_changed(training) {
         return None;
     }
-    if is_far(training) {
+    if is_far(training, came) {
         return Some(Aged::Drifted);
     }
     let uneven = training.skew > 0.0 && skew > MOST_SKEW && skew > MOST_MORE_SKEW * training.skew;
     uneven.then_some(Aged::Unbalanced)
 }
 
-/// Whether so many more rows, with such a sum of squared distances from their centroids, would be drift.
-pub(crate) fn drifts_with(training: &Training, rows: u64, energy: f64) -> bool {
+/// Whether it would be drift if so many more rows, with such a sum of squared distances from their centroids, were filed, `came` being those
+/// written since training, these among them.
+pub(crate) fn drifts_with(training: &Training, came: u64, rows: u64, energy: f64) -> bool {
     let mut training = *training;
     training.add(rows, energy);
-    is_changed(&training) && is_far(&training)
+    is_changed(&training) && is_far(&training, came)
 }
 
 /// A few rows say little, and what they cost is little.
@@ -57,8 +62,9 @@ fn is_changed(training: &Training) -> bool {
     training.fresh >= (training.rows / LEAST_CHANGE).max(LEAST_CHANGED_ROWS)
 }
 
-fn is_far(training: &Training) -> bool {
-    training.energy > 0.0 && training.fresh_energy > MOST_DRIFT * training.energy
+fn is_far(training: &Training, came: u64) -> bool {
+    let most = if came >= training.rows / MANY { MOST_DRIFT_OF_MANY } else { MOST_DRIFT };
+    training.energy > 0.0 && training.fresh_energy > most * training.energy
 }
 
 /// The length that one list in a hundred surpasses, as a multiple of the mean. Sorts the lengths.
@@ -82,7 +88,7 @@ mod tests {
 
     #[test]
     fn twice_the_rows_or_four_times_a_few() {
-        let aged = |training: &Training, live: u64| aged(training, live, 3.0);
+        let aged = |training: &Training, live: u64| aged(training, live, 0, 3.0);
         assert_eq!(aged(&training(50_000), 99_999), None);
         assert_eq!(aged(&training(50_000), 100_000), Some(Aged::Grown));
         assert_eq!(aged(&training(1_000), 3_999), None);
@@ -93,17 +99,29 @@ mod tests {
 
     #[test]
     fn new_rows_that_are_further_away_once_they_are_an_eighth() {
-        let drifted = Training { fresh: 6_250, fresh_energy: 1.11, ..training(50_000) };
-        let aged = |training: &Training| aged(training, 50_000, 3.0);
-        assert_eq!(aged(&drifted), Some(Aged::Drifted));
-        assert_eq!(aged(&Training { fresh: 6_249, ..drifted }), None);
-        assert_eq!(aged(&Training { fresh_energy: 1.09, ..drifted }), None);
-        assert_eq!(aged(&Training { energy: 0.0, ..drifted }), None, "not known what is far");
+        let drifted = Training { fresh: 6_250, fresh_energy: 1.31, ..training(50_000) };
+        let aged = |training: &Training, came: u64| aged(training, 50_000, came, 3.0);
+        assert_eq!(aged(&drifted, 6_250), Some(Aged::Drifted));
+        assert_eq!(aged(&Training { fresh: 6_249, ..drifted }, 6_250), None);
+        let little = Training { fresh_energy: 1.11, ..drifted };
+        assert_eq!(aged(&little, 9_999), None);
+        assert_eq!(aged(&little, 10_000), Some(Aged::Drifted), "a little, of many");
+        assert_eq!(aged(&Training { fresh_energy: 1.09, ..drifted }, 50_000), None);
+        assert_eq!(aged(&Training { energy: 0.0, ..drifted }, 50_000), None, "not known what is far");
+    }
+
+    #[test]
+    fn rows_in_memory_count_as_they_will_in_files() {
+        let known = Training { fresh: 3_000, fresh_energy: 1.0, ..training(50_000) };
+        assert!(!drifts_with(&known, 6_249, 3_249, 9_000.0), "too few to tell");
+        assert!(drifts_with(&known, 6_250, 3_250, 9_000.0));
+        assert!(!drifts_with(&known, 10_000, 7_000, 7_000.0), "as near as others");
+        assert!(drifts_with(&known, 10_000, 7_000, 9_000.0), "a little, of many");
     }
 
     #[test]
     fn lists_that_have_become_uneven_and_not_those_that_always_were() {
-        let aged = |training: &Training, skew: f32| aged(training, 50_000, skew);
+        let aged = |training: &Training, skew: f32| aged(training, 50_000, 0, skew);
         assert_eq!(aged(&training(50_000), 8.5), Some(Aged::Unbalanced));
         assert_eq!(aged(&training(50_000), 7.9), None);
         assert_eq!(aged(&Training { skew: 6.0, ..training(50_000) }, 8.9), None);
