@@ -231,7 +231,10 @@ def test_lists(place, rng):
         c.upsert(np.arange(4000, 6000), vectors[:2000] + 100)
         c.flush()
         done = c.compact("retrain")
-        assert done.retrains == 1 and done.refiled == 4000 + 2000 and c.stats().models == 1
+        # Upkeep in the background may take a part of the work; what it does is not in the report.
+        assert done.retrains == 1 and done.refiled in (0, 4000 + 2000)
+        stats = c.stats()
+        assert stats.models == 1 and stats.conversions == 1 and stats.rows_to_convert == 0 and stats.rows_in_lists == 4000 + 2000
         c.set_default_effort(nprobe=5)
         assert c.search(vectors[0]).explain.lists_probed == 5
         with pytest.raises(stratavec.InvalidArgumentError):
