@@ -174,6 +174,25 @@ fn drift_is_answered_by_one_retrain() {
     sound(&disk);
 }
 
+/// The upkeep of the handle takes turns with a job and converts what that has trained for: the report tells of all of it.
+#[test]
+fn a_report_tells_of_all_that_was_done_while_the_job_was_at_work() {
+    let disk = MemDir::new(22);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema(IvfOptions::auto().nlist(20)), OpenOptions::new())
+        .unwrap();
+    let items: Vec<BulkItem> = (0..3_000).map(|id| BulkItem::new(id, near(id))).collect();
+    c.bulk_load(items).unwrap().wait().unwrap();
+    for round in 0..6u64 {
+        put(&c, 3_000 + round * 100..3_100 + round * 100, near);
+        c.flush().unwrap();
+        let report = compact(&c, Compact::Retrain);
+        assert_eq!((report.retrains, report.refiled), (1, 3_100 + round * 100), "round {round}: {report:?}");
+        assert!(report.bytes_written > 100_000, "{report:?}");
+    }
+    c.close().unwrap();
+    sound(&disk);
+}
+
 /// A delta that is far from full moves to files once its rows will have a model trained, and only then.
 #[test]
 fn drift_does_not_wait_for_a_full_delta() {

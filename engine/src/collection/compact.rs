@@ -36,7 +36,7 @@ pub enum Compact {
     Retrain,
 }
 
-/// What a compaction did, or would do.
+/// What a compaction did, or would do. What the upkeep of the handle did while a job was at work counts: the two take turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CompactReport {
@@ -60,6 +60,21 @@ pub struct CompactReport {
     pub refiled: u64,
     /// Merges of list segments.
     pub list_merges: u64,
+}
+
+impl CompactReport {
+    fn counts(&mut self) -> [&mut u64; 10] {
+        let CompactReport { merges, files_read, rows, dropped, bytes_read, .. } = self;
+        let CompactReport { bytes_written, filed, retrains, refiled, list_merges, .. } = self;
+        [merges, files_read, rows, dropped, bytes_read, bytes_written, filed, retrains, refiled, list_merges]
+    }
+
+    /// This and what another grew by since it was `before`.
+    pub(super) fn with_growth(mut self, mut now: CompactReport, mut before: CompactReport) -> CompactReport {
+        let grown = now.counts().into_iter().zip(before.counts()).map(|(now, before)| now.saturating_sub(*before));
+        self.counts().into_iter().zip(grown).for_each(|(count, grown)| *count += grown);
+        self
+    }
 }
 
 /// Largest row file that a merge makes, and its rows.
@@ -134,6 +149,16 @@ impl Shared {
     /// Merges until nothing is left to merge. The thread that merges is the one that unmaps the files it replaced: see [`Retired`].
     /// Lists that find no room do not hold up row files, whose merges make room: the error is told at the end.
     pub(super) fn compact(&self, what: Compact, control: &Control) -> Result<CompactReport> {
+        self.compact_telling(what, control, &|_| ())
+    }
+
+    /// The same; `tell` hears after each step, before others get their turn, what was done by then.
+    fn compact_telling(
+        &self,
+        what: Compact,
+        control: &Control,
+        tell: &dyn Fn(&CompactReport),
+    ) -> Result<CompactReport> {
         let mut report = CompactReport::default();
         let mut no_room = None;
         let mut wanted = Wanted::of(what);
@@ -144,7 +169,10 @@ impl Shared {
             let version = self.view.load().version.clone();
             if no_room.is_none() {
                 match self.list_step(&version, &mut wanted, control, &mut report) {
-                    Ok(true) => continue,
+                    Ok(true) => {
+                        tell(&report);
+                        continue;
+                    }
                     Ok(false) => {}
                     Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
                         no_room = Some(error)
@@ -160,6 +188,7 @@ impl Shared {
             drop(version);
             drop(retired);
             merged?;
+            tell(&report);
         }
     }
 
@@ -424,7 +453,11 @@ impl Shared {
         if self.options.compaction == Compaction::Manual {
             return;
         }
-        let result = self.compact(Compact::Auto, &self.stop_merges);
+        let before = self.pending.lock().upkeep;
+        let tell = |done: &CompactReport| {
+            self.pending.lock().upkeep = before.with_growth(*done, CompactReport::default());
+        };
+        let result = self.compact_telling(Compact::Auto, &self.stop_merges, &tell);
         let mut pending = self.pending.lock();
         match result {
             Ok(_) => pending.merge_failed = None,

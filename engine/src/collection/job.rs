@@ -76,13 +76,15 @@ impl Job {
         let control = Arc::new(Control::default());
         let (watched, name) = (control.clone(), shared.storage.describe());
         let running = shared.jobs.begin(control.clone(), true);
+        let before = shared.pending.lock().upkeep;
         let work = move || {
             // Dropped in the reverse order: the collection is let go of before the job counts as ended.
             let _running = running;
             let shared = shared;
             let outcome = shared.compact(what, &watched);
             watched.end();
-            outcome
+            let upkeep = shared.pending.lock().upkeep;
+            outcome.map(|report| report.with_growth(upkeep, before))
         };
         let thread = std::thread::Builder::new()
             .name("stratavec-compact".into())

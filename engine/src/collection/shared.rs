@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::batch::Receipt;
 use super::commit::Queue;
+use super::compact::CompactReport;
 use super::flush::{older_manifests, remove_all};
 use super::job::Jobs;
 use super::scrub::Scrubbed;
@@ -114,6 +115,8 @@ pub(super) struct Pending {
     pub(super) roll_failed: Option<Error>,
     /// A flush may have made something to merge.
     pub(super) merge_due: bool,
+    /// What automatic merges did so far.
+    pub(super) upkeep: CompactReport,
     /// Automatic merges failed this often in a row, the last time with this.
     pub(super) merge_failed: Option<(u32, Error)>,
 }

@@ -410,7 +410,7 @@ class BulkReport:
 
 @final
 class CompactReport:
-    """What a compaction did, or would do. What upkeep in the background did beside it is not in it."""
+    """What a compaction did, or would do. What upkeep in the background did beside it counts."""
 
     @property
     def merges(self) -> int: ...
