@@ -105,6 +105,11 @@ fn tune_tells_what_bits_of_codes_buy_with_vectors_and_without() {
     assert!(!kept.path("tune-collections").exists() && !lean.path("tune-collections").exists());
     let text = lean.run(&["tune", "c", "--trade", "--vectors", "rows.jsonl", "--sample", "20"]).expect_code(0).out;
     assert!(text.contains("bytes/row") && text.contains("codes alone"), "{text}");
+    let both = ["tune", "c", "--trade", "--vectors", "rows.jsonl", "--sample", "20", "--dry-run", "--json"];
+    let told = kept.run(&both).expect_code(0).document();
+    assert!(!recalls(&told["curve"]).is_empty() && told["trade"].as_array().is_some_and(|lines| !lines.is_empty()));
+    lean.run(&["tune", "c", "--trade", "--vectors", "rows.jsonl", "--svg", "c.svg"]).expect_code(2);
+    kept.run(&["tune", "c", "--dir", "elsewhere"]).expect_code(2);
     let ran = lean.run(&["tune", "c", "--trade"]).expect_code(2);
     assert!(ran.err.contains("--vectors"), "{}", ran.err);
     kept.write("tune-collections", "in the way");

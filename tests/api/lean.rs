@@ -5,8 +5,9 @@ use std::sync::Arc;
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Access, Attributes, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind, Include,
-    IndexKind, IvfOptions, Metric, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill, Verify,
+    Access, Attributes, Background, BulkItem, Codes, Collection, Compact, Effort, ErrorKind, Filter, Hits, Id, IdKind,
+    Include, IndexKind, IvfOptions, Metric, OpenOptions, Repair, RepairReport, RowFormat, Schema, Snapshot, Spill,
+    Verify,
 };
 
 use super::scene::{inline, open};
@@ -161,6 +162,25 @@ fn product_codes_answer_alone_too() {
         assert!(report.is_complete(), "{:?}", report.losses);
         check(&open(&whole).snapshot(), metric);
     }
+}
+
+/// Rows of another kind do not flush the delta either: nothing would be trained.
+#[test]
+fn rows_that_are_far_from_all_lists_wait_until_the_delta_is_full() {
+    let disk = MemDir::new(9);
+    filled(&disk, lean(Metric::L2, IdKind::U64, 4)).close().unwrap();
+    let options = OpenOptions::new().background(Background::Inline);
+    let c = Collection::open_in(Arc::new(disk), options).unwrap();
+    let flushes = c.stats().flushes;
+    for round in 0..30u64 {
+        let mut batch = c.batch();
+        for id in 0..100u64 {
+            let far: Vec<f32> = vector(id).iter().map(|x| x + 50.0).collect();
+            batch.upsert(1_000_000 + round * 100 + id, &far);
+        }
+        batch.commit().unwrap();
+    }
+    assert_eq!((c.stats().flushes, c.stats().retrains), (flushes, 0));
 }
 
 /// The lists of rows that are gone cannot be made anew: not on request, and not because there are many more rows.

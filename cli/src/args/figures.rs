@@ -57,7 +57,7 @@ pub struct Tune {
     #[arg(long, value_name = "FILE", requires = "trade")]
     pub vectors: Option<PathBuf>,
     /// Where --trade builds collections, and removes them
-    #[arg(long, value_name = "DIR", default_value = "tune-collections")]
+    #[arg(long, value_name = "DIR", default_value = "tune-collections", requires = "trade")]
     pub dir: PathBuf,
 }
 

@@ -26,6 +26,14 @@ pub fn tune(args: &args::Tune, screen: &Screen) -> Result<(), Failure> {
         return Err(Failure::failed(format!("{} has too few rows to measure anything", path.display()))
             .because(format!("it has {}", words::counted(snapshot.count(), "row"))));
     }
+    // A collection that keeps no vectors and is given no queries cannot be asked for a curve.
+    let curved = collection.schema().row_format().keeps_vectors() || args.queries.queries.is_some();
+    if args.trade && !curved && args.svg.is_some() {
+        return Err(Failure::usage(
+            "--svg draws a curve, and the collection keeps no vectors that could ask".to_owned(),
+        )
+        .because("say which vectors are to be queries: --queries FILE".to_owned()));
+    }
     let lines = match args.trade {
         true => trade::measure(
             collection.schema(),
@@ -37,8 +45,7 @@ pub fn tune(args: &args::Tune, screen: &Screen) -> Result<(), Failure> {
         )?,
         false => Vec::new(),
     };
-    // A collection that keeps no vectors and is given no queries cannot be asked for a curve.
-    if args.vectors.is_some() && args.queries.queries.is_none() {
+    if args.trade && !curved {
         return match screen.json {
             true => screen
                 .document(&json!({ "collection": path.to_string_lossy(), "k": args.k, "trade": trade::json(&lines) })),

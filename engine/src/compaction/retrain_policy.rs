@@ -49,12 +49,13 @@ pub(crate) fn aged(training: &Training, live: u64, came: u64, skew: f32) -> Opti
     uneven.then_some(Aged::Unbalanced)
 }
 
-/// Whether it would be drift if so many more rows, with such a sum of squared distances from their centroids, were filed, `came` being those
-/// written since training, these among them.
+/// Whether it becomes drift once so many more rows, with such a sum of squared distances from their centroids, are filed; `came` are those
+/// written since training, these among them. What is drift without them is answered already, or cannot be.
 pub(crate) fn drifts_with(training: &Training, came: u64, rows: u64, energy: f64) -> bool {
-    let mut training = *training;
-    training.add(rows, energy);
-    is_changed(&training) && is_far(&training, came)
+    let mut with = *training;
+    with.add(rows, energy);
+    let drifts = |training: &Training, came: u64| is_changed(training) && is_far(training, came);
+    drifts(&with, came) && !drifts(training, came.saturating_sub(rows))
 }
 
 /// A few rows say little, and what they cost is little.
@@ -117,6 +118,11 @@ mod tests {
         assert!(drifts_with(&known, 6_250, 3_250, 9_000.0));
         assert!(!drifts_with(&known, 10_000, 7_000, 7_000.0), "as near as others");
         assert!(drifts_with(&known, 10_000, 7_000, 9_000.0), "a little, of many");
+        let drifted = Training { fresh: 6_250, fresh_energy: 1.5, ..known };
+        assert!(
+            !drifts_with(&drifted, 7_000, 100, 500.0),
+            "known from files, and a training is under way or impossible"
+        );
     }
 
     #[test]
