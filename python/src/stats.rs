@@ -1,5 +1,6 @@
 //! Figures, as dictionaries.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
@@ -45,9 +46,9 @@ fn seconds(at: SystemTime) -> f64 {
 }
 
 /// The figures as a `stratavec.Stats`.
-pub fn stats_object(py: Python<'_>, stats: &Stats, path: &str) -> PyResult<Py<PyAny>> {
+pub fn stats_object(py: Python<'_>, stats: &Stats, path: &Path) -> PyResult<Py<PyAny>> {
     let all = PyDict::new(py);
-    all.set_item("path", path)?;
+    all.set_item("path", path.as_os_str())?;
     all.set_item("schema", schema_dict(py, &stats.schema)?)?;
     macro_rules! figures {
         ($($name:ident),* $(,)?) => { $(all.set_item(stringify!($name), stats.$name)?;)* };

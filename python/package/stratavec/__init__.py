@@ -300,6 +300,11 @@ def _reopen(path: str) -> Follower:
     return _open_read_only(path, dict.fromkeys(_SCHEMA))
 
 
+def _restore(kind: Any, fields: tuple[Any, ...]) -> Any:
+    """What a pickled answer or report becomes."""
+    return kind._restore(fields)
+
+
 def _register_sequences() -> None:
     from collections.abc import Sequence
 
