@@ -90,9 +90,9 @@ impl PyCollection {
         vectors: &Bound<'_, PyAny>,
         attributes: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
-        durability: Option<&str>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
     ) -> PyResult<Receipt> {
-        write(slf, &Given { ids, vectors, attributes, payloads }, durability, false)
+        write(slf, &Given { ids, vectors, attributes, payloads }, durability.as_deref(), false)
     }
 
     /// Writes rows whose ids must not be there, as one batch.
@@ -103,21 +103,28 @@ impl PyCollection {
         vectors: &Bound<'_, PyAny>,
         attributes: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
-        durability: Option<&str>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
     ) -> PyResult<Receipt> {
-        write(slf, &Given { ids, vectors, attributes, payloads }, durability, true)
+        write(slf, &Given { ids, vectors, attributes, payloads }, durability.as_deref(), true)
     }
 
     /// Deletes the rows of these ids, as one batch; how many there were.
     #[pyo3(signature = (ids, *, durability=None))]
-    fn delete(slf: &Bound<'_, Self>, ids: &Bound<'_, PyAny>, durability: Option<&str>) -> PyResult<u64> {
+    fn delete(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
+    ) -> PyResult<u64> {
         let ids = ids_from(ids, schema_of(slf).id_kind())?;
-        Ok(commit(slf, vec![Step::Delete(ids)], durability)?.deleted)
+        Ok(commit(slf, vec![Step::Delete(ids)], durability.as_deref())?.deleted)
     }
 
     /// A batch, committed at the end of a `with` block.
     #[pyo3(signature = (*, durability=None))]
-    fn batch(slf: &Bound<'_, Self>, durability: Option<String>) -> PyResult<PyBatch> {
+    fn batch(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
+    ) -> PyResult<PyBatch> {
         base(slf).writer(slf.py())?;
         if let Some(name) = &durability {
             crate::options::durability(slf.py(), name)?;
@@ -181,7 +188,7 @@ impl PyCollection {
         slf: &Bound<'_, Self>,
         what: &str,
         progress: Option<&Bound<'_, PyAny>>,
-        dry_run: bool,
+        #[pyo3(from_py_with = arguments::dry_run)] dry_run: bool,
     ) -> PyResult<CompactReport> {
         let py = slf.py();
         let what = named(
@@ -237,7 +244,7 @@ impl PyCollection {
         #[pyo3(from_py_with = arguments::nprobe)] nprobe: Option<usize>,
         #[pyo3(from_py_with = arguments::patience)] patience: Option<usize>,
         #[pyo3(from_py_with = arguments::confidence)] confidence: Option<f32>,
-        exact: bool,
+        #[pyo3(from_py_with = arguments::exact)] exact: bool,
     ) -> PyResult<()> {
         let py = slf.py();
         let said = Said { recall, nprobe, patience, confidence, exact };

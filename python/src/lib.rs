@@ -88,11 +88,11 @@ fn _open_read_only(
     py: Python<'_>,
     #[pyo3(from_py_with = arguments::path)] path: PathBuf,
     wanted: &Bound<'_, PyDict>,
-    access: Option<&str>,
+    #[pyo3(from_py_with = arguments::access)] access: Option<String>,
 ) -> PyResult<Py<PyFollower>> {
     let wanted = Wanted::read(wanted)?;
     wanted.check(py)?;
-    let access = access.map(|name| options::access(py, name)).transpose()?.unwrap_or_default();
+    let access = access.map(|name| options::access(py, &name)).transpose()?.unwrap_or_default();
     let place = path.clone();
     let follower = apart(py, move || Collection::open_read_only_with(&place, access))?;
     wanted.check_same(py, follower.schema())?;

@@ -1,14 +1,15 @@
 //! What `open` and `create` are told: the schema, and how the handle is to treat the collection.
 
-use pyo3::exceptions::PyTypeError;
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyDict;
 use stratavec::{
-    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, MAX_DIM, MIN_MEMORY_BUDGET, Metric,
-    OpenOptions, RowFormat, Schema, Scrub, SearchMode, Spill,
+    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, MAX_DIM, MIN_MEMORY_BUDGET,
+    Metric, OpenOptions, RowFormat, Schema, Scrub, SearchMode, Spill,
 };
 
-use crate::arguments::{number, text, whole};
+use crate::arguments::{self, number, whole};
 use crate::error::{OrRaise, refuse};
 
 /// One of some names.
@@ -29,10 +30,7 @@ fn said<'py, T>(
     read: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<T>,
 ) -> PyResult<Option<T>> {
     let Some(value) = given.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
-    read(&value).map(Some).map_err(|error| match error.is_instance_of::<PyTypeError>(given.py()) {
-        true => PyTypeError::new_err(format!("{name}: {}", error.value(given.py()))),
-        false => error,
-    })
+    read(&value).map(Some)
 }
 
 /// A whole number in a range.
@@ -42,12 +40,12 @@ fn count(given: &Bound<'_, PyDict>, name: &str, least: u64, most: u64) -> PyResu
 
 /// A name.
 fn word(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<String>> {
-    said(given, name, |value| Ok(text(value.cast::<PyString>()?, name)?.into_owned()))
+    said(given, name, |value| arguments::word(value, name).map(Cow::into_owned))
 }
 
 /// Yes or no.
 fn flag(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<bool>> {
-    said(given, name, |value| value.extract::<bool>())
+    said(given, name, |value| arguments::flag(value, name))
 }
 
 /// When a commit is acknowledged.
@@ -213,7 +211,7 @@ impl Treatment {
             flush_bytes: count(given, "flush_bytes", 1 << 10, 4 << 30)?,
             flush_rows: count(given, "flush_rows", 1, u64::MAX)?,
             compaction: word(given, "compaction")?,
-            dead_ratio: said(given, "dead_ratio", number)?,
+            dead_ratio: said(given, "dead_ratio", |value| number(value, "dead_ratio"))?,
             fanout: count(given, "fanout", 2, 64)?.map(|fanout| fanout as u32),
             scrub_bytes_per_second: count(given, "scrub_bytes_per_second", 1 << 16, u64::MAX)?,
             delete_reserve: count(given, "delete_reserve", 0, 1 << 30)?,

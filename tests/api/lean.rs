@@ -201,7 +201,10 @@ fn lists_are_made_once() {
     assert_eq!((models(&c), before.1), (before, 0), "four times as many rows stay in the lists there are");
     let health = c.health().expect("health");
     assert_eq!((health.sampled, health.retrain), (0, None));
-    assert_eq!((health.coverage, health.quantization_error, health.recall, health.latency_ratio), (None, None, None, None));
+    assert_eq!(
+        (health.coverage, health.quantization_error, health.recall, health.latency_ratio),
+        (None, None, None, None)
+    );
     assert!(health.score > Some(50.0) && health.delta_ratio < Some(0.1), "{health:?}");
     assert!(
         health.growth.expect("it is known what was trained on") > 4.0

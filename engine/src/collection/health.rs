@@ -143,8 +143,9 @@ impl Graded {
         let before = before.map(f64::from).filter(|before| *before > 0.0);
         let scanned = measured.asked.map(|asked| asked.scanned).filter(|scanned| *scanned > 0.0);
         let latency_ratio = scanned.zip(before).map(|(scanned, before)| scanned / before);
-        let (coverage, error) =
-            measured.asked.map_or((1.0, 0.0), |Asked { coverage, quantization_error, .. }| (coverage, quantization_error));
+        let (coverage, error) = measured
+            .asked
+            .map_or((1.0, 0.0), |Asked { coverage, quantization_error, .. }| (coverage, quantization_error));
         let score = score(coverage, error, measured.balance, delta_ratio, latency_ratio.unwrap_or(1.0));
         Graded { score, delta_ratio, latency_ratio }
     }

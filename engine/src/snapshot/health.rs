@@ -83,12 +83,7 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
 }
 
 /// Has rows of a sample look for their nearest.
-fn ask(
-    snapshot: &Snapshot,
-    model: &OpenModel,
-    rows: u64,
-    go_on: &mut dyn FnMut() -> Result<()>,
-) -> Result<Asked> {
+fn ask(snapshot: &Snapshot, model: &OpenModel, rows: u64, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Asked> {
     let mut questions = sample(snapshot, rows, ROWS)?;
     answer(snapshot, snapshot.view().sources(), &mut questions, NEAREST, go_on)?;
     let mut sums = Sums::default();
