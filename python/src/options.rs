@@ -11,6 +11,7 @@ use stratavec::{
 
 use crate::arguments::{self, number, whole};
 use crate::error::{OrRaise, refuse};
+use crate::reports::RecoveryReport;
 
 /// One of some names.
 pub fn named<T: Copy>(py: Python<'_>, argument: &str, given: &str, known: &[(&str, T)]) -> PyResult<T> {
@@ -200,6 +201,7 @@ pub struct Treatment {
     delete_reserve: Option<u64>,
     background: Option<bool>,
     access: Option<String>,
+    on_recovery: Option<Py<PyAny>>,
 }
 
 impl Treatment {
@@ -217,6 +219,10 @@ impl Treatment {
             delete_reserve: count(given, "delete_reserve", 0, 1 << 30)?,
             background: flag(given, "background")?,
             access: word(given, "access")?,
+            on_recovery: said(given, "on_recovery", |callback| match callback.is_callable() {
+                true => Ok(callback.clone().unbind()),
+                false => Err(arguments::wrong_type(callback, "on_recovery", "a callable of a RecoveryReport")),
+            })?,
         })
     }
 
@@ -247,6 +253,10 @@ impl Treatment {
         if let Some(name) = &self.access {
             options = options.access(access(py, name)?);
         }
+        if let Some(callback) = &self.on_recovery {
+            let callback = callback.clone_ref(py);
+            options = options.on_recovery(move |report| tell(&callback, report));
+        }
         options = options.compaction(self.compaction(py)?);
         options.check().or_raise(py)?;
         Ok(options)
@@ -268,6 +278,16 @@ impl Treatment {
         }
         Ok(when)
     }
+}
+
+/// Tells a callback what an open found. What it raises has nobody to go to: the open goes on.
+fn tell(callback: &Py<PyAny>, report: &stratavec::RecoveryReport) {
+    Python::attach(|py| {
+        let told = Bound::new(py, RecoveryReport::from(report)).and_then(|report| callback.bind(py).call1((report,)));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(callback.bind(py)));
+        }
+    });
 }
 
 /// How files are read, by its name.

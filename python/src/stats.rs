@@ -97,6 +97,11 @@ pub fn stats_object(py: Python<'_>, stats: &Stats, path: &Path) -> PyResult<Py<P
         sections.set_item(name, bytes)?;
     }
     all.set_item("sections", sections)?;
+    let parts = PyDict::new(py);
+    for (name, bytes) in stats.bytes_by_part() {
+        parts.set_item(name, bytes)?;
+    }
+    all.set_item("parts", parts)?;
     all.set_item("merged_at", stats.merged_at.map(seconds))?;
     all.set_item("scrubbed_at", stats.scrubbed_at.map(seconds))?;
     all.set_item("at", seconds(stats.at))?;

@@ -131,3 +131,30 @@ def test_a_digest_is_of_names_and_contents(tmp_path):
     assert now() in seen
     for place in environment.OURS:
         assert (environment.ROOT / place).exists(), place
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results():
+    import losses
+
+    results, text = losses.ROOT / "benches" / "results", (losses.ROOT / "README.md").read_text()
+    tables = {"losses": losses.losses(results), "kills": losses.kills(results), "stream": losses.stream(results), "loads": losses.loads(results)}
+    for name, lines in tables.items():
+        assert f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->" in text, f"benches/compare/losses.py README.md: {name}"
+
+
+def test_the_pictures_are_those_of_the_results():
+    import json
+
+    import losses
+    import plot
+
+    drawn = 0
+    for file in sorted((losses.ROOT / "benches" / "results").glob("*.json")):
+        result = json.loads(file.read_text())
+        if drawing := plot.DRAWINGS.get(result.get("benchmark")):
+            picture = file.with_suffix(".svg").read_text()
+            assert picture == drawing(result), f"benches/compare/plot.py {file.name}"
+            source, drawn = result["provenance"], drawn + 1
+            assert source["date"][:10] in picture and source["cpu"] in picture
+            assert all(f"{name} {version}" in picture for name, version in source["peers"].items())
+    assert drawn >= 3

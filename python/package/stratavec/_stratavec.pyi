@@ -75,6 +75,27 @@ class Reader:
         Rows with fewer than k hits end in -1 (``None`` where ids are byte strings) and infinity. Ids are int64, unless an id needs the
         64th bit; then they are uint64 and the missing ones 2^64 - 1.
         """
+    def search_each(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        nprobe: int | None = None,
+        patience: int | None = None,
+        confidence: float | None = None,
+        exact: bool = False,
+        ids: Ids | None = None,
+        filter: Filter | Callable[[Any], object] | None = None,
+        max_distance: float | None = None,
+        include: Include | None = None,
+        deadline: float | None = None,
+        candidates: int | None = None,
+        rerank_with: VectorSource | None = None,
+        mode: Literal["auto", "hot", "cold"] = "auto",
+        threads: int = 1,
+    ) -> list[Hits]:
+        """As :meth:`search_batch`, with whole hits for each query: what is to be included, and how each answer came about."""
     def get(self, id: Id) -> Item | None:
         """The row of an id."""
     def get_many(self, ids: Ids) -> list[Item | None]:
