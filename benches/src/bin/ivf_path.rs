@@ -3,7 +3,7 @@
 //! `cargo run --release -p stratavec-benches --bin ivf_path -- [name=value ..]` with `STRATAVEC_BENCH_VECTORS` naming a folder
 //! with `base.f16.npy`, `query.f16.npy` and `gt100.npy` (32-bit row numbers of the nearest rows of each query). Names: metric
 //! (cosine, l2, ip), lists (0: 8 times the root of the rows), bits, codes (none, product:48x256; instead of bits), spill (0, 1), segments, exact, z (tenths), rows (f32, f16),
-//! passes, nprobes (numbers with colons between), merge (1: merge the segments before searching).
+//! passes, nprobes (numbers with colons between), merge (1: merge the segments before searching), seed.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -33,6 +33,7 @@ struct Settings {
     passes: usize,
     nprobes: Vec<usize>,
     merge: bool,
+    seed: u64,
 }
 
 fn settings() -> Result<Settings, Box<dyn Error>> {
@@ -49,6 +50,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
         passes: 7,
         nprobes: NPROBES.to_vec(),
         merge: false,
+        seed: 42,
     };
     for word in std::env::args().skip(1) {
         let (name, value) = word.split_once('=').ok_or("settings are name=value")?;
@@ -68,6 +70,7 @@ fn settings() -> Result<Settings, Box<dyn Error>> {
             ("z", _) => settings.deviations = value.parse::<f32>()? / 10.0,
             ("passes", _) => settings.passes = value.parse()?,
             ("nprobes", _) => settings.nprobes = value.split(':').map(str::parse).collect::<Result<_, _>>()?,
+            ("seed", _) => settings.seed = value.parse()?,
             ("merge", _) => settings.merge = value != "0",
             _ => return Err(format!("no setting is {word}").into()),
         }
@@ -110,7 +113,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let lists = if settings.lists > 0 { settings.lists } else { (8.0 * (count as f64).sqrt()) as usize };
     let Settings { bits, spill, segments, .. } = settings;
     let codes = settings.codes.unwrap_or(Codes::Bits(bits as u8));
-    let options = TrialOptions { lists, bits, spill, segments, seed: 42 };
+    let options = TrialOptions { lists, bits, spill, segments, seed: settings.seed };
     let schema = Schema::new(dim, settings.metric).ids(stratavec::IdKind::U64).rows(settings.rows);
     let scratch = Scratch::new("ivf");
     let storage = Arc::new(RealDir::create(scratch.path("files"))?);

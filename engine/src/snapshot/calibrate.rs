@@ -19,7 +19,7 @@ use crate::manifest::Calibration;
 
 /// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows. Of a large collection fewer do, since
 /// each is compared with all rows.
-const QUERIES: std::ops::RangeInclusive<u64> = 200..=300;
+const QUERIES: std::ops::RangeInclusive<u64> = 200..=256;
 /// How many nearest rows are measured for.
 const KS: [usize; 2] = [10, 100];
 /// The parts of the nearest rows that are measured for.

@@ -1,5 +1,6 @@
 //! The arithmetic of clustering compiled for each instruction set.
 
+use crate::kernel::cluster::coarse::{CoarseBlock, QUAD};
 use crate::kernel::cluster::tile::Block;
 use crate::kernel::dispatch::CpuPath;
 use crate::kernel::lanes::LANES;
@@ -13,6 +14,7 @@ use super::{avx2, avx512};
 /// The functions of one instruction set; see `kernel::cluster::tile`.
 pub(super) struct ClusterTable {
     pub(super) scores: unsafe fn(Block<'_>, &mut [f32]),
+    pub(super) coarse_scores: unsafe fn(CoarseBlock<'_>, &mut [f32]),
     pub(super) best: unsafe fn(&[f32], usize, &mut [(f32, u32)]),
     pub(super) above: unsafe fn(&[f32], &[u32], usize, &mut Vec<(f32, u32)>),
     pub(super) norms: unsafe fn(&[f32], usize, &mut [f32]),
@@ -24,10 +26,10 @@ pub(super) struct ClusterTable {
 /// Defines `TABLE` for the calling module: how it gets its lanes, rows and panels per tile, and attributes.
 macro_rules! cluster_functions {
     ($lanes:expr, $rows:literal, $panels:literal; $($attribute:tt)*) => {
-        use crate::kernel::cluster::tile;
+        use crate::kernel::cluster::{coarse, tile};
 
         pub(in crate::kernel::arch) static TABLE: crate::kernel::arch::cluster::ClusterTable =
-            crate::kernel::arch::cluster::ClusterTable { scores, best, above, norms, nearer, distances, spill_terms };
+            crate::kernel::arch::cluster::ClusterTable { scores, coarse_scores, best, above, norms, nearer, distances, spill_terms };
 
         macro_rules! lanes {
             () => {{
@@ -41,6 +43,11 @@ macro_rules! cluster_functions {
         $($attribute)*
         unsafe fn scores(block: tile::Block<'_>, out: &mut [f32]) {
             tile::scores::<_, $rows, $panels>(lanes!(), block, out);
+        }
+
+        $($attribute)*
+        unsafe fn coarse_scores(block: coarse::CoarseBlock<'_>, out: &mut [f32]) {
+            coarse::coarse_scores::<_, $rows, $panels>(lanes!(), block, out);
         }
 
         $($attribute)*
@@ -131,6 +138,23 @@ impl Kernels {
         assert_eq!(Some(block.rows.len()), (out.len() / width).checked_mul(block.dim), "rows for all places");
         // SAFETY: the path is available; the function takes slices and checks what it reads.
         unsafe { (self.cluster().scores)(block, out) }
+    }
+
+    /// The same by bytes, about; see `kernel::cluster::coarse`.
+    ///
+    /// # Panics
+    /// If rows, panels and places do not fit together.
+    pub(in crate::kernel) fn coarse_scores(&self, block: CoarseBlock<'_>, out: &mut [f32]) {
+        let (rows, panels) = (block.steps.len(), block.terms.len());
+        if rows == 0 || panels == 0 {
+            return;
+        }
+        assert!(block.dim.is_multiple_of(QUAD), "whole lines");
+        assert_eq!(Some(out.len()), panels.checked_mul(LANES).and_then(|width| width.checked_mul(rows)), "places");
+        assert_eq!(Some(block.lines.len()), (block.dim / QUAD).checked_mul(panels), "lines of all panels");
+        assert_eq!(Some(block.rows.len()), rows.checked_mul(block.dim), "rows for all places");
+        // SAFETY: the path is available; the function takes slices and checks what it reads.
+        unsafe { (self.cluster().coarse_scores)(block, out) }
     }
 
     /// The best of each row of `width` scores, the first of equals, with its place.

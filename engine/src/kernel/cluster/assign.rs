@@ -45,8 +45,8 @@ pub struct Places<'a> {
 }
 
 impl Assigner {
-    /// Prepares for rows like those the centroids were made from: `probes` super-lists are looked at (8 is customary; of texts, a search
-    /// then finds .1 % less in as many lists than with 16, and with 5 .4 % less), and second lists are chosen by `spill`, if any.
+    /// Prepares for rows like those the centroids were made from: `probes` super-lists are looked at (16 is customary; with 8, of texts a search
+    /// of as many lists finds .1 % less, with 5 .4 % less), and second lists are chosen by `spill`, if any.
     ///
     /// Holds about `14 w` bytes per list, with `w` the dimension rounded up to 16, and 128 more.
     ///
@@ -121,18 +121,23 @@ impl Assigner {
         for (row, inside) in rows.chunks_exact(self.frame.dim()).zip(inside.chunks_exact_mut(width)) {
             self.frame.enter(row, inside);
         }
-        let mut best = vec![(0.0, 0); places.lists.len()];
         let mut near = Vec::new();
         if places.seconds.is_some() {
-            near = self.router.nearest_many(work.kernels, &inside, self.probes, CANDIDATES);
+            near = self.router.nearest_many(work.kernels, &self.centroids, &inside, self.probes, CANDIDATES);
             // Rows whose scores are no numbers have found nothing.
-            best.iter_mut().zip(&near).for_each(|(best, near)| *best = near.first().copied().unwrap_or((0.0, 0)));
+            let nearest = near.iter().map(|near| near.first().map_or(0, |nearest| nearest.1));
+            places.lists.iter_mut().zip(nearest).for_each(|(list, nearest)| *list = nearest);
         } else {
-            self.router.nearest(work.kernels, &inside, self.probes, &mut best);
+            let (coarse, mut best) = (self.router.coarse(&inside), vec![(0.0, 0); places.lists.len()]);
+            self.router.nearest(work.kernels, &self.centroids, &inside, (&coarse, 0), self.probes, &mut best);
+            places.lists.iter_mut().zip(best).for_each(|(list, best)| *list = best.1);
         }
         let mut spiller = Spiller::new(work.kernels, &self.centroids, &self.neighbours);
         for (at, row) in inside.chunks_exact(width).enumerate() {
-            let list = if self.router.exact() { best[at].1 } else { spiller.walk(row, best[at].1) };
+            let list = match self.router.exact() {
+                true => places.lists[at],
+                false => spiller.walk(row, places.lists[at]),
+            };
             places.lists[at] = list;
             if let (Some(seconds), Some(spill)) = (&mut places.seconds, self.spill) {
                 let candidates = near.get(at).map_or(&[][..], |near| near);

@@ -16,6 +16,7 @@
 pub mod anchors;
 mod assign;
 mod centroids;
+pub(in crate::kernel) mod coarse;
 mod coverage;
 mod frame;
 mod groups;

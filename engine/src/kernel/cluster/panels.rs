@@ -65,8 +65,7 @@ impl Panels {
 
     /// All places in parts small enough for the scores of a block of rows to stay in cache: first place and number.
     pub(super) fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let places = self.places();
-        (0..places).step_by(PART).map(move |from| (from, PART.min(places - from)))
+        parts(self.places())
     }
 
     /// Places `from..from + out.len() / rows` (multiples of the lanes) of the scores of each row.
@@ -76,4 +75,9 @@ impl Panels {
         let start = self.start.get(first..first + count).unwrap_or_default();
         kernels.scores(Block { rows, dim: self.dim, panels, start }, out);
     }
+}
+
+/// So many places in parts.
+pub(super) fn parts(places: usize) -> impl Iterator<Item = (usize, usize)> + use<> {
+    (0..places).step_by(PART).map(move |from| (from, PART.min(places - from)))
 }

@@ -1,16 +1,17 @@
 //! The way from a row to its nearest centroid.
 //!
 //! Up to [`FLAT`] centroids are all looked at. More of them are clustered into about their square root of super-lists, and a
-//! row looks only at the lists of the super-lists nearest to it. No super-list has more than [`CROWD`] times the mean of lists:
+//! row looks only at the lists of the super-lists nearest to it, by bytes first, and at the few best of them by their numbers. No super-list has more than [`CROWD`] times the mean of lists:
 //! where centroids have no structure, one near the middle would attract most of them, and nearly every row. What a row finds
 //! depends on the row and the centroids alone.
 
 use crate::error::Result;
 use crate::kernel::{Kernels, SplitMix64};
 
+use super::coarse::{CoarsePanels, CoarseRows};
 use super::groups::Groups;
 use super::lloyd::{self, TILE_ROWS};
-use super::panels::Panels;
+use super::panels::{Panels, parts};
 use super::parallel::ranges;
 use super::sample::{Matrix, PART_ROWS};
 use super::watch::{Stage, Work};
@@ -28,9 +29,12 @@ const CROWD: usize = 2;
 /// Super-lists that a list may go to, nearest first, while they have room.
 const CHOICES: usize = 16;
 
+/// Centroids that a row looks at by bytes, of which so many nearest are looked at by their numbers.
+const REFINED: usize = 2;
+
 /// Centroids that are looked at together.
 struct Group {
-    panels: Panels,
+    panels: CoarsePanels,
     /// Ascending.
     lists: Vec<u32>,
 }
@@ -38,144 +42,203 @@ struct Group {
 /// Super-lists over centroids.
 pub(super) struct Router {
     width: usize,
-    supers: Panels,
-    /// `0..` for the super-lists; empty if there is one group, which every row looks at.
+    /// All centroids, if they are few; else super-lists.
+    panels: Panels,
+    /// `0..` for the panels.
     names: Vec<u32>,
+    /// Of the super-lists; none if centroids are few.
     groups: Vec<Group>,
 }
 
 impl Router {
     /// A router over centroids.
     pub(super) fn new(work: &Work<'_>, stage: Stage, centroids: &Matrix) -> Result<Self> {
-        let all: Vec<u32> = (0..centroids.count() as u32).collect();
+        let (all, width): (Vec<u32>, usize) = ((0..centroids.count() as u32).collect(), centroids.width);
         if all.len() <= FLAT {
-            let groups = vec![Group {
-                panels: Panels::new(centroids.width, centroids.rows.chunks_exact(centroids.width)),
-                lists: all,
-            }];
-            return Ok(Router {
-                width: centroids.width,
-                supers: Panels::new(centroids.width, std::iter::empty()),
-                names: Vec::new(),
-                groups,
-            });
+            let panels = Panels::new(width, centroids.rows.chunks_exact(width));
+            return Ok(Router { width, panels, names: all, groups: Vec::new() });
         }
         let count = all.len().isqrt();
         let some: Vec<u32> = all.iter().copied().step_by(all.len().div_ceil(count * SAMPLE).max(1)).collect();
         let supers =
             lloyd::cluster(work.kernels, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED)).centroids;
-        let by_super = Groups::new(&shared_out(work, stage, centroids, &supers)?, supers.len() / centroids.width);
+        let by_super = Groups::new(&shared_out(work, stage, centroids, &supers)?, supers.len() / width);
         let means = (0..by_super.count()).flat_map(|group| {
-            let mut mean = supers[group * centroids.width..][..centroids.width].to_vec();
+            let mut mean = supers[group * width..][..width].to_vec();
             lloyd::mean(centroids, by_super.members(group).iter().copied(), &mut mean);
             mean
         });
         let means: Vec<f32> = means.collect();
-        let supers = Panels::new(centroids.width, means.chunks_exact(centroids.width));
         let groups = (0..by_super.count()).map(|group| {
             let lists = by_super.members(group).to_vec();
-            Group {
-                panels: Panels::new(centroids.width, lists.iter().map(|list| centroids.row(*list as usize))),
-                lists,
-            }
+            Group { panels: CoarsePanels::new(width, lists.iter().map(|list| centroids.row(*list as usize))), lists }
         });
         let (groups, names) = (groups.collect(), (0..by_super.count() as u32).collect());
-        Ok(Router { width: centroids.width, supers, names, groups })
+        Ok(Router { width, panels: Panels::new(width, means.chunks_exact(width)), names, groups })
     }
 
     /// Whether every row looks at every centroid.
     pub(super) fn exact(&self) -> bool {
-        self.names.is_empty()
+        self.groups.is_empty()
     }
 
-    /// Number of super-lists; 0 if every row looks at every centroid.
-    pub(super) fn supers(&self) -> usize {
-        self.names.len()
+    /// Rows as this router looks at them first; nothing if it need not.
+    pub(super) fn coarse(&self, rows: &[f32]) -> CoarseRows {
+        match self.exact() {
+            true => CoarseRows::default(),
+            false => CoarseRows::new(rows, self.width),
+        }
     }
 
-    /// For each row (a part of [`PART_ROWS`] at most) its nearest centroid and the score: of equals the lower number.
-    pub(super) fn nearest(&self, kernels: &Kernels, rows: &[f32], probes: usize, out: &mut [(f32, u32)]) {
-        out.fill((f32::NEG_INFINITY, u32::MAX));
+    /// For each row (a part of [`PART_ROWS`] at most) its nearest centroid and the squared distance: of equals the lower number. `centroids` are
+    /// those that the router was made of; the rows are those from `first` on of `coarse`.
+    pub(super) fn nearest(
+        &self,
+        kernels: &Kernels,
+        centroids: &Matrix,
+        rows: &[f32],
+        (coarse, first): (&CoarseRows, usize),
+        probes: usize,
+        out: &mut [(f32, u32)],
+    ) {
+        if self.exact() {
+            let mut scores = Vec::new();
+            for (rows, out) in rows.chunks(TILE_ROWS * self.width).zip(out.chunks_mut(TILE_ROWS)) {
+                self.panels.best(kernels, rows, &mut scores, out);
+            }
+            for (row, out) in rows.chunks_exact(self.width).zip(out) {
+                *out = nearest_of(kernels, centroids, row, &[*out]).unwrap_or_default();
+            }
+            return;
+        }
+        let mut near = vec![[(f32::NEG_INFINITY, u32::MAX); REFINED]; out.len()];
         let mut best = Vec::new();
-        self.visit(kernels, rows, probes, |members, lists, scores, places| {
+        self.visit(kernels, rows, (coarse, first), probes, |members, lists, scores, places| {
             best.resize(members.len(), (0.0, 0));
             kernels.best(scores, places, &mut best);
             for (row, (score, place)) in members.iter().zip(&best) {
-                let (Some(list), Some(out)) = (lists.get(*place as usize), out.get_mut(*row as usize)) else {
-                    continue;
-                };
-                if *score > out.0 || *score == out.0 && *list < out.1 {
-                    *out = (*score, *list);
+                if let (Some(near), Some(list)) = (near.get_mut(*row as usize), lists.get(*place as usize)) {
+                    keep(near, (*score, *list));
                 }
             }
         });
-        // Rows whose scores are no numbers.
-        out.iter_mut().filter(|out| out.1 == u32::MAX).for_each(|out| out.1 = 0);
+        for ((row, near), out) in rows.chunks_exact(self.width).zip(near).zip(out) {
+            let found = near.iter().position(|near| near.1 == u32::MAX).unwrap_or(REFINED);
+            // A row whose scores are no numbers has found none.
+            *out = nearest_of(kernels, centroids, row, &near[..found]).unwrap_or_default();
+        }
     }
 
-    /// For each row the `most` nearest centroids found and their scores, nearest first.
+    /// For each row the `most` nearest centroids found and their scores, about: the first of them is the nearest.
     pub(super) fn nearest_many(
         &self,
         kernels: &Kernels,
+        centroids: &Matrix,
         rows: &[f32],
         probes: usize,
         most: usize,
     ) -> Vec<Vec<(f32, u32)>> {
-        let mut kept = vec![Vec::with_capacity(most + 1); rows.len() / self.width];
-        self.visit(kernels, rows, probes, |members, lists, scores, places| {
+        if self.exact() {
+            return self.scored(kernels, rows, most);
+        }
+        let mut near = vec![Vec::with_capacity(most + 1); rows.len() / self.width];
+        self.visit(kernels, rows, (&self.coarse(rows), 0), probes, |members, lists, scores, places| {
             for (row, scores) in members.iter().zip(scores.chunks_exact(places)) {
-                kernels.keep_best(scores, lists, most, &mut kept[*row as usize]);
+                kernels.keep_best(scores, lists, most, &mut near[*row as usize]);
             }
         });
+        for (row, near) in rows.chunks_exact(self.width).zip(&mut near) {
+            let first = near.get(..REFINED).unwrap_or(near);
+            if let Some((_, nearest)) = nearest_of(kernels, centroids, row, first)
+                && let Some(at) = near.iter().position(|(_, list)| *list == nearest)
+                && let Some(first) = near.get_mut(..=at)
+            {
+                first.rotate_right(1);
+            }
+        }
+        near
+    }
+
+    /// For each row the `most` panels' centroids with the best scores.
+    fn scored(&self, kernels: &Kernels, rows: &[f32], most: usize) -> Vec<Vec<(f32, u32)>> {
+        let mut kept = vec![Vec::with_capacity(most + 1); rows.len() / self.width];
+        let mut scores = Vec::new();
+        for (rows, kept) in rows.chunks(TILE_ROWS * self.width).zip(kept.chunks_mut(TILE_ROWS)) {
+            for (from, places) in self.panels.parts() {
+                scores.resize(kept.len() * places, 0.0);
+                self.panels.scores(kernels, rows, from, places, &mut scores);
+                for (scores, kept) in scores.chunks_exact(places).zip(kept.iter_mut()) {
+                    kernels.keep_best(scores, self.names.get(from..).unwrap_or_default(), most, kept);
+                }
+            }
+        }
         kept
     }
 
-    /// Calls `see` with every block of scores: which rows, lists of the places, scores, places per row.
-    fn visit(
-        &self,
-        kernels: &Kernels,
-        rows: &[f32],
-        probes: usize,
-        mut see: impl FnMut(&[u32], &[u32], &[f32], usize),
-    ) {
-        let (mut scores, mut gathered) = (Vec::new(), Vec::new());
-        let probes = if self.exact() { 1 } else { probes.clamp(1, self.groups.len()) };
-        let looks = Groups::new(&self.looks(kernels, rows, probes), self.groups.len());
-        for (number, group) in self.groups.iter().enumerate() {
-            for looks in looks.members(number).chunks(TILE_ROWS) {
-                let members: Vec<u32> = looks.iter().map(|look| look / probes as u32).collect();
-                gathered.clear();
-                for row in &members {
-                    gathered.extend_from_slice(&rows[*row as usize * self.width..][..self.width]);
-                }
-                for (from, places) in group.panels.parts() {
-                    scores.resize(members.len() * places, 0.0);
-                    group.panels.scores(kernels, &gathered, from, places, &mut scores);
-                    see(&members, &group.lists[from..], &scores, places);
-                }
-            }
-        }
-    }
-
-    /// Which groups each row looks at, `probes` numbers per row: those of the nearest super-lists.
+    /// Which groups each row looks at, `probes` numbers per row in no order: those of the nearest super-lists.
     fn looks(&self, kernels: &Kernels, rows: &[f32], probes: usize) -> Vec<u32> {
+        let places = self.panels.places();
         let mut looks = vec![0; rows.len() / self.width * probes];
-        if self.exact() {
-            return looks;
-        }
-        let mut kept = Vec::with_capacity(probes + 1);
-        let mut scores = Vec::new();
+        let (mut scores, mut order) = (Vec::new(), Vec::with_capacity(places));
         for (rows, looks) in rows.chunks(TILE_ROWS * self.width).zip(looks.chunks_mut(TILE_ROWS * probes)) {
-            scores.resize(rows.len() / self.width * self.supers.places(), 0.0);
-            self.supers.scores(kernels, rows, 0, self.supers.places(), &mut scores);
-            for (scores, looks) in scores.chunks_exact(self.supers.places()).zip(looks.chunks_exact_mut(probes)) {
-                kept.clear();
-                kernels.keep_best(scores, &self.names, probes, &mut kept);
-                looks.iter_mut().zip(&kept).for_each(|(look, (_, name))| *look = *name);
+            scores.resize(rows.len() / self.width * places, 0.0);
+            self.panels.scores(kernels, rows, 0, places, &mut scores);
+            for (scores, looks) in scores.chunks_exact(places).zip(looks.chunks_exact_mut(probes)) {
+                order.clear();
+                order.extend(scores.iter().zip(&self.names).map(|(score, name)| (*score, *name)));
+                if probes < order.len() {
+                    order.select_nth_unstable_by(probes, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                }
+                looks.iter_mut().zip(&order).for_each(|(look, (_, name))| *look = *name);
             }
         }
         looks
     }
+
+    /// Calls `see` with every block of scores by bytes: which rows, lists of the places, scores, places per row.
+    fn visit(
+        &self,
+        kernels: &Kernels,
+        rows: &[f32],
+        (coarse, first): (&CoarseRows, usize),
+        probes: usize,
+        mut see: impl FnMut(&[u32], &[u32], &[f32], usize),
+    ) {
+        let probes = probes.clamp(1, self.groups.len());
+        let looks = Groups::new(&self.looks(kernels, rows, probes), self.groups.len());
+        let (mut some, mut scores) = (CoarseRows::default(), Vec::new());
+        for (number, group) in self.groups.iter().enumerate() {
+            for looks in looks.members(number).chunks(TILE_ROWS) {
+                let members: Vec<u32> = looks.iter().map(|look| look / probes as u32).collect();
+                some.gather(coarse, first, &members, self.width);
+                for (from, places) in parts(group.panels.places()) {
+                    scores.resize(members.len() * places, 0.0);
+                    group.panels.scores(kernels, &some, from, places, &mut scores);
+                    see(&members, group.lists.get(from..).unwrap_or_default(), &scores, places);
+                }
+            }
+        }
+    }
+}
+
+/// Puts a score where it belongs among the best, the largest first; of equals the lower list.
+fn keep(best: &mut [(f32, u32); REFINED], new: (f32, u32)) {
+    let before = |other: &(f32, u32)| other.0 > new.0 || other.0 == new.0 && other.1 < new.1;
+    let at = best.iter().position(|other| !before(other)).unwrap_or(REFINED);
+    if let Some(rest) = best.get_mut(at..).filter(|rest| !rest.is_empty()) {
+        rest.rotate_right(1);
+        rest[0] = new;
+    }
+}
+
+/// The nearest to a row of some centroids, and its squared distance: of equals the lower number.
+fn nearest_of(kernels: &Kernels, centroids: &Matrix, row: &[f32], some: &[(f32, u32)]) -> Option<(f32, u32)> {
+    let mut distance = [0.0];
+    let distances = some.iter().map(|(_, list)| {
+        kernels.distances_to(row, &centroids.rows, &[*list], &mut distance);
+        (distance[0], *list)
+    });
+    distances.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))
 }
 
 /// The super-list of each centroid: the nearest that has room, in the order of centroids.

@@ -105,12 +105,15 @@ fn mean_of(sums: &[Vec<f64>], count: usize) -> Vec<f32> {
 pub(super) fn frame_around(offset: Vec<f32>, rows: &[f32], width: usize) -> Result<Frame> {
     let mut reach = 0.0_f64;
     for row in rows.chunks_exact(width) {
+        // Without a way out in the middle: several components are looked at once.
+        let mut finite = true;
         for (x, offset) in row.iter().zip(&offset) {
             let distance = (f64::from(*x) - f64::from(*offset)).abs();
-            if !distance.is_finite() {
-                return Err(Error::argument("points", "must have finite components"));
-            }
-            reach = reach.max(distance);
+            finite &= distance.is_finite();
+            reach = if distance > reach { distance } else { reach };
+        }
+        if !finite {
+            return Err(Error::argument("points", "must have finite components"));
         }
     }
     Ok(Frame::new(offset, reach))

@@ -55,7 +55,7 @@ impl Neighbours {
             let parts = ranges(centroids.count(), PART_ROWS).zip(lists.chunks_mut(PART_ROWS * most)).collect();
             work.each(Stage::Assign, parts, |_, (range, lists)| {
                 let rows = &centroids.rows[range.start * centroids.width..range.end * centroids.width];
-                let found = router.nearest_many(work.kernels, rows, probes, most + 1);
+                let found = router.nearest_many(work.kernels, centroids, rows, probes, most + 1);
                 for ((list, lists), found) in range.zip(lists.chunks_exact_mut(most)).zip(found) {
                     let others = found.iter().map(|(_, other)| *other).filter(|other| *other as usize != list);
                     lists.iter_mut().zip(others).for_each(|(place, other)| *place = other);
