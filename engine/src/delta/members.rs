@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
+use zerocopy::{Immutable, IntoBytes};
+
 use super::aging::to_merge_by;
+use crate::budget::Charge;
 use crate::kernel::cluster::NO_LIST;
+use crate::kernel::{Kernels, kernels};
 
 /// Runs of one size class that become one. Every search goes through all runs, so there are fewer of them than of keys.
 const FANOUT: usize = 4;
@@ -12,6 +16,8 @@ const FANOUT: usize = 4;
 const SEALED_ROWS: usize = 1 << 16;
 /// A run of at least one row for so many lists knows where each list begins; shorter ones are gone through.
 const LISTS_PER_ROW: usize = 4;
+/// Entries of a list that are asked for before the first is read; the processor guesses the rest.
+const ASKED: usize = 16;
 
 /// The lists of a row: the nearest, and the second or [`NO_LIST`].
 pub(crate) type ListPair = [u32; 2];
@@ -28,7 +34,8 @@ pub(crate) struct RowLists {
 }
 
 /// A row in a list.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoBytes, Immutable)]
+#[repr(C)]
 struct Entry {
     list: u32,
     /// Row number, less the first of the run.
@@ -48,6 +55,7 @@ struct Run {
     starts: Box<[u32]>,
     /// Codes of the rows, in their order; empty if they have none.
     codes: Box<[u8]>,
+    charge: Charge,
 }
 
 /// Rows of one run that are in lists a search looks at.
@@ -111,8 +119,8 @@ impl Members {
         self.energy
     }
 
-    /// Adds the rows of a batch, which follow all earlier ones, with the lists of each.
-    pub(super) fn push(&mut self, first_row: u64, lists: &RowLists) {
+    /// Adds the rows of a batch, which follow all earlier ones, with the lists of each. Their memory is counted where `charge` is.
+    pub(super) fn push(&mut self, first_row: u64, lists: &RowLists, charge: &Charge) {
         self.energy += lists.energy;
         let (lists, codes) = (&lists.pairs, &lists.codes);
         let mut entries = Vec::with_capacity(lists.len() * 2);
@@ -123,22 +131,23 @@ impl Members {
             }
         }
         entries.sort_unstable();
-        self.add(Run::new(first_row, lists.len(), entries, codes.clone(), self.lists));
+        self.add(Run::new(first_row, lists.len(), entries, codes.clone(), self.lists), charge);
         loop {
             match to_merge_by(FANOUT, self.runs.iter().rev().map(|run| run.class())) {
                 0 => return,
-                count => self.merge(self.runs.len().saturating_sub(count)),
+                count => self.merge(self.runs.len().saturating_sub(count), charge),
             }
         }
     }
 
-    fn add(&mut self, run: Run) {
+    fn add(&mut self, mut run: Run, charge: &Charge) {
+        run.charge = charge.another(run.memory_bytes() as u64);
         self.memory += run.memory_bytes();
         self.runs.push(Arc::new(run));
     }
 
     /// Makes one run of the runs from `start` on.
-    fn merge(&mut self, start: usize) {
+    fn merge(&mut self, start: usize, charge: &Charge) {
         let Some(first_row) = self.runs.get(start).map(|run| run.first_row) else { return };
         let mut rows = 0;
         let mut merged = Vec::with_capacity(self.runs[start..].iter().map(|run| run.entries.len()).sum());
@@ -156,7 +165,7 @@ impl Members {
         }
         // This sort recognizes runs and merges them.
         merged.sort();
-        self.add(Run::new(first_row, rows, merged, codes, self.lists));
+        self.add(Run::new(first_row, rows, merged, codes, self.lists), charge);
     }
 
     /// Calls `visit`, run by run, with every row in the lists `probed`, which are those of `marked`; once, also if both lists of a row are
@@ -170,6 +179,7 @@ impl Members {
     ) {
         for run in &self.runs {
             rows.clear();
+            run.ask(probed.clone(), kernels());
             let mut offer = |entry: &Entry| {
                 if entry.first == NO_LIST || !marked.has(entry.first) {
                     rows.push(entry.row);
@@ -198,7 +208,14 @@ impl Run {
             true => starts(&entries, lists),
             false => Vec::new(),
         };
-        Run { first_row, rows, entries: entries.into(), starts: starts.into(), codes: codes.into() }
+        Run {
+            first_row,
+            rows,
+            entries: entries.into(),
+            starts: starts.into(),
+            codes: codes.into(),
+            charge: Charge::none(),
+        }
     }
 
     /// Bytes of the code of a row.
@@ -210,6 +227,18 @@ impl Run {
         let list = list as usize;
         let (Some(start), Some(end)) = (self.starts.get(list), self.starts.get(list + 1)) else { return &[] };
         self.entries.get(*start as usize..*end as usize).unwrap_or_default()
+    }
+
+    /// Asks for the entries of lists: where each begins is asked for first, for all of them.
+    fn ask(&self, lists: impl Iterator<Item = u32> + Clone, kernels: &Kernels) {
+        if !self.starts.is_empty() {
+            let start = |list: u32| self.starts.get(list as usize..list as usize + 1).unwrap_or_default();
+            lists.clone().for_each(|list| kernels.prefetch(start(list).as_bytes()));
+            lists.for_each(|list| {
+                let entries = self.of_list(list);
+                kernels.prefetch(entries.get(..entries.len().min(ASKED)).unwrap_or_default().as_bytes());
+            });
+        }
     }
 
     fn class(&self) -> Option<u32> {
@@ -280,7 +309,11 @@ mod tests {
             let mut members = Members::new(lists as usize);
             let mut end = FIRST;
             for size in sizes.iter().cycle().take(700) {
-                members.push(end, &coded(end, (end..).take(*size).map(|row| pair(row, lists)).collect()));
+                members.push(
+                    end,
+                    &coded(end, (end..).take(*size).map(|row| pair(row, lists)).collect()),
+                    &Charge::none(),
+                );
                 end += *size as u64;
             }
             assert!(members.runs.len() <= 3 * 8 + 4, "{} runs", members.runs.len());
@@ -300,9 +333,9 @@ mod tests {
     #[test]
     fn an_older_clone_sees_no_later_row_and_marks_do_not_outlive_their_search() {
         let mut members = Members::new(1_000);
-        members.push(0, &of(vec![[5, NO_LIST], [6, 7]]));
+        members.push(0, &of(vec![[5, NO_LIST], [6, 7]]), &Charge::none());
         let older = members.clone();
-        (2..100).for_each(|row| members.push(row, &of(vec![[5, 9]])));
+        (2..100).for_each(|row| members.push(row, &of(vec![[5, 9]]), &Charge::none()));
         assert_eq!((found(&older, &[5]), found(&members, &[5]).len()), (vec![0], 99));
         assert_eq!((older.energy(), members.energy()), (4.0, 4.0 + 98.0 * 2.0));
         assert_eq!((found(&older, &[7, 6]), found(&members, &[9, 5]).len()), (vec![1], 99));
@@ -316,7 +349,7 @@ mod tests {
     fn large_runs_are_left_alone() {
         let mut members = Members::new(8);
         let batch = of(vec![[3, NO_LIST]; SEALED_ROWS]);
-        (0..5).for_each(|i| members.push(i * SEALED_ROWS as u64, &batch));
+        (0..5).for_each(|i| members.push(i * SEALED_ROWS as u64, &batch, &Charge::none()));
         assert_eq!(members.runs.len(), 5);
         assert_eq!(found(&members, &[3]).len(), 5 * SEALED_ROWS);
     }

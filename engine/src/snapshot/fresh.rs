@@ -37,7 +37,7 @@ impl<'s> Seek<'s, '_> {
             let limit = scan.limit();
             members.for_each_run(scratch.probed(), marked, &mut rows, |found| {
                 if self.bounds(scratch, &found, offsets, bounds) {
-                    scan.explain.entries_scanned += found.rows.len() as u64;
+                    scan.explain.fresh_scanned += found.rows.len() as u64;
                 } else {
                     bounds.clear();
                     bounds.resize(found.rows.len(), f32::NEG_INFINITY);

@@ -14,10 +14,10 @@ use crate::kernel::{Kernels, Op, RECORDS, RECORDS_AHEAD};
 
 /// Bits per component.
 const BITS: usize = 8;
-/// Vectors are that many times as long as their codes, or there are none.
-const WORTH: usize = 2;
-/// Standard errors by which bounds are lower than estimates: a row is missed once in some thirty thousand times that it matters.
-const DEVIATIONS: f32 = 4.0;
+/// Codes of this length are of use for vectors of this length: they take less memory to look at, and most vectors are then not looked at.
+const WORTH: (usize, usize) = (2, 3);
+/// Standard errors by which bounds are lower than estimates: a row is missed once in some million times that it matters.
+const DEVIATIONS: f32 = 5.0;
 /// What sums in floats may be off, as a part of what is added.
 const ROUNDING: f32 = 1e-5;
 
@@ -33,7 +33,7 @@ impl RowCodes {
     pub(crate) fn of(frame: &Frame, vector_bytes: usize) -> Option<RowCodes> {
         let coding = RowCoding { bits: BITS, op: frame.op() };
         let stride = coding.record_bytes(frame.padded());
-        (stride.saturating_mul(WORTH) <= vector_bytes).then_some(RowCodes { coding, stride })
+        (stride.saturating_mul(WORTH.1) <= vector_bytes.saturating_mul(WORTH.0)).then_some(RowCodes { coding, stride })
     }
 
     /// Bytes of a code.
@@ -155,7 +155,9 @@ mod tests {
     #[test]
     fn short_vectors_have_no_codes() {
         let frame = |dim: usize| Frame::new(Metric::L2, vec![0.0; dim], 5, 1.0);
-        assert!(RowCodes::of(&frame(8), 32).is_none() && RowCodes::of(&frame(384), 384).is_none());
-        assert!(RowCodes::of(&frame(384), 1536).is_some_and(|codes| codes.stride() == 392));
+        assert!(RowCodes::of(&frame(24), 96).is_none() && RowCodes::of(&frame(384), 388).is_none());
+        for bytes in [1536, 768] {
+            assert!(RowCodes::of(&frame(384), bytes).is_some_and(|codes| codes.stride() == 392));
+        }
     }
 }
