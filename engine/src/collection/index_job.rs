@@ -162,7 +162,7 @@ impl Shared {
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
             ListStep::Calibrate => {
                 let snapshot = Snapshot::new(self.view.load_full(), self.schema.clone());
-                let found = calibrate(&snapshot, &mut || control.check())?;
+                let found = calibrate(&snapshot, &Crew::of(self), &|| control.check())?;
                 ListChange { calibration: Some((found, list_skew(version))), ..ListChange::default() }
             }
         };

@@ -161,7 +161,14 @@ impl Points for LivePoints<'_> {
 
 /// The length of a row, which cosine distances and codes leave out of account.
 pub(crate) fn length(row: &[f32]) -> f32 {
-    row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32
+    // Eight sums side by side, always in the same order.
+    let (eights, rest) = row.as_chunks::<8>();
+    let mut sums = [0.0_f64; 8];
+    for x in eights {
+        sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += f64::from(*x) * f64::from(*x));
+    }
+    let rest: f64 = rest.iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+    (sums.iter().sum::<f64>() + rest).sqrt() as f32
 }
 
 /// Rows as distances see them: of unit length under cosine.

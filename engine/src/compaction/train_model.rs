@@ -21,7 +21,7 @@ const LEAST_HELD_OUT: usize = 4_096;
 const HELD_OUT: usize = 32;
 const MOST_HELD_OUT: usize = 4_096;
 /// Rows whose mean is taken.
-const MEAN_ROWS: usize = 1 << 16;
+const MEAN_ROWS: usize = 1 << 14;
 
 /// A model that was trained.
 pub(crate) struct Made {

@@ -1,24 +1,31 @@
 //! Measuring how many lists find what part of the nearest rows, with stored rows as queries.
+//!
+//! Every question is asked once in each way of looking, and followed: what it had found after so many lists tells what a search of no more lists
+//! finds, and one that ends early. So a collection is measured in a fraction of the time that trying all settings would take.
+
+use parking_lot::Mutex;
 
 use super::effort::Effort;
 use super::mode::SearchMode;
 use super::questions::{Question, answer, sample};
 use super::seek::Seek;
+use super::trail::{Step, Trail, Truth, found_with};
 use super::{LiveRows, OpenModel, Snapshot, Source};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::{Coder, Probe, Scratch};
+use crate::kernel::cluster::Parallel;
 use crate::manifest::Calibration;
 
 /// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows. Of a large collection fewer do, since
 /// each is compared with all rows.
-const QUERIES: std::ops::RangeInclusive<u64> = 200..=400;
+const QUERIES: std::ops::RangeInclusive<u64> = 200..=300;
 /// How many nearest rows are measured for.
 const KS: [usize; 2] = [10, 100];
 /// The parts of the nearest rows that are measured for.
 const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
 /// The part of what a target misses that must be found on top of it: stored rows are a little easier to find than queries.
-const MARGIN: f64 = 0.08;
+const MARGIN: f64 = 0.12;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
 /// The same for codes of one or two bits, by which more rows seem as near as the nearest.
@@ -32,6 +39,12 @@ const MOST_DEVIATIONS: f32 = 3.5;
 /// A search that may end early may look at so many times the lists of one that may not, and this is how patient it may be.
 const LONGER: usize = 3;
 const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 128];
+/// Lists that questions are followed for at first; then so many times as many, while that finds at least so much more.
+const FIRST_LISTS: usize = 128;
+const TIMES: usize = 2;
+const GAIN: f64 = 0.000_5;
+/// Questions that a thread takes at a time.
+const TOGETHER: usize = 16;
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
 pub(crate) const FEWEST_CALIBRATED: u64 = 1_000;
 
@@ -45,11 +58,15 @@ pub(crate) struct Calibrated {
 
 /// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
 /// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
-/// a few seconds, and two mebibytes; `go_on` is asked now and then.
+/// a second or so, and two mebibytes; the same at any number of threads. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
-pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Calibrated> {
+pub(crate) fn calibrate(
+    snapshot: &Snapshot,
+    parallel: &dyn Parallel,
+    go_on: &(dyn Fn() -> Result<()> + Sync),
+) -> Result<Calibrated> {
     let version = &snapshot.view().version;
     let mut calibrated = Calibrated::default();
     let Some(model) = version.current_model() else { return Ok(calibrated) };
@@ -59,16 +76,25 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
     if rows < FEWEST_CALIBRATED || version.lists.is_empty() {
         return Ok(calibrated);
     }
-    let mut asking = Asking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default() };
     let mut questions = sample(snapshot, rows, QUERIES)?;
-    let files = version.rows.iter().filter(listed).map(Source::File);
-    answer(snapshot, files, &mut questions, KS.into_iter().max().unwrap_or(1), go_on)?;
+    // One more than will be wanted, to tell whether it is as near.
+    let k = KS.into_iter().max().unwrap_or(1) + 1;
+    let part = questions.len().div_ceil(parallel.threads().max(1)).max(1);
+    side_by_side(parallel, questions.chunks_mut(part).collect(), |questions| {
+        let files = version.rows.iter().filter(listed).map(Source::File);
+        answer(snapshot, files, questions, k, &mut || go_on())
+    })?;
+    let measuring =
+        |every: usize| Measuring { snapshot, model, questions: questions.iter().step_by(every).collect(), parallel, go_on };
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
+        // Where each question tells of more rows, half of them tell as much.
+        let measuring = measuring(if k > KS[0] { 2 } else { 1 });
+        let courses = measuring.courses(k)?;
         // More is not found with less patience.
         let mut patience = 0;
-        for (target, best) in TARGETS.into_iter().zip(asking.curve(&questions, k, go_on)?) {
-            let Some((_, probe)) = best else { continue };
-            let patient = asking.patient(&questions, k, target, &probe, &mut patience, go_on)?;
+        for target in TARGETS {
+            let Some((course, probe)) = measuring.cheapest(&courses, target) else { continue };
+            let patient = measuring.patient(course, target, &probe, &mut patience);
             for probe in patient.into_iter().chain([probe]) {
                 found.push(Calibration {
                     model: *model.file.hash(),
@@ -98,13 +124,27 @@ pub(crate) fn calibrate(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<(
         });
     }
     if let Some(probe) = Effort::default().probe(KS[0], model.file.lists(), found) {
-        for question in &questions {
-            go_on()?;
-            asking.ask(question, KS[0], &probe)?.for_each(drop);
-            calibrated.scanned += asking.scratch.work.0 as f32 / questions.len() as f32;
-        }
+        calibrated.scanned = measuring(1).scanned(KS[0], &probe)?;
     }
     Ok(calibrated)
+}
+
+/// Does `task` for each part; the first error, in the order of parts.
+fn side_by_side<T: Send, O: Send>(
+    parallel: &dyn Parallel,
+    parts: Vec<T>,
+    task: impl Fn(T) -> Result<O> + Sync,
+) -> Result<Vec<O>> {
+    let places: Vec<Mutex<(Option<T>, Option<Result<O>>)>> =
+        parts.into_iter().map(|part| Mutex::new((Some(part), None))).collect();
+    parallel.run(places.len(), &|number| {
+        let Some(place) = places.get(number) else { return };
+        let part = place.lock().0.take();
+        let outcome = part.map(&task);
+        place.lock().1 = outcome;
+    });
+    let missing = || Err(Error::new(ErrorKind::Cancelled, "threads ended before the work"));
+    places.into_iter().map(|place| place.into_inner().1.unwrap_or_else(missing)).collect()
 }
 
 fn with_margin(target: f32) -> f64 {
@@ -112,102 +152,144 @@ fn with_margin(target: f32) -> f64 {
     target + MARGIN * (1.0 - target)
 }
 
-/// Somebody who asks with stored rows, each of which finds itself first.
-struct Asking<'s> {
-    snapshot: &'s Snapshot,
-    model: &'s OpenModel,
-    exact: FlatQuery,
-    scratch: Scratch,
+/// Questions that are asked in some way, for more and more lists.
+struct Course {
+    k: usize,
+    /// Rows that are measured in the end, the one that asks among them.
+    exact: usize,
+    deviations: f32,
+    /// After so many lists: what was found, all in all, and the mean cost.
+    steps: Vec<Mean>,
+    /// For each question and step how many rows were found, twice, and one more if the last of the best had become a better one.
+    found: Vec<Vec<u32>>,
+    ended: bool,
 }
 
-/// For each target the cheapest probe so far that reaches it, with its cost.
-type Curve = [Option<(f64, Probe)>; TARGETS.len()];
+#[derive(Clone, Copy)]
+struct Mean {
+    lists: usize,
+    recall: f64,
+    cost: f64,
+}
 
-impl Asking<'_> {
-    /// Distances of the rows found by one search, without the one that asks.
-    fn ask(&mut self, question: &Question, k: usize, probe: &Probe) -> Result<impl Iterator<Item = f32> + '_> {
-        let row = question.row;
-        self.exact.set(&question.vector, self.snapshot.schema())?;
-        let (snapshot, model) = (self.snapshot, self.model);
-        let cold = SearchMode::Auto.is_cold(snapshot);
-        let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold };
-        seek.segments(&self.exact, probe, &mut self.scratch)?;
-        Ok(self.scratch.found().iter().filter(move |found| found.1 != row).map(|found| found.0).take(k))
+impl Course {
+    fn probe(&self, nprobe: usize) -> Probe {
+        Probe { nprobe, patience: usize::MAX, exact: self.exact, deviations: self.deviations }
     }
+}
 
-    /// Goes up the numbers of lists, for each way of looking at them.
-    fn curve(&mut self, questions: &[Question], k: usize, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Curve> {
-        let mut curve: Curve = Default::default();
-        let most = (self.model.file.lists() / 2).max(1);
+/// Stored rows that ask.
+struct Measuring<'m> {
+    snapshot: &'m Snapshot,
+    model: &'m OpenModel,
+    questions: Vec<&'m Question>,
+    parallel: &'m dyn Parallel,
+    go_on: &'m (dyn Fn() -> Result<()> + Sync),
+}
+
+impl Measuring<'_> {
+    /// All ways of looking for the `k` nearest rows.
+    fn courses(&self, k: usize) -> Result<Vec<Course>> {
         let ways = match self.model.coder() {
             Coder::Bits(bits) if bits <= FEW_BITS => &WAYS_OF_FEW_BITS[..],
             Coder::Bits(_) => &WAYS[..],
             Coder::Product(_) => &PRODUCT_WAYS[..],
             Coder::None => &EXACT_WAYS[..],
         };
-        for (deviations, beyond) in ways.iter().copied() {
+        let course = |(deviations, beyond): &(f32, usize)| {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
-            let mut nprobe = 1;
-            while nprobe <= most {
-                go_on()?;
-                let probe = Probe { nprobe, patience: usize::MAX, exact, deviations };
-                let (recall, cost) = self.measure(questions, k, &probe)?;
-                for (target, best) in TARGETS.into_iter().zip(&mut curve) {
-                    if recall >= with_margin(target) && best.is_none_or(|best| cost < best.0) {
-                        *best = Some((cost, Probe { exact: exact - 1, ..probe }));
-                    }
-                }
-                if TARGETS.last().is_some_and(|last| recall >= with_margin(*last)) {
-                    break;
-                }
-                nprobe += nprobe.div_ceil(7);
+            Course { k, exact, deviations: *deviations, steps: Vec::new(), found: Vec::new(), ended: false }
+        };
+        let mut courses: Vec<Course> = ways.iter().map(course).collect();
+        let limit = (self.model.file.lists() / 2).max(1);
+        let mut lists = FIRST_LISTS.min(limit);
+        loop {
+            for course in courses.iter_mut().filter(|course| !course.ended) {
+                let before = course.steps.last().map_or(0.0, |step| step.recall);
+                self.follow(course, lists)?;
+                let recall = course.steps.last().map_or(0.0, |step| step.recall);
+                let all = TARGETS.last().is_some_and(|last| recall >= with_margin(*last));
+                course.ended = all || recall < before + GAIN || lists >= limit;
             }
+            if courses.iter().all(|course| course.ended) {
+                return Ok(courses);
+            }
+            lists = lists.saturating_mul(TIMES).min(limit);
         }
-        Ok(curve)
+    }
+
+    /// Asks all questions and follows them for so many lists.
+    fn follow(&self, course: &mut Course, lists: usize) -> Result<()> {
+        let parts = self.questions.chunks(TOGETHER).collect();
+        let trails = side_by_side(self.parallel, parts, |questions: &[&Question]| {
+            (self.go_on)()?;
+            let mut asking = Asking::new(self.snapshot, self.model);
+            questions.iter().map(|question| asking.trail(question, course, lists)).collect::<Result<Vec<_>>>()
+        })?;
+        let trails: Vec<Vec<Step>> = trails.into_iter().flatten().collect();
+        let wanted: usize = self.questions.iter().map(|question| question.truth.len().min(course.k)).sum();
+        // Steps are the same for all questions.
+        let steps = trails.iter().map(Vec::len).min().unwrap_or(0);
+        course.steps.clear();
+        for at in 0..steps {
+            let here = || trails.iter().filter_map(|trail| trail.get(at));
+            let sum = |of: &dyn Fn(&Step) -> u32| here().map(|step| u64::from(of(step))).sum::<u64>() as f64;
+            let mean = |of: &dyn Fn(&Step) -> u32| sum(of) / trails.len().max(1) as f64;
+            let work = [0, 1, 2].map(|kind| mean(&|step| step.work[kind]));
+            let lists = here().map(|step| step.lists).max().unwrap_or(0) as usize;
+            let recall = sum(&|step| step.found) / wanted.max(1) as f64;
+            course.steps.push(Mean { lists, recall, cost: self.cost(lists, work, course.exact) });
+        }
+        let packed = |trail: &Vec<Step>| trail.iter().map(|step| step.found << 1 | u32::from(step.improved)).collect();
+        course.found = trails.iter().map(packed).collect();
+        Ok(())
+    }
+
+    /// The cheapest search that finds a part of the nearest rows, and how it went.
+    fn cheapest<'c>(&self, courses: &'c [Course], target: f32) -> Option<(&'c Course, Probe)> {
+        let good = courses.iter().flat_map(|course| course.steps.iter().map(move |step| (course, step)));
+        let good = good.filter(|(_, step)| step.recall >= with_margin(target));
+        let (course, step) = good.min_by(|a, b| a.1.cost.total_cmp(&b.1.cost))?;
+        Some((course, Probe { exact: course.exact - 1, ..course.probe(step.lists) }))
     }
 
     /// The least patience, from the one at `from` on, that finds a target where a search may go on for longer than `plain` does; `from` is then
     /// its place. Nothing if it takes as much patience as such a search has lists.
-    fn patient(
-        &mut self,
-        questions: &[Question],
-        k: usize,
-        target: f32,
-        plain: &Probe,
-        from: &mut usize,
-        go_on: &mut dyn FnMut() -> Result<()>,
-    ) -> Result<Option<Probe>> {
+    fn patient(&self, course: &Course, target: f32, plain: &Probe, from: &mut usize) -> Option<Probe> {
         let nprobe = plain.nprobe.saturating_mul(LONGER).min(self.model.file.lists());
+        let wanted: usize = self.questions.iter().map(|question| question.truth.len().min(course.k)).sum();
         while let Some(patience) = PATIENCE.get(*from).copied().filter(|patience| *patience < nprobe) {
-            go_on()?;
-            let probe = Probe { nprobe, patience, exact: plain.exact + 1, ..*plain };
-            if self.measure(questions, k, &probe)?.0 >= with_margin(target) {
-                return Ok(Some(Probe { exact: plain.exact, ..probe }));
+            let steps = |trail: &[u32]| {
+                let steps: Vec<_> = trail.iter().zip(&course.steps).collect();
+                let steps = steps.into_iter().map(|(found, step)| (step.lists as u32, found >> 1, found & 1 == 1));
+                found_with(steps, nprobe, patience)
+            };
+            let found: u64 = course.found.iter().map(|trail| u64::from(steps(trail))).sum();
+            if found as f64 / wanted.max(1) as f64 >= with_margin(target) {
+                return Some(Probe { nprobe, patience, ..*plain });
             }
             *from += 1;
         }
-        Ok(None)
+        None
     }
 
-    /// The part of the truth that is found, and the mean cost.
-    fn measure(&mut self, questions: &[Question], k: usize, probe: &Probe) -> Result<(f64, f64)> {
-        let (mut found, mut wanted, mut cost) = (0, 0, 0.0);
-        for question in questions {
-            let truth = question.truth.get(..k).unwrap_or(&question.truth);
-            let reach = truth.last().copied().unwrap_or(f32::NEG_INFINITY);
-            found += self.ask(question, k, probe)?.filter(|distance| *distance <= reach).count();
-            wanted += truth.len();
-            cost += self.cost(probe);
-        }
-        Ok((found as f64 / wanted.max(1) as f64, cost / questions.len().max(1) as f64))
+    /// Entries that a search scans on average.
+    fn scanned(&self, k: usize, probe: &Probe) -> Result<f32> {
+        let parts = self.questions.chunks(TOGETHER).collect();
+        let scanned = side_by_side(self.parallel, parts, |questions: &[&Question]| {
+            (self.go_on)()?;
+            let mut asking = Asking::new(self.snapshot, self.model);
+            questions.iter().map(|question| asking.scanned(question, k, probe)).sum::<Result<usize>>()
+        })?;
+        Ok(scanned.into_iter().sum::<usize>() as f32 / self.questions.len().max(1) as f32)
     }
 
-    /// What the last search cost, in nanoseconds of no machine in particular. Counted and not measured, so that the same rows give the
-    /// same answer however busy a machine is.
-    fn cost(&self, probe: &Probe) -> f64 {
+    /// What a search cost, in nanoseconds of no machine in particular: of so many lists, with so many entries scanned, records read and rows
+    /// measured. Counted and not timed, so that the same rows give the same answer however busy a machine is.
+    fn cost(&self, lists: usize, work: [f64; 3], exact: usize) -> f64 {
         let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
-        let (entries, records) = (self.scratch.work.0 as f64, self.scratch.work.1 as f64);
+        let [entries, records, measured] = work;
         let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
         let entry = match self.model.coder() {
             Coder::Bits(_) => 0.3 + 0.004 * dim,
@@ -217,9 +299,49 @@ impl Asking<'_> {
         let record = 20.0 + 0.1 * dim;
         let row = 40.0 + 0.06 * bytes;
         let measured = match self.model.coder() {
-            Coder::None => self.scratch.measured(),
-            _ => probe.exact,
+            Coder::None => measured,
+            _ => exact as f64,
         };
-        self.scratch.looked as f64 * list + entries * entry + records * record + measured as f64 * row
+        lists as f64 * list + entries * entry + records * record + measured * row
+    }
+}
+
+/// Somebody who asks with stored rows, each of which finds itself first.
+struct Asking<'s> {
+    snapshot: &'s Snapshot,
+    model: &'s OpenModel,
+    exact: FlatQuery,
+    scratch: Scratch,
+    truth: Truth,
+}
+
+impl<'s> Asking<'s> {
+    fn new(snapshot: &'s Snapshot, model: &'s OpenModel) -> Self {
+        Asking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default(), truth: Truth::default() }
+    }
+
+    fn seek<'q>(&self, question: &'q Question, k: usize) -> Seek<'s, 'q> {
+        let (snapshot, model) = (self.snapshot, self.model);
+        let cold = SearchMode::Auto.is_cold(snapshot);
+        Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: k + 1, cold }
+    }
+
+    /// Asks, and follows the search for so many lists.
+    fn trail(&mut self, question: &Question, course: &Course, lists: usize) -> Result<Vec<Step>> {
+        self.exact.set(&question.vector, self.snapshot.schema())?;
+        self.truth.set(question, course.k);
+        let seek = self.seek(question, course.k);
+        // Lists from the nearest on, and never impatient: something is found in the first of them.
+        let probe = Probe { patience: lists.saturating_sub(1), ..course.probe(lists) };
+        let mut trail = Trail::new(seek, question, &self.exact, &mut self.truth);
+        seek.follow(&self.exact, &probe, &mut self.scratch, &mut trail)?;
+        trail.into_steps()
+    }
+
+    /// Entries that one search scans.
+    fn scanned(&mut self, question: &Question, k: usize, probe: &Probe) -> Result<usize> {
+        self.exact.set(&question.vector, self.snapshot.schema())?;
+        self.seek(question, k).segments(&self.exact, probe, &mut self.scratch)?;
+        Ok(self.scratch.work.0)
     }
 }

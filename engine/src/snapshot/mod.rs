@@ -24,6 +24,7 @@ mod seek;
 mod source;
 mod spot;
 mod terms;
+mod trail;
 mod version;
 mod view;
 

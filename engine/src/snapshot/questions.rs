@@ -16,11 +16,12 @@ const COMPARISONS: u64 = 100_000_000;
 /// Words of rows between two looks at whether to go on.
 const WORDS_PER_LOOK: usize = 64;
 
-/// A stored row that serves as a query, and the distances of the rows nearest to it. Equally distant rows are as good as each other.
+/// A stored row that serves as a query, and the rows nearest to it with their distances. Equally distant rows are as good as each other.
 pub(super) struct Question {
     pub(super) row: u64,
     pub(super) vector: Vec<f32>,
     pub(super) truth: Vec<f32>,
+    pub(super) nearest: Vec<u64>,
 }
 
 /// Live ones of the `rows` rows in lists, evenly spaced, about as many as can be compared with all rows in a few seconds.
@@ -39,7 +40,7 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
                 let mut vector = vec![0.0; schema.dim()];
                 let stored = live.file.records(skip..skip + 1)?;
                 decode_row(schema.row_format(), stored.vector(0), &mut vector);
-                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new() });
+                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new(), nearest: Vec::new() });
             }
             skip += step;
         }
@@ -48,7 +49,7 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
     Ok(questions)
 }
 
-/// Finds the distances of the `k` live rows of some sources that are nearest to each question, without itself, in one pass over the sources.
+/// Finds the `k` live rows of some sources that are nearest to each question, without itself, in one pass over the sources.
 /// `go_on` is asked now and then.
 ///
 /// # Errors
@@ -80,12 +81,14 @@ pub(super) fn answer<'s>(
     }
     for (question, scan) in questions.iter_mut().zip(scans) {
         question.truth.clear();
+        question.nearest.clear();
         for (distance, spot) in scan.best.into_sorted(|_, _| std::cmp::Ordering::Equal) {
-            if spot.source.row_number(spot.at)? != question.row {
+            let row = spot.source.row_number(spot.at)?;
+            if row != question.row && question.truth.len() < k {
                 question.truth.push(distance);
+                question.nearest.push(row);
             }
         }
-        question.truth.truncate(k);
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{ColdSearch, IvfSearch, Probe, Ready, Rows, Scratch};
+use crate::index::ivf::{ColdSearch, IvfSearch, Probe, Ready, Rows, Scratch, Trace};
 use crate::kernel::kernels;
 use crate::segment::ListFile;
 use crate::storage::Bytes;
@@ -82,24 +82,25 @@ impl<'s> Seek<'s, '_> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
         if self.cold {
-            return self.finish_cold(&rows, exact, probe, ready, scratch);
+            return self.finish_cold(&rows, exact, probe, ready, scratch, &mut ());
         }
         self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
     }
 
     /// The second half, where lists and rows may have to come from the disk.
-    fn finish_cold<R: Rows>(
+    fn finish_cold<R: Rows, T: Trace>(
         &self,
         rows: &R,
         exact: &FlatQuery,
         probe: &Probe,
         ready: &mut Ready,
         scratch: &mut Scratch,
+        trace: &mut T,
     ) -> Result<()> {
         let segments: Vec<ColdFile<'_>> = self.files().map(|file| ColdFile::new(file)).collect();
         let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
         let search = ColdSearch { kernels, frame, centroids, coder: self.model.coder(), segments: &segments, rows };
-        search.finish(exact, self.k, probe, ready, scratch, &mut ())
+        search.finish(exact, self.k, probe, ready, scratch, trace)
     }
 
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
@@ -108,27 +109,57 @@ impl<'s> Seek<'s, '_> {
         let view = self.snapshot.view();
         let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
         let Some(filter) = self.filter else {
-            self.nearest(&rows, exact, probe, scratch)?;
+            self.nearest(&rows, exact, probe, scratch, &mut ())?;
             return Ok(None);
         };
         // A set of ids whose rows are known says all that the filter says.
         let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
         let matching = Matching { rows, filter, chosen: self.chosen, met: Cell::new(0), matched: Cell::new(0) };
-        self.nearest(&matching, exact, probe, scratch)?;
+        self.nearest(&matching, exact, probe, scratch, &mut ())?;
         let (met, matched) = (matching.met.get(), matching.matched.get());
         Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
     }
 
-    fn nearest<R: Rows>(&self, rows: &R, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<()> {
+    /// Searches the list segments, without a filter, while `trace` looks on.
+    pub(super) fn follow<T: Trace>(
+        &self,
+        exact: &FlatQuery,
+        probe: &Probe,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let view = self.snapshot.view();
+        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
+        self.nearest(&rows, exact, probe, scratch, trace)
+    }
+
+    /// The distance of a row that a search of list segments may measure, and whose codes say `estimate`: as the search would tell it.
+    pub(super) fn distance(&self, row: u64, estimate: f32, exact: &FlatQuery) -> Result<f32> {
+        let rows = FileRows { files: &self.snapshot.view().version.rows, killed: |_: u64| false };
+        let (vector, length) = rows.load(rows.place(row)?)?;
+        match vector.is_empty() {
+            true => Ok(self.model.frame.distance_of(estimate)),
+            false => Ok(exact.score_one(&vector, length)),
+        }
+    }
+
+    fn nearest<R: Rows, T: Trace>(
+        &self,
+        rows: &R,
+        exact: &FlatQuery,
+        probe: &Probe,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
         if self.cold {
             let mut ready = scratch.take_ready();
             self.prepare(exact, probe, &mut ready, scratch);
-            let outcome = self.finish_cold(rows, exact, probe, &mut ready, scratch);
+            let outcome = self.finish_cold(rows, exact, probe, &mut ready, scratch, trace);
             scratch.give_ready(ready);
             return outcome;
         }
         self.with(rows, |search| {
-            search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, &mut ()).map(drop)
+            search.nearest(self.query, exact.length(), exact, self.k, probe, scratch, trace).map(drop)
         })
     }
 

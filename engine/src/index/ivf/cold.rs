@@ -89,11 +89,11 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
     }
 
     /// Where a wave that starts at a turn ends.
-    fn wave_end(&self, start: usize, turns: usize, patience: usize) -> usize {
+    fn wave_end(&self, start: usize, turns: usize, patience: usize, trace: &impl Trace) -> usize {
         let segments = self.segments.len();
         match self.coder {
             Coder::None => turns.min(start.saturating_add(GROUP.saturating_mul(segments))),
-            _ => wave_end(start, turns, segments, patience),
+            _ => wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1))),
         }
     }
 
@@ -122,15 +122,16 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         let turns = scratch.probes.len().saturating_mul(segments);
         let patience = query.probe.patience.saturating_mul(segments);
         let mut idle = 0;
-        let mut here = 0..self.wave_end(0, turns, patience);
+        let mut here = 0..self.wave_end(0, turns, patience, trace);
         self.ask(&here, scratch);
         while here.start < turns && idle < patience {
-            let next = here.end..self.wave_end(here.end, turns, patience);
+            let next = here.end..self.wave_end(here.end, turns, patience, trace);
             self.ask(&next, scratch);
             let before = scratch.candidates.kth();
             self.wave(query, here.clone(), scratch, work, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
             here = next;
+            trace.looked(here.start / segments.max(1), scratch);
         }
         scratch.looked = here.start / segments.max(1);
         Ok(())

@@ -49,6 +49,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             trace.ended(Stage::Scan);
             scratch.looked += group.len();
             idle = if scratch.candidates.kth() < before { 0 } else { idle + group.len() };
+            trace.looked(scratch.looked, scratch);
         }
         (scratch.probes, scratch.entries) = (probes, entries);
         outcome?;

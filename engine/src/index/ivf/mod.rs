@@ -33,7 +33,7 @@ pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use fresh::RowCodes;
-pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch};
+pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch, wave_lists};
 
 /// Parts of a search, in order; what a [`Trace`] is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,21 @@ pub(crate) enum Stage {
     Exact,
 }
 
-/// Someone who is told when a stage has ended.
+/// Someone who follows a search.
 pub(crate) trait Trace {
     /// The stage that ends now.
-    fn ended(&mut self, stage: Stage);
+    fn ended(&mut self, _stage: Stage) {}
+
+    /// Most lists of the wave that comes after `looked` lists: whoever wants to see what so many lists find asks for short waves.
+    #[inline(always)]
+    fn most_lists(&self, _looked: usize) -> usize {
+        usize::MAX
+    }
+
+    /// A wave is over: so many of the lists were looked at.
+    #[inline(always)]
+    fn looked(&mut self, _lists: usize, _scratch: &Scratch) {}
 }
 
 /// Nobody.
-impl Trace for () {
-    #[inline(always)]
-    fn ended(&mut self, _: Stage) {}
-}
+impl Trace for () {}

@@ -72,11 +72,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let patience = probe.patience.saturating_mul(segments);
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let end = wave_end(start, turns, segments, patience);
+            let end = wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1)));
             let before = scratch.candidates.kth();
             self.product_wave(query, probes, start..end, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
+            trace.looked(start / segments.max(1), scratch);
         }
         scratch.looked = start / segments.max(1);
         Ok(())

@@ -30,14 +30,19 @@ pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
 
+/// Lists of the wave that comes after `looked` lists of one segment.
+pub(crate) fn wave_lists(looked: usize, patience: usize) -> usize {
+    if looked == 0 { FIRST_WAVE } else { WAVE.min(patience.max(FIRST_WAVE)) }
+}
+
 /// Where the wave ends that starts at a turn: there is a turn for each list of each segment, and `patience` is one of turns. Depends on
-/// nothing else, so that lists from the disk and lists in memory give the same answer.
-pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize) -> usize {
-    let most = match start {
+/// nothing else, so that lists from the disk and lists in memory give the same answer; `most` lists are for somebody who follows the search.
+pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize, most: usize) -> usize {
+    let wave = match start {
         0 => FIRST_WAVE.saturating_mul(segments).min(MAX_TURNS),
-        _ => WAVE.min(patience.max(FIRST_WAVE)),
+        _ => wave_lists(start, patience),
     };
-    turns.min(start.saturating_add(most))
+    turns.min(start.saturating_add(wave.min(most.saturating_mul(segments).max(1))))
 }
 
 /// How hard to look.
@@ -288,6 +293,22 @@ impl Scratch {
         (self.work, self.looked, self.measured, self.cold) = ((0, 0), 0, 0, None);
     }
 
+    /// The rows that would be measured if the search ended now, with their estimates, in no order, to `out`.
+    pub(crate) fn best(&self, out: &mut Vec<(f32, u64)>) {
+        out.clear();
+        out.extend(self.candidates.kept().iter().map(|candidate| (candidate.estimate, candidate.row)));
+        let room = self.candidates.room();
+        if out.len() > room {
+            out.select_nth_unstable_by(room, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+            out.truncate(room);
+        }
+    }
+
+    /// What changes when a row gets among the best: their number so far, and what a row must be nearer than.
+    pub(crate) fn state_of_best(&self) -> (usize, f32, f32) {
+        (self.candidates.kept().len(), self.candidates.kth(), self.candidates.bound())
+    }
+
     /// Of candidates that were measured already.
     pub(super) fn settle_measured(&mut self, k: usize) {
         self.exact.clear();
@@ -405,11 +426,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
         let (mut start, mut idle) = (0, 0);
         while start < turns && idle < patience {
-            let end = wave_end(start, turns, segments, patience);
+            let end = wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1)));
             let before = scratch.candidates.kth();
             self.wave(query, k, start..end, probe, &mut wave, scratch, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
             start = end;
+            trace.looked(start / segments.max(1), scratch);
         }
         scratch.wave = wave.into_room();
         scratch.looked = start / segments.max(1);

@@ -45,8 +45,8 @@ pub struct Places<'a> {
 }
 
 impl Assigner {
-    /// Prepares for rows like those the centroids were made from: `probes` super-lists are looked at (16 is customary; 8 is a
-    /// third faster and misses more), and second lists are chosen by `spill`, if any.
+    /// Prepares for rows like those the centroids were made from: `probes` super-lists are looked at (8 is customary; of texts, a search
+    /// then finds .1 % less in as many lists than with 16, and with 5 .4 % less), and second lists are chosen by `spill`, if any.
     ///
     /// Holds about `14 w` bytes per list, with `w` the dimension rounded up to 16, and 128 more.
     ///

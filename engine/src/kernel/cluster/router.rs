@@ -88,6 +88,11 @@ impl Router {
         self.names.is_empty()
     }
 
+    /// Number of super-lists; 0 if every row looks at every centroid.
+    pub(super) fn supers(&self) -> usize {
+        self.names.len()
+    }
+
     /// For each row (a part of [`PART_ROWS`] at most) its nearest centroid and the score: of equals the lower number.
     pub(super) fn nearest(&self, kernels: &Kernels, rows: &[f32], probes: usize, out: &mut [(f32, u32)]) {
         out.fill((f32::NEG_INFINITY, u32::MAX));
