@@ -9,15 +9,12 @@ use super::scrub;
 use super::shared::Shared;
 use crate::error::{Error, Result};
 use crate::options::Scrub;
+use crate::storage::stand_back;
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
 /// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^6 times.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
-/// By so much merges and trainings stand back: where processors are scarce, a search or a commit gets three times the time that a thread
-/// of theirs gets. Threads inherit it from the one that starts them.
-#[cfg(target_os = "linux")]
-const STAND_BACK: i32 = 5;
 
 /// Run until [`Threads::stop`] or drop.
 pub(super) struct Threads {
@@ -98,9 +95,7 @@ fn wait_for_flush(shared: &Shared) -> Option<bool> {
 }
 
 fn run_merges(shared: &Shared) {
-    // Elsewhere the whole process would stand back. A refusal leaves things as they are.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(STAND_BACK);
+    stand_back();
     let mut not_before = None;
     while wait_for_merge(shared, not_before) {
         shared.compact_after_flush();

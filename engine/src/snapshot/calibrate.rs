@@ -84,8 +84,13 @@ pub(crate) fn calibrate(
         let files = version.rows.iter().filter(listed).map(Source::File);
         answer(snapshot, files, questions, k, &mut || go_on())
     })?;
-    let measuring =
-        |every: usize| Measuring { snapshot, model, questions: questions.iter().step_by(every).collect(), parallel, go_on };
+    let measuring = |every: usize| Measuring {
+        snapshot,
+        model,
+        questions: questions.iter().step_by(every).collect(),
+        parallel,
+        go_on,
+    };
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
         // Where each question tells of more rows, half of them tell as much.
         let measuring = measuring(if k > KS[0] { 2 } else { 1 });

@@ -40,7 +40,12 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
                 let mut vector = vec![0.0; schema.dim()];
                 let stored = live.file.records(skip..skip + 1)?;
                 decode_row(schema.row_format(), stored.vector(0), &mut vector);
-                questions.push(Question { row: live.file.row_number(skip)?, vector, truth: Vec::new(), nearest: Vec::new() });
+                questions.push(Question {
+                    row: live.file.row_number(skip)?,
+                    vector,
+                    truth: Vec::new(),
+                    nearest: Vec::new(),
+                });
             }
             skip += step;
         }
