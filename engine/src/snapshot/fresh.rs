@@ -43,8 +43,7 @@ impl<'s> Seek<'s, '_> {
                     bounds.resize(found.rows.len(), f32::NEG_INFINITY);
                 }
                 let numbers = found.rows.iter().map(|row| found.first_row + u64::from(*row));
-                // What is not a number is no bound.
-                near.extend(bounds.iter().copied().zip(numbers).filter(|(bound, _)| !(*bound > limit)));
+                near.extend(bounds.iter().copied().zip(numbers).filter(|(bound, _)| *bound <= limit));
             });
             room.rows = rows;
             self.measure_fresh(generation, &mut room.near, scan)?;
@@ -82,7 +81,7 @@ impl<'s> Seek<'s, '_> {
                 continue;
             }
             if let Some((bound, later)) = near.get(i + AHEAD)
-                && !(*bound > scan.limit())
+                && *bound <= scan.limit()
             {
                 ask(*later);
             }
