@@ -206,17 +206,18 @@ class Manifest:
         self.epoch, self.next_file_number, self.next_row, self.covered_seq = head.fields("QQQQ")
         self.first_wal = head.number(16)
         self.dim, metric, ids, rows, self.index, self.seed = head.fields("IBBBBQ")
-        codes, bits, spill, zero, nlist, parts = head.fields("BBBBII")
-        if any(head.take(36)) or zero or copy[-8:-4] != bytes(4) or self.generation != generation:
+        codes, bits, spill, anchors, nlist, parts, anchor_limit = head.fields("BBBBIII")
+        if any(head.take(32)) or copy[-8:-4] != bytes(4) or self.generation != generation:
             raise Damaged(self.file, at, "reserved bytes, or the generation")
         counters = (self.generation, self.parent, self.next_file_number, self.next_row, self.covered_seq)
         if max(*counters, self.first_wal >> 64) >= 1 << 62:
             raise Damaged(self.file, at, "has counted further than any collection can")
         known = metric in METRICS and ids in ID_KINDS and rows in ROW_FORMATS and self.index in (1, 2, 3)
         coded = {0: bits == parts == 0, 1: 1 <= bits <= 8 and parts == 0, 2: 4 <= bits <= 10 and parts > 0, 3: bits == parts == 0}
-        options = coded.get(codes, False) and spill <= 2 and nlist <= 1 << 24
+        limits = {0: anchor_limit == 0, 1: anchor_limit == 0, 2: anchor_limit <= 2_000, 3: anchor_limit > 0}
+        options = coded.get(codes, False) and limits.get(anchors, False) and spill <= 2 and nlist <= 1 << 24
         known = known and not (rows == NONE and (self.index == 1 or codes == 3))
-        if not options or (self.index != 2 and (codes, bits, spill, nlist, parts) != (0, 0, 0, 0, 0)):
+        if not options or (self.index != 2 and (codes, bits, spill, nlist, parts, anchors) != (0, 0, 0, 0, 0, 0)):
             raise Damaged(self.file, at, "options of lists of another version")
         if codes == 2 and -(-self.dim // 64) * 64 % parts:
             raise Damaged(self.file, at, "parts that do not divide the dimension")

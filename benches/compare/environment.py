@@ -1,5 +1,6 @@
 """The environment in which peers run: made once, by package name, under target/ or where STRATAVEC_PEERS says."""
 
+import hashlib
 import importlib.metadata as metadata
 import os
 import platform
@@ -34,6 +35,31 @@ def interpreter():
         if os.path.exists(python) and subprocess.run([python, "-c", able], capture_output=True).returncode == 0:
             return python
     return sys.executable
+
+
+def install_ours():
+    """Our package, built from the sources here, unless what is installed was built from the same."""
+    note, sources = PEERS / "stratavec-sources", digest(OURS)
+    if installed("stratavec") and note.exists() and note.read_text() == sources:
+        return
+    note.unlink(missing_ok=True)
+    subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--force-reinstall", str(ROOT / "python")], check=True)
+    note.write_text(sources)
+
+
+#: What the package is built from.
+OURS = ("engine/Cargo.toml", "engine/src", "python/Cargo.toml", "python/Cargo.lock", "python/pyproject.toml", "python/README.md", "python/src", "python/package", "Cargo.toml")
+
+
+def digest(places, root=ROOT):
+    """A hash of the names and contents of all files in some places."""
+    whole = hashlib.sha256()
+    for place in places:
+        for file in sorted([root / place] if (root / place).is_file() else (root / place).rglob("*")):
+            if file.is_file() and "__pycache__" not in file.parts:
+                content = hashlib.sha256(file.read_bytes()).hexdigest()
+                whole.update(f"{file.relative_to(root)} {content}\n".encode())
+    return whole.hexdigest()
 
 
 def installed(name):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from inputs import SEED
 from engines import ENGINES
-from environment import DATA, ROOT, enter, installed, load, provenance
+from environment import DATA, ROOT, enter, install_ours, installed, load, provenance
 
 
 def arguments(about, data):
@@ -30,7 +30,7 @@ def each(parser, compare, able, *packages):
         parser.error(f"these cannot take part: {', '.join(unknown)}; these can: {', '.join(able)}")
     enter("numpy", *packages, *sorted({ENGINES[name].package for name in names} - {"stratavec"}))
     if "stratavec" in names:
-        subprocess.run([sys.executable, "-m", "pip", "-q", "install", "--no-deps", "--force-reinstall", str(ROOT / "python")], check=True)
+        install_ours()
     DATA.mkdir(parents=True, exist_ok=True)
     for data in given.data.split(","):
         given.data, given.end = data, time.monotonic() + given.limit

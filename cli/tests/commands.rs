@@ -140,6 +140,10 @@ fn a_collection_can_be_asked_for_lists() {
     assert!(ran.out.ends_with("ivf(bits 3, nlist 2, spill off) index\n"), "{}", ran.out);
     let rows: Vec<[f32; 2]> = (0..40).map(|i| [i as f32, (i % 7) as f32]).collect();
     place.write("rows.npy", npy(&rows.iter().map(|row| &row[..]).collect::<Vec<_>>()));
+    let ran = place.run(&["health", "c"]).expect_code(0);
+    assert_eq!(ran.out, "c   no row is in a list: every search is exact\n");
+    let health = place.run(&["health", "c", "--json"]).expect_code(0).document();
+    assert_eq!((&health["score"], &health["delta_ratio"], &health["lists"]), (&json!(null), &json!(null), &json!(0)));
     place.run(&["import", "c", "rows.npy"]).expect_code(0);
     place.run(&["compact", "c"]).expect_code(0);
     let stats = place.run(&["stats", "c", "--json"]).expect_code(0).document();

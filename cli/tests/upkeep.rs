@@ -55,7 +55,7 @@ fn a_checkpoint_opens_and_is_left_alone_by_later_writes() {
     place.run(&["get", "c", "1"]).expect_code(1);
 
     let ran = place.run(&["checkpoint", "c", "copy"]).expect_code(1);
-    assert_eq!(ran.err.lines().next(), Some("error: path copy is not empty"));
+    assert_eq!(ran.err.lines().next(), Some("error: path copy already holds a collection"));
     place.run(&["checkpoint", "nowhere", "copy2"]).expect_code(3);
     let ran = place.run(&["checkpoint", "c", "copy2"]).expect_code(0);
     assert!(ran.out.starts_with("checkpoint of c in copy2: 37 rows up to batch 7, "), "{}", ran.out);
@@ -69,6 +69,23 @@ fn a_checkpoint_into_a_directory_that_cannot_be_made_leaves_nothing() {
     place.write("file", "x");
     let ran = place.run(&["checkpoint", "c", "file"]).expect_code(1);
     assert!(ran.err.starts_with("error: "), "{}", ran.err);
+    place.run(&["verify", "c"]).expect_code(0);
+}
+
+#[test]
+fn a_copy_inside_of_what_is_copied_is_refused_and_leaves_nothing() {
+    let place = six_files();
+    for inside in ["c", "c/copy", "c/../c/copy", "./c"] {
+        for command in ["checkpoint", "repair"] {
+            let ran = place.run(&[command, "c", inside]).expect_code(1);
+            let error = format!("error: path {inside} is in the collection's own directory");
+            assert_eq!(ran.err.lines().next(), Some(error.as_str()));
+            assert!(ran.err.contains("hint: it must be a directory outside of it"), "{}", ran.err);
+        }
+    }
+    assert!(!place.path("c/copy").exists());
+    let ran = place.run(&["checkpoint", "c", "."]).expect_code(1);
+    assert_eq!(ran.err.lines().next(), Some("error: path . is not empty"));
     place.run(&["verify", "c"]).expect_code(0);
 }
 
@@ -123,7 +140,7 @@ fn repair_keeps_what_proves_itself_and_lists_the_rest() {
     assert_eq!(rows, 30, "the rows of the newest file are lost, what they replaced stays replaced");
 
     let ran = place.run(&["repair", "c", "rest"]).expect_code(1);
-    assert_eq!(ran.err.lines().next(), Some("error: path rest is not empty"));
+    assert_eq!(ran.err.lines().next(), Some("error: path rest already holds a collection"));
     let ran = place.run(&["repair", "c", "again"]).expect_code(1);
     assert!(ran.out.starts_with("lost: a file of 10 rows"), "{}", ran.out);
     assert!(ran.err.starts_with("error: 1 thing of c could not be kept for sure\nhint: "), "{}", ran.err);

@@ -44,8 +44,9 @@ pub use filter::Filter;
 pub use id::{Id, IdKind, IdRef, MAX_ID_BYTES};
 pub use metric::{Metric, RowFormat};
 pub use options::{
-    Access, Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES, MAX_BATCH_BYTES,
-    MAX_DIM, MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport, Schema, Scrub, Spill,
+    Access, Anchors, Background, Codes, Compaction, Durability, IndexKind, IvfOptions, MAX_ATTRIBUTE_BYTES,
+    MAX_BATCH_BYTES, MAX_DIM, MAX_PAYLOAD_BYTES, MIN_MEMORY_BUDGET, OpenOptions, RecoveryCallback, RecoveryReport,
+    Schema, Scrub, Spill,
 };
 pub use snapshot::{
     Effort, Explain, Hit, Hits, Include, Item, Items, Search, SearchMode, Snapshot, SourceError, VectorSource,

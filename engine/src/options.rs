@@ -1,5 +1,6 @@
 //! What a collection is (its schema, fixed at creation) and how a handle treats it (options of each open call).
 
+mod anchors;
 mod index;
 
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::id::IdKind;
 use crate::metric::{Metric, RowFormat};
 
+pub use anchors::Anchors;
 pub use index::{Codes, IndexKind, IvfOptions, Spill};
 
 /// Largest dimension of a collection.

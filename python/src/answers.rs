@@ -26,25 +26,20 @@ pub struct Answers {
     pub distances: Vec<f32>,
 }
 
-impl Answers {
-    /// Searches, and looks for signals some times a second.
-    pub fn search(
-        py: Python<'_>,
-        snapshot: &Snapshot,
-        queries: &[&[f32]],
-        terms: &Terms,
-        mut source: Option<PySource>,
-        mode: SearchMode,
-        threads: usize,
-    ) -> PyResult<Answers> {
-        let cells = queries.len().saturating_mul(terms.k);
-        if cells > MOST_CELLS {
-            return Err(refuse(py, "k", format!("is {}; so many answers to each query do not fit a table", terms.k)));
-        }
-        let numbers = snapshot.schema().id_kind() == stratavec::IdKind::U64;
-        let mut answers = Answers::with_room(cells, numbers).map_err(|_| {
-            PyMemoryError::new_err(format!("there is no memory for a table of {} x {}", queries.len(), terms.k))
-        })?;
+/// Many queries, and what is told of them.
+pub struct Asked<'a> {
+    pub snapshot: &'a Snapshot,
+    pub queries: &'a [&'a [f32]],
+    pub terms: &'a Terms,
+    pub source: Option<PySource>,
+    pub mode: SearchMode,
+    pub threads: usize,
+}
+
+impl Asked<'_> {
+    /// Searches some queries at a time and gives what was found to `take`. Looks for signals some times a second.
+    pub fn run(self, py: Python<'_>, mut take: impl FnMut(Vec<Hits>) + Send) -> PyResult<()> {
+        let Asked { snapshot, queries, terms, mut source, mode, threads } = self;
         // Callbacks take turns anyway, and what they raise belongs to this thread.
         let threads = if terms.asks { 1 } else { threads };
         let mut rest = queries;
@@ -58,7 +53,7 @@ impl Answers {
                     Some(source) => batch.rerank_with(source).run()?,
                     None => batch.run()?,
                 };
-                answers.add(found, terms.k, numbers);
+                take(found);
                 Ok(())
             };
             let done = match terms.asks {
@@ -71,11 +66,28 @@ impl Answers {
             done.or_raise(py)?;
             rest = later;
             if rest.is_empty() {
-                return Ok(answers);
+                return Ok(());
             }
             py.check_signals()?;
             step = next_step(now.len(), started.elapsed(), rest.len());
         }
+    }
+}
+
+impl Answers {
+    /// The answers to these queries.
+    pub fn search(py: Python<'_>, asked: Asked<'_>) -> PyResult<Answers> {
+        let (queries, terms, snapshot) = (asked.queries, asked.terms, asked.snapshot);
+        let cells = queries.len().saturating_mul(terms.k);
+        if cells > MOST_CELLS {
+            return Err(refuse(py, "k", format!("is {}; so many answers to each query do not fit a table", terms.k)));
+        }
+        let numbers = snapshot.schema().id_kind() == stratavec::IdKind::U64;
+        let mut answers = Answers::with_room(cells, numbers).map_err(|_| {
+            PyMemoryError::new_err(format!("there is no memory for a table of {} x {}", queries.len(), terms.k))
+        })?;
+        asked.run(py, |found| answers.add(found, terms.k, numbers))?;
+        Ok(answers)
     }
 
     fn with_room(cells: usize, numbers: bool) -> Result<Answers, TryReserveError> {

@@ -6,6 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 use stratavec::{Attributes, Value};
 
+use crate::arguments;
 use crate::error::refuse;
 
 static TIMES: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
@@ -26,14 +27,15 @@ pub fn attributes_from(given: &Bound<'_, PyAny>) -> PyResult<Attributes> {
     };
     let mut attributes = Attributes::new();
     for (name, value) in names {
-        let Ok(name) = name.extract::<String>() else {
+        let Ok(text) = name.cast::<PyString>() else {
             return Err(PyTypeError::new_err(format!(
                 "the name of an attribute is a str, not {}",
                 name.get_type().name()?
             )));
         };
+        let name = arguments::text(text, "attributes")?;
         let value = value_from(&name, &value)?;
-        attributes.insert(name, value);
+        attributes.insert(name.into_owned(), value);
     }
     Ok(attributes)
 }
@@ -55,13 +57,16 @@ fn value_from(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
         return Ok(Value::F64(number.value()));
     }
     if let Ok(text) = value.cast::<PyString>() {
-        return Ok(Value::String(text.to_cow()?.into_owned()));
+        return Ok(Value::String(arguments::text(text, "attributes")?.into_owned()));
     }
     if value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>() {
-        let texts = value.try_iter()?.map(|text| Ok(text?.cast::<PyString>()?.to_cow()?.into_owned()));
-        return texts.collect::<PyResult<Vec<String>>>().map(Value::StringList).map_err(|_| {
-            PyTypeError::new_err(format!("attribute {name} is a list that has other things than str in it"))
+        let texts = value.try_iter()?.map(|text| match text?.cast::<PyString>() {
+            Ok(text) => Ok(arguments::text(text, "attributes")?.into_owned()),
+            Err(_) => {
+                Err(PyTypeError::new_err(format!("attribute {name} is a list that has other things than str in it")))
+            }
         });
+        return texts.collect::<PyResult<Vec<String>>>().map(Value::StringList);
     }
     if let Some(micros) = times(py)?.getattr("micros")?.call1((name, value))?.extract::<Option<i64>>()? {
         return Ok(Value::Timestamp(micros));

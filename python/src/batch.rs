@@ -102,9 +102,13 @@ impl PyBatch {
 
     /// Commits. The end of a `with` block does it, too.
     #[pyo3(signature = (*, durability=None))]
-    fn commit(&self, py: Python<'_>, durability: Option<&str>) -> PyResult<Receipt> {
+    fn commit(
+        &self,
+        py: Python<'_>,
+        #[pyo3(from_py_with = crate::arguments::durability)] durability: Option<String>,
+    ) -> PyResult<Receipt> {
         let steps = self.close().map_err(|problem| refuse(py, "batch", problem))?;
-        let receipt = commit(self.collection.bind(py), steps, durability.or(self.durability.as_deref()))?;
+        let receipt = commit(self.collection.bind(py), steps, durability.as_deref().or(self.durability.as_deref()))?;
         let receipt = Receipt::from(&receipt);
         *self.state.lock() = State::Committed(receipt.clone());
         Ok(receipt)

@@ -1,14 +1,16 @@
 //! Bulk loads: this thread reads what Python has, a thread of the engine writes files.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString};
 use stratavec::{BulkItem, BulkLoad, BulkOptions, BulkReport, Collection, Error, ErrorKind, Result};
 
+use crate::arguments::text;
 use crate::error::{OrRaise, refuse};
 use crate::interrupt::BEAT;
 use crate::progress::{Teller, finish};
@@ -94,8 +96,15 @@ impl Iterator for Rows {
 }
 
 /// Properties that the load sets.
-pub fn options(properties: BTreeMap<String, Vec<u8>>) -> BulkOptions {
-    properties.into_iter().fold(BulkOptions::new(), |options, (name, value)| options.property(name, value))
+pub fn options(properties: Option<&Bound<'_, PyDict>>) -> PyResult<BulkOptions> {
+    let mut options = BulkOptions::new();
+    for (name, value) in properties.into_iter().flatten() {
+        let (Ok(name), Ok(value)) = (name.cast::<PyString>(), value.cast::<PyBytes>()) else {
+            return Err(PyTypeError::new_err("properties are a dict of str and bytes"));
+        };
+        options = options.property(text(name, "properties")?, value.as_bytes());
+    }
+    Ok(options)
 }
 
 /// This thread's side.

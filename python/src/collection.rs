@@ -1,15 +1,16 @@
 //! The writer's handle.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::PyDict;
 use stratavec::{Collection, Compact, Schema};
 
+use crate::arguments;
 use crate::batch::PyBatch;
 use crate::bulk;
 use crate::error::{OrRaise, refuse};
@@ -89,9 +90,9 @@ impl PyCollection {
         vectors: &Bound<'_, PyAny>,
         attributes: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
-        durability: Option<&str>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
     ) -> PyResult<Receipt> {
-        write(slf, &Given { ids, vectors, attributes, payloads }, durability, false)
+        write(slf, &Given { ids, vectors, attributes, payloads }, durability.as_deref(), false)
     }
 
     /// Writes rows whose ids must not be there, as one batch.
@@ -102,21 +103,28 @@ impl PyCollection {
         vectors: &Bound<'_, PyAny>,
         attributes: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
-        durability: Option<&str>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
     ) -> PyResult<Receipt> {
-        write(slf, &Given { ids, vectors, attributes, payloads }, durability, true)
+        write(slf, &Given { ids, vectors, attributes, payloads }, durability.as_deref(), true)
     }
 
     /// Deletes the rows of these ids, as one batch; how many there were.
     #[pyo3(signature = (ids, *, durability=None))]
-    fn delete(slf: &Bound<'_, Self>, ids: &Bound<'_, PyAny>, durability: Option<&str>) -> PyResult<u64> {
+    fn delete(
+        slf: &Bound<'_, Self>,
+        ids: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
+    ) -> PyResult<u64> {
         let ids = ids_from(ids, schema_of(slf).id_kind())?;
-        Ok(commit(slf, vec![Step::Delete(ids)], durability)?.deleted)
+        Ok(commit(slf, vec![Step::Delete(ids)], durability.as_deref())?.deleted)
     }
 
     /// A batch, committed at the end of a `with` block.
     #[pyo3(signature = (*, durability=None))]
-    fn batch(slf: &Bound<'_, Self>, durability: Option<String>) -> PyResult<PyBatch> {
+    fn batch(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::durability)] durability: Option<String>,
+    ) -> PyResult<PyBatch> {
         base(slf).writer(slf.py())?;
         if let Some(name) = &durability {
             crate::options::durability(slf.py(), name)?;
@@ -133,11 +141,11 @@ impl PyCollection {
         attributes: Option<&Bound<'_, PyAny>>,
         payloads: Option<&Bound<'_, PyAny>>,
         progress: Option<&Bound<'_, PyAny>>,
-        properties: Option<BTreeMap<String, Vec<u8>>>,
+        properties: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<BulkReport> {
         let py = slf.py();
         let collection = base(slf).writer(py)?;
-        let options = bulk::options(properties.unwrap_or_default());
+        let options = bulk::options(properties)?;
         let teller = Teller::new(py, progress, "loading", "rows")?;
         let report = match vectors {
             Some(vectors) => {
@@ -149,12 +157,6 @@ impl PyCollection {
             None => bulk::items(py, collection, ids, options, &teller)?,
         };
         Ok(BulkReport::from(&report))
-    }
-
-    /// A property that a bulk load has set.
-    fn property<'py>(slf: &Bound<'py, Self>, name: &str) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let collection = base(slf).writer(slf.py())?;
-        Ok(collection.property(name).map(|value| PyBytes::new(slf.py(), &value)))
     }
 
     /// The newest committed state, pinned.
@@ -169,7 +171,7 @@ impl PyCollection {
     }
 
     /// Returns when the batch with this sequence number is durable.
-    fn wait_durable(slf: &Bound<'_, Self>, seq: u64) -> PyResult<()> {
+    fn wait_durable(slf: &Bound<'_, Self>, #[pyo3(from_py_with = arguments::seq)] seq: u64) -> PyResult<()> {
         let collection = base(slf).writer(slf.py())?;
         apart(slf.py(), move || collection.wait_durable(seq))
     }
@@ -186,7 +188,7 @@ impl PyCollection {
         slf: &Bound<'_, Self>,
         what: &str,
         progress: Option<&Bound<'_, PyAny>>,
-        dry_run: bool,
+        #[pyo3(from_py_with = arguments::dry_run)] dry_run: bool,
     ) -> PyResult<CompactReport> {
         let py = slf.py();
         let what = named(
@@ -207,7 +209,10 @@ impl PyCollection {
     }
 
     /// Makes a copy in another directory.
-    fn checkpoint(slf: &Bound<'_, Self>, path: PathBuf) -> PyResult<CheckpointReport> {
+    fn checkpoint(
+        slf: &Bound<'_, Self>,
+        #[pyo3(from_py_with = arguments::path)] path: PathBuf,
+    ) -> PyResult<CheckpointReport> {
         let collection = base(slf).writer(slf.py())?;
         let report = apart(slf.py(), move || collection.checkpoint(path))?;
         Ok(CheckpointReport::from(&report))
@@ -235,11 +240,11 @@ impl PyCollection {
     #[pyo3(signature = (*, recall=None, nprobe=None, patience=None, confidence=None, exact=false))]
     fn set_default_effort(
         slf: &Bound<'_, Self>,
-        recall: Option<f32>,
-        nprobe: Option<usize>,
-        patience: Option<usize>,
-        confidence: Option<f32>,
-        exact: bool,
+        #[pyo3(from_py_with = arguments::recall)] recall: Option<f32>,
+        #[pyo3(from_py_with = arguments::nprobe)] nprobe: Option<usize>,
+        #[pyo3(from_py_with = arguments::patience)] patience: Option<usize>,
+        #[pyo3(from_py_with = arguments::confidence)] confidence: Option<f32>,
+        #[pyo3(from_py_with = arguments::exact)] exact: bool,
     ) -> PyResult<()> {
         let py = slf.py();
         let said = Said { recall, nprobe, patience, confidence, exact };
@@ -256,7 +261,7 @@ impl PyCollection {
         let py = slf.py();
         let collection = base(slf).writer(py)?;
         let stats = py.detach(|| collection.stats());
-        stats_object(py, &stats, &base(slf).path().to_string_lossy())
+        stats_object(py, &stats, base(slf).path())
     }
 
     /// Sequence number up to which everything survives a power loss.
@@ -294,7 +299,7 @@ impl PyCollection {
     }
 
     /// A writer cannot be in two processes: what is pickled is the path, and what comes out is a follower.
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (OsString,))> {
         crate::follower::reopen(slf.py(), base(slf))
     }
 

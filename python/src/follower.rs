@@ -1,5 +1,6 @@
 //! A collection opened for reading only.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -27,9 +28,9 @@ impl PyFollower {
 }
 
 /// What a handle is pickled as: a call that opens the path read-only.
-pub fn reopen<'py>(py: Python<'py>, reader: &Reader) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+pub fn reopen<'py>(py: Python<'py>, reader: &Reader) -> PyResult<(Bound<'py, PyAny>, (OsString,))> {
     let path = std::path::absolute(reader.path()).unwrap_or_else(|_| reader.path().to_owned());
-    Ok((py.import("stratavec")?.getattr("_reopen")?, (path.to_string_lossy().into_owned(),)))
+    Ok((py.import("stratavec")?.getattr("_reopen")?, (path.into_os_string(),)))
 }
 
 #[pymethods]
@@ -56,7 +57,7 @@ impl PyFollower {
         let (py, reader) = (slf.py(), slf.as_super().get());
         let follower = reader.follower(py)?;
         let stats = py.detach(|| follower.stats());
-        stats_object(py, &stats, &reader.path().to_string_lossy())
+        stats_object(py, &stats, reader.path())
     }
 
     #[getter]
@@ -82,7 +83,7 @@ impl PyFollower {
         Self::close(slf)
     }
 
-    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (String,))> {
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<(Bound<'py, PyAny>, (OsString,))> {
         reopen(slf.py(), slf.as_super().get())
     }
 

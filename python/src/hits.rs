@@ -5,12 +5,16 @@ use std::sync::Arc;
 use numpy::PyArray1;
 use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PySlice};
-use stratavec::{Hit, Hits, Item};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PySlice, PyTuple};
+use stratavec::{Hit, Hits, Id, IdKind, Item};
 
-use crate::attributes::attributes_to;
-use crate::ids::id_to;
+use crate::arguments::place;
+use crate::attributes::{attributes_from, attributes_to};
+use crate::ids::{id_from, id_to};
+use crate::pickling::{Fields, Reduced, reduced};
 use crate::reports::Explain;
+use crate::rows::payload_from;
+use crate::vectors::Vector;
 
 /// The rows found, nearest first: a sequence whose members are made when they are asked for.
 #[pyclass(frozen, sequence, name = "Hits", module = "stratavec")]
@@ -44,9 +48,9 @@ impl PyHits {
             let hits = places.map(|at| Py::new(py, self.at(at))).collect::<PyResult<Vec<_>>>()?;
             return Ok(PyList::new(py, hits)?.into_any());
         }
-        let index = index.extract::<isize>()?;
+        let index = place(index)?;
         let len = self.0.len() as isize;
-        match if index < 0 { index + len } else { index } {
+        match if index < 0 { index.saturating_add(len) } else { index } {
             at if (0..len).contains(&at) => Ok(Bound::new(py, self.at(at as usize))?.into_any()),
             _ => Err(PyIndexError::new_err(format!("there are {len} hits"))),
         }
@@ -58,7 +62,12 @@ impl PyHits {
 
     /// Where a hit is.
     #[pyo3(signature = (value, start=0, stop=isize::MAX, /))]
-    fn index(&self, value: &Bound<'_, PyAny>, start: isize, stop: isize) -> PyResult<usize> {
+    fn index(
+        &self,
+        value: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = place)] start: isize,
+        #[pyo3(from_py_with = place)] stop: isize,
+    ) -> PyResult<usize> {
         let slice = PySlice::new(value.py(), start, stop, 1);
         let range = slice.indices(self.0.len() as isize)?;
         let (start, stop) = (range.start.max(0) as usize, range.stop.max(0) as usize);
@@ -96,6 +105,20 @@ impl PyHits {
         let some: Vec<String> = self.0.iter().take(10).map(|hit| describe(py, hit)).collect::<PyResult<_>>()?;
         let more = if self.0.len() > some.len() { format!(", .. {} in all", self.0.len()) } else { String::new() };
         Ok(format!("[{}{more}]", some.join(", ")))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        let rows = self.0.iter().map(|hit| hit_to(py, hit)).collect::<PyResult<Vec<_>>>()?;
+        let fields = [PyList::new(py, rows)?.into_any(), Bound::new(py, self.explain())?.into_any()];
+        reduced::<Self>(py, PyTuple::new(py, fields)?)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let mut fields = Fields::new(fields);
+        let rows = fields.any()?.try_iter()?.map(|row| hit_from(row?.cast::<PyTuple>()?)).collect::<PyResult<_>>()?;
+        let explain = fields.any()?.cast::<Explain>()?.get().to_engine();
+        Ok(PyHits::new(Hits::new(rows, explain)))
     }
 }
 
@@ -178,6 +201,47 @@ impl PyHit {
     fn __eq__(&self, other: &PyHit) -> bool {
         self.hit() == other.hit()
     }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        reduced::<Self>(py, hit_to(py, self.hit())?)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let hits = Hits::new(vec![hit_from(fields)?], stratavec::Explain::default());
+        Ok(PyHit { hits: Arc::new(hits), at: 0 })
+    }
+}
+
+/// The fields of a hit.
+fn hit_to<'py>(py: Python<'py>, hit: &Hit) -> PyResult<Bound<'py, PyTuple>> {
+    let attributes = hit.attributes.as_ref().map(|attributes| attributes_to(py, attributes)).transpose()?;
+    let vector = hit.vector.as_ref().map(|vector| PyArray1::from_slice(py, vector));
+    let payload = hit.payload.as_ref().map(|payload| PyBytes::new(py, payload));
+    (id_to(py, hit.id.as_ref())?, hit.distance, hit.exact, vector, attributes, payload).into_pyobject(py)
+}
+
+fn hit_from(fields: &Bound<'_, PyTuple>) -> PyResult<Hit> {
+    let mut fields = Fields::new(fields);
+    let mut hit = Hit::new(stored_id(&fields.any()?)?, fields.next()?);
+    hit.exact = fields.next()?;
+    hit.vector = vector_from(&fields.any()?)?;
+    hit.attributes = some(&fields.any()?).map(attributes_from).transpose()?;
+    hit.payload = some(&fields.any()?).map(payload_from).transpose()?;
+    Ok(hit)
+}
+
+fn some<'a, 'py>(field: &'a Bound<'py, PyAny>) -> Option<&'a Bound<'py, PyAny>> {
+    (!field.is_none()).then_some(field)
+}
+
+fn vector_from(field: &Bound<'_, PyAny>) -> PyResult<Option<Vec<f32>>> {
+    some(field).map(|array| Ok(Vector::from(array, "vector")?.slice()?.to_vec())).transpose()
+}
+
+/// An id of the kind that it has.
+fn stored_id(field: &Bound<'_, PyAny>) -> PyResult<Id> {
+    id_from(field, if field.is_instance_of::<PyInt>() { IdKind::U64 } else { IdKind::Bytes })
 }
 
 fn describe(py: Python<'_>, hit: &Hit) -> PyResult<String> {
@@ -231,5 +295,22 @@ impl PyItem {
             .map_or("no payload".to_owned(), |bytes| format!("{} bytes of payload", bytes.len()));
         let (id, dim, names) = (id.bind(py).repr()?, self.0.vector.len(), self.0.attributes.len());
         Ok(format!("Item({id}, {dim}-d vector, {names} attributes, {payload}, seq {})", self.0.seq))
+    }
+
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        let (id, attributes) = (self.id(py)?, self.attributes(py)?);
+        let fields = (id, self.vector(py), self.0.approximate, attributes, self.payload(py), self.0.seq);
+        reduced::<Self>(py, fields.into_pyobject(py)?)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        let mut fields = Fields::new(fields);
+        let mut item = Item::new(stored_id(&fields.any()?)?, vector_from(&fields.any()?)?.unwrap_or_default());
+        item.approximate = fields.next()?;
+        item.attributes = attributes_from(&fields.any()?)?;
+        item.payload = some(&fields.any()?).map(payload_from).transpose()?;
+        item.seq = fields.next()?;
+        Ok(PyItem(item))
     }
 }

@@ -6,7 +6,7 @@
 use numpy::{PyArray1, PyArrayMethods, PyReadonlyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyInt, PyString};
+use pyo3::types::{PyBool, PyBytes, PyInt, PyString};
 use stratavec::{Id, IdKind, IdRef};
 
 use crate::error::{OrRaise, refuse};
@@ -15,20 +15,28 @@ use crate::error::{OrRaise, refuse};
 pub fn id_from(value: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Id> {
     let py = value.py();
     let id = if let Ok(text) = value.cast::<PyString>() {
-        Id::from(text.to_cow()?.as_ref())
+        Id::from(crate::arguments::text(text, "id")?.as_ref())
     } else if let Ok(bytes) = value.cast::<PyBytes>() {
         Id::from(bytes.as_bytes().to_vec())
+    } else if value.is_instance_of::<PyBool>() {
+        return Err(no_id(value));
     } else if value.is_instance_of::<PyInt>() {
         number(value)?
     } else if let Ok(index) = value.call_method0("__index__") {
         // Numpy's numbers.
         number(&index)?
     } else {
-        let what = format!("an id is a str, bytes or an int, not {}", value.get_type().name()?);
-        return Err(PyTypeError::new_err(what));
+        return Err(no_id(value));
     };
     id.as_ref().check(kind).or_raise(py)?;
     Ok(id)
+}
+
+fn no_id(value: &Bound<'_, PyAny>) -> PyErr {
+    match value.get_type().name() {
+        Ok(name) => PyTypeError::new_err(format!("an id is a str, bytes or an int, not {name}")),
+        Err(error) => error,
+    }
 }
 
 fn number(value: &Bound<'_, PyAny>) -> PyResult<Id> {

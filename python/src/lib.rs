@@ -2,6 +2,7 @@
 //! interpreter's lock, and what it answers becomes Python's types. `package/stratavec` is the other half.
 
 mod answers;
+mod arguments;
 mod attributes;
 mod batch;
 mod bulk;
@@ -14,6 +15,7 @@ mod hits;
 mod ids;
 mod interrupt;
 mod options;
+mod pickling;
 mod progress;
 mod reader;
 mod reports;
@@ -41,7 +43,7 @@ use crate::options::{Treatment, Wanted, named};
 #[pyfunction]
 fn _open(
     py: Python<'_>,
-    path: PathBuf,
+    #[pyo3(from_py_with = arguments::path)] path: PathBuf,
     wanted: &Bound<'_, PyDict>,
     treatment: &Bound<'_, PyDict>,
 ) -> PyResult<Py<PyCollection>> {
@@ -66,7 +68,7 @@ fn _open(
 #[pyfunction]
 fn _create(
     py: Python<'_>,
-    path: PathBuf,
+    #[pyo3(from_py_with = arguments::path)] path: PathBuf,
     wanted: &Bound<'_, PyDict>,
     treatment: &Bound<'_, PyDict>,
 ) -> PyResult<Py<PyCollection>> {
@@ -84,13 +86,13 @@ fn _create(
 #[pyo3(signature = (path, wanted, access=None))]
 fn _open_read_only(
     py: Python<'_>,
-    path: PathBuf,
+    #[pyo3(from_py_with = arguments::path)] path: PathBuf,
     wanted: &Bound<'_, PyDict>,
-    access: Option<&str>,
+    #[pyo3(from_py_with = arguments::access)] access: Option<String>,
 ) -> PyResult<Py<PyFollower>> {
     let wanted = Wanted::read(wanted)?;
     wanted.check(py)?;
-    let access = access.map(|name| options::access(py, name)).transpose()?.unwrap_or_default();
+    let access = access.map(|name| options::access(py, &name)).transpose()?.unwrap_or_default();
     let place = path.clone();
     let follower = apart(py, move || Collection::open_read_only_with(&place, access))?;
     wanted.check_same(py, follower.schema())?;
@@ -100,16 +102,25 @@ fn _open_read_only(
 /// Checks a collection without changing anything.
 #[pyfunction]
 #[pyo3(signature = (path, mode="full"))]
-fn verify(py: Python<'_>, path: PathBuf, mode: &str) -> PyResult<reports::VerifyReport> {
+fn verify(
+    py: Python<'_>,
+    #[pyo3(from_py_with = arguments::path)] path: PathBuf,
+    mode: &str,
+) -> PyResult<reports::VerifyReport> {
     let mode = named(py, "mode", mode, &[("quick", Verify::Quick), ("full", Verify::Full)])?;
     let report = apart(py, move || Collection::verify(path, mode))?;
-    Ok(reports::VerifyReport::new(py, &report))
+    reports::VerifyReport::new(py, &report)
 }
 
 /// Makes a new collection of what a damaged one can prove.
 #[pyfunction]
 #[pyo3(signature = (path, to, mode="keep_proven"))]
-fn repair(py: Python<'_>, path: PathBuf, to: PathBuf, mode: &str) -> PyResult<reports::RepairReport> {
+fn repair(
+    py: Python<'_>,
+    #[pyo3(from_py_with = arguments::path)] path: PathBuf,
+    #[pyo3(from_py_with = arguments::path)] to: PathBuf,
+    mode: &str,
+) -> PyResult<reports::RepairReport> {
     let mode = named(py, "mode", mode, &[("keep_proven", Repair::KeepProven)])?;
     let report = apart(py, move || Collection::repair(path, to, mode))?;
     reports::RepairReport::new(py, &report)
@@ -117,7 +128,7 @@ fn repair(py: Python<'_>, path: PathBuf, to: PathBuf, mode: &str) -> PyResult<re
 
 /// Brings a collection to the format version that this release writes.
 #[pyfunction]
-fn upgrade(py: Python<'_>, path: PathBuf) -> PyResult<reports::UpgradeReport> {
+fn upgrade(py: Python<'_>, #[pyo3(from_py_with = arguments::path)] path: PathBuf) -> PyResult<reports::UpgradeReport> {
     let report = apart(py, move || Collection::upgrade(path))?;
     Ok(reports::UpgradeReport::from(&report))
 }

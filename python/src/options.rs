@@ -1,14 +1,17 @@
 //! What `open` and `create` are told: the schema, and how the handle is to treat the collection.
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError};
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stratavec::{
-    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat,
-    Schema, Scrub, SearchMode, Spill,
+    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, MAX_DIM, MIN_MEMORY_BUDGET,
+    Metric, OpenOptions, RowFormat, Schema, Scrub, SearchMode, Spill,
 };
 
+use crate::arguments::{self, number, whole};
 use crate::error::{OrRaise, refuse};
+use crate::reports::RecoveryReport;
 
 /// One of some names.
 pub fn named<T: Copy>(py: Python<'_>, argument: &str, given: &str, known: &[(&str, T)]) -> PyResult<T> {
@@ -21,15 +24,29 @@ pub fn named<T: Copy>(py: Python<'_>, argument: &str, given: &str, known: &[(&st
     }
 }
 
-/// One argument, if it was said.
-fn said<'py, T: FromPyObjectOwned<'py>>(given: &Bound<'py, PyDict>, name: &str) -> PyResult<Option<T>> {
-    let py = given.py();
+/// One argument, if it was said, as `read` takes it.
+fn said<'py, T>(
+    given: &Bound<'py, PyDict>,
+    name: &str,
+    read: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<T>,
+) -> PyResult<Option<T>> {
     let Some(value) = given.get_item(name)?.filter(|value| !value.is_none()) else { return Ok(None) };
-    let problem = |error: PyErr| match error.is_instance_of::<PyOverflowError>(py) {
-        true => refuse(py, name, format!("is {value}, which is out of range")),
-        false => PyTypeError::new_err(format!("{name}: {}", error.value(py))),
-    };
-    value.extract::<T>().map(Some).map_err(|error| problem(error.into()))
+    read(&value).map(Some)
+}
+
+/// A whole number in a range.
+fn count(given: &Bound<'_, PyDict>, name: &str, least: u64, most: u64) -> PyResult<Option<u64>> {
+    said(given, name, |value| whole(value, name, least, most))
+}
+
+/// A name.
+fn word(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<String>> {
+    said(given, name, |value| arguments::word(value, name).map(Cow::into_owned))
+}
+
+/// Yes or no.
+fn flag(given: &Bound<'_, PyDict>, name: &str) -> PyResult<Option<bool>> {
+    said(given, name, |value| arguments::flag(value, name))
 }
 
 /// When a commit is acknowledged.
@@ -57,16 +74,16 @@ impl Wanted {
     /// Reads what `stratavec/__init__.py` has sorted.
     pub fn read(given: &Bound<'_, PyDict>) -> PyResult<Self> {
         Ok(Wanted {
-            dim: said(given, "dim")?,
-            metric: said(given, "metric")?,
-            ids: said(given, "ids")?,
-            rows: said(given, "rows")?,
-            index: said(given, "index")?,
-            nlist: said(given, "nlist")?,
-            bits: said(given, "bits")?,
-            codes: said(given, "codes")?,
-            spill: said(given, "spill")?,
-            seed: said(given, "seed")?,
+            dim: count(given, "dim", 1, MAX_DIM as u64)?.map(|dim| dim as usize),
+            metric: word(given, "metric")?,
+            ids: word(given, "ids")?,
+            rows: word(given, "rows")?,
+            index: word(given, "index")?,
+            nlist: count(given, "nlist", 1, 1 << 24)?.map(|nlist| nlist as u32),
+            bits: count(given, "bits", 1, 8)?.map(|bits| bits as u8),
+            codes: word(given, "codes")?,
+            spill: flag(given, "spill")?,
+            seed: count(given, "seed", 0, u64::MAX)?,
         })
     }
 
@@ -184,23 +201,28 @@ pub struct Treatment {
     delete_reserve: Option<u64>,
     background: Option<bool>,
     access: Option<String>,
+    on_recovery: Option<Py<PyAny>>,
 }
 
 impl Treatment {
     /// Reads what `stratavec/__init__.py` has sorted.
     pub fn read(given: &Bound<'_, PyDict>) -> PyResult<Self> {
         Ok(Treatment {
-            durability: said(given, "durability")?,
-            memory_budget: said(given, "memory_budget")?,
-            flush_bytes: said(given, "flush_bytes")?,
-            flush_rows: said(given, "flush_rows")?,
-            compaction: said(given, "compaction")?,
-            dead_ratio: said(given, "dead_ratio")?,
-            fanout: said(given, "fanout")?,
-            scrub_bytes_per_second: said(given, "scrub_bytes_per_second")?,
-            delete_reserve: said(given, "delete_reserve")?,
-            background: said(given, "background")?,
-            access: said(given, "access")?,
+            durability: word(given, "durability")?,
+            memory_budget: count(given, "memory_budget", MIN_MEMORY_BUDGET, 1 << 46)?,
+            flush_bytes: count(given, "flush_bytes", 1 << 10, 4 << 30)?,
+            flush_rows: count(given, "flush_rows", 1, u64::MAX)?,
+            compaction: word(given, "compaction")?,
+            dead_ratio: said(given, "dead_ratio", |value| number(value, "dead_ratio"))?,
+            fanout: count(given, "fanout", 2, 64)?.map(|fanout| fanout as u32),
+            scrub_bytes_per_second: count(given, "scrub_bytes_per_second", 1 << 16, u64::MAX)?,
+            delete_reserve: count(given, "delete_reserve", 0, 1 << 30)?,
+            background: flag(given, "background")?,
+            access: word(given, "access")?,
+            on_recovery: said(given, "on_recovery", |callback| match callback.is_callable() {
+                true => Ok(callback.clone().unbind()),
+                false => Err(arguments::wrong_type(callback, "on_recovery", "a callable of a RecoveryReport")),
+            })?,
         })
     }
 
@@ -231,6 +253,10 @@ impl Treatment {
         if let Some(name) = &self.access {
             options = options.access(access(py, name)?);
         }
+        if let Some(callback) = &self.on_recovery {
+            let callback = callback.clone_ref(py);
+            options = options.on_recovery(move |report| tell(&callback, report));
+        }
         options = options.compaction(self.compaction(py)?);
         options.check().or_raise(py)?;
         Ok(options)
@@ -252,6 +278,16 @@ impl Treatment {
         }
         Ok(when)
     }
+}
+
+/// Tells a callback what an open found. What it raises has nobody to go to: the open goes on.
+fn tell(callback: &Py<PyAny>, report: &stratavec::RecoveryReport) {
+    Python::attach(|py| {
+        let told = Bound::new(py, RecoveryReport::from(report)).and_then(|report| callback.bind(py).call1((report,)));
+        if let Err(error) = told {
+            error.write_unraisable(py, Some(callback.bind(py)));
+        }
+    });
 }
 
 /// How files are read, by its name.

@@ -1,16 +1,19 @@
 //! What a collection, a follower and a snapshot have in common: everything that reads.
 
+use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use numpy::{PyArray1, PyArrayMethods};
 use parking_lot::RwLock;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict, PyString};
 use stratavec::{Collection, Error, ErrorKind, Follower, IdKind, Schema, Snapshot};
 
-use crate::answers::Answers;
+use crate::answers::{Answers, Asked};
+use crate::arguments;
 use crate::error::OrRaise;
 use crate::filter::with_callbacks;
 use crate::fork::Born;
@@ -122,18 +125,18 @@ impl Reader {
         &self,
         py: Python<'_>,
         query: &Bound<'_, PyAny>,
-        k: usize,
-        recall: Option<f32>,
-        nprobe: Option<usize>,
-        patience: Option<usize>,
-        confidence: Option<f32>,
-        exact: bool,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        #[pyo3(from_py_with = arguments::recall)] recall: Option<f32>,
+        #[pyo3(from_py_with = arguments::nprobe)] nprobe: Option<usize>,
+        #[pyo3(from_py_with = arguments::patience)] patience: Option<usize>,
+        #[pyo3(from_py_with = arguments::confidence)] confidence: Option<f32>,
+        #[pyo3(from_py_with = arguments::exact)] exact: bool,
         ids: Option<&Bound<'_, PyAny>>,
         filter: Option<&Bound<'_, PyAny>>,
-        max_distance: Option<f32>,
+        #[pyo3(from_py_with = arguments::max_distance)] max_distance: Option<f32>,
         include: Option<&Bound<'_, PyAny>>,
-        deadline: Option<f64>,
-        candidates: Option<usize>,
+        #[pyo3(from_py_with = arguments::deadline)] deadline: Option<Duration>,
+        #[pyo3(from_py_with = arguments::candidates)] candidates: Option<usize>,
         rerank_with: Option<&Bound<'_, PyAny>>,
         mode: &str,
     ) -> PyResult<PyHits> {
@@ -145,7 +148,7 @@ impl Reader {
         let vector = query.slice()?;
         let mode = search_mode(py, mode)?;
         if let Some(give) = rerank_with {
-            let mut source = PySource::new(give, self.schema.dim());
+            let mut source = PySource::new(give, self.schema.dim())?;
             let ask = || apply!(snapshot.search(vector), &terms).mode(mode).rerank_with(&mut source).run();
             let answer = py.detach(|| with_callbacks(ask))?;
             return source.answer(py, answer).map(PyHits::new);
@@ -165,20 +168,20 @@ impl Reader {
         &self,
         py: Python<'_>,
         queries: &Bound<'_, PyAny>,
-        k: usize,
-        recall: Option<f32>,
-        nprobe: Option<usize>,
-        patience: Option<usize>,
-        confidence: Option<f32>,
-        exact: bool,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        #[pyo3(from_py_with = arguments::recall)] recall: Option<f32>,
+        #[pyo3(from_py_with = arguments::nprobe)] nprobe: Option<usize>,
+        #[pyo3(from_py_with = arguments::patience)] patience: Option<usize>,
+        #[pyo3(from_py_with = arguments::confidence)] confidence: Option<f32>,
+        #[pyo3(from_py_with = arguments::exact)] exact: bool,
         ids: Option<&Bound<'_, PyAny>>,
         filter: Option<&Bound<'_, PyAny>>,
-        max_distance: Option<f32>,
-        deadline: Option<f64>,
-        candidates: Option<usize>,
+        #[pyo3(from_py_with = arguments::max_distance)] max_distance: Option<f32>,
+        #[pyo3(from_py_with = arguments::deadline)] deadline: Option<Duration>,
+        #[pyo3(from_py_with = arguments::candidates)] candidates: Option<usize>,
         rerank_with: Option<&Bound<'_, PyAny>>,
         mode: &str,
-        threads: usize,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
     ) -> PyResult<(Py<PyAny>, Py<PyAny>)> {
         let snapshot = self.snapshot(py)?;
         let (kind, dim) = (self.schema.id_kind(), self.schema.dim());
@@ -187,8 +190,9 @@ impl Reader {
         let queries = Vectors::from(queries, "queries", dim)?;
         let rows: Vec<&[f32]> = queries.slice()?.chunks_exact(dim).collect();
         let mode = search_mode(py, mode)?;
-        let source = rerank_with.map(|give| PySource::new(give, dim));
-        let answers = Answers::search(py, &snapshot, &rows, &terms, source, mode, threads)?;
+        let source = rerank_with.map(|give| PySource::new(give, dim)).transpose()?;
+        let asked = Asked { snapshot: &snapshot, queries: &rows, terms: &terms, source, mode, threads };
+        let answers = Answers::search(py, asked)?;
         let distances = PyArray1::from_vec(py, answers.distances).reshape([rows.len(), k])?;
         let ids = match kind {
             IdKind::U64 => number_table(py, answers.numbers, rows.len(), k)?,
@@ -203,6 +207,43 @@ impl Reader {
             }
         };
         Ok((ids, distances.into_any().unbind()))
+    }
+
+    /// Searches for the nearest rows of each of many queries; whole hits.
+    #[pyo3(signature = (queries, k=10, *, recall=None, nprobe=None, patience=None, confidence=None, exact=false, ids=None, filter=None, max_distance=None, include=None, deadline=None, candidates=None, rerank_with=None, mode="auto", threads=1))]
+    #[expect(clippy::too_many_arguments, reason = "they are the arguments of the Python call")]
+    fn search_each(
+        &self,
+        py: Python<'_>,
+        queries: &Bound<'_, PyAny>,
+        #[pyo3(from_py_with = arguments::k)] k: usize,
+        #[pyo3(from_py_with = arguments::recall)] recall: Option<f32>,
+        #[pyo3(from_py_with = arguments::nprobe)] nprobe: Option<usize>,
+        #[pyo3(from_py_with = arguments::patience)] patience: Option<usize>,
+        #[pyo3(from_py_with = arguments::confidence)] confidence: Option<f32>,
+        #[pyo3(from_py_with = arguments::exact)] exact: bool,
+        ids: Option<&Bound<'_, PyAny>>,
+        filter: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = arguments::max_distance)] max_distance: Option<f32>,
+        include: Option<&Bound<'_, PyAny>>,
+        #[pyo3(from_py_with = arguments::deadline)] deadline: Option<Duration>,
+        #[pyo3(from_py_with = arguments::candidates)] candidates: Option<usize>,
+        rerank_with: Option<&Bound<'_, PyAny>>,
+        mode: &str,
+        #[pyo3(from_py_with = arguments::threads)] threads: usize,
+    ) -> PyResult<Vec<PyHits>> {
+        let snapshot = self.snapshot(py)?;
+        let (kind, dim) = (self.schema.id_kind(), self.schema.dim());
+        let said = Said { recall, nprobe, patience, confidence, exact };
+        let terms = Terms::new(py, kind, k, &said, ids, filter, max_distance, include, deadline, candidates)?;
+        let queries = Vectors::from(queries, "queries", dim)?;
+        let rows: Vec<&[f32]> = queries.slice()?.chunks_exact(dim).collect();
+        let mode = search_mode(py, mode)?;
+        let source = rerank_with.map(|give| PySource::new(give, dim)).transpose()?;
+        let asked = Asked { snapshot: &snapshot, queries: &rows, terms: &terms, source, mode, threads };
+        let mut answers = Vec::with_capacity(rows.len());
+        asked.run(py, |found| answers.extend(found))?;
+        Ok(answers.into_iter().map(PyHits::new).collect())
     }
 
     /// The row of an id.
@@ -258,6 +299,12 @@ impl Reader {
         effort_dict(py, self.snapshot(py)?.default_effort())
     }
 
+    /// A property that a bulk load has set.
+    fn property<'py>(&self, py: Python<'py>, name: &Bound<'py, PyString>) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let value = self.snapshot(py)?.property(&arguments::text(name, "name")?);
+        Ok(value.map(|value| PyBytes::new(py, &value)))
+    }
+
     #[getter]
     fn dim(&self) -> usize {
         self.schema.dim()
@@ -275,8 +322,8 @@ impl Reader {
     }
 
     #[getter(path)]
-    fn py_path(&self) -> String {
-        self.path.to_string_lossy().into_owned()
+    fn py_path(&self) -> &OsStr {
+        self.path.as_os_str()
     }
 
     #[getter]

@@ -1,7 +1,10 @@
 //! What calls tell: frozen classes whose fields are those of the engine's reports.
 
+use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
-use pyo3::types::PyString;
+use pyo3::types::{PyString, PyTuple};
+
+use crate::pickling::{Fields, Reduced, reduced};
 
 /// A class with the fields of an engine's report, made from it by `From`.
 macro_rules! report {
@@ -22,6 +25,17 @@ macro_rules! report {
             fn __repr__(&self) -> String {
                 let fields: Vec<String> = vec![$(format!("{}={}", stringify!($field), shown(&format!("{:?}", self.$field)))),*];
                 format!("{}({})", $python, fields.join(", "))
+            }
+
+            fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+                let fields: Vec<Bound<'py, PyAny>> = vec![$(self.$field.clone().into_bound_py_any(py)?),*];
+                reduced::<Self>(py, PyTuple::new(py, fields)?)
+            }
+
+            #[staticmethod]
+            fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+                let mut fields = Fields::new(fields);
+                Ok($name { $($field: fields.next::<$kind>()?,)* })
             }
         }
     };
@@ -79,22 +93,22 @@ report! {
 report! {
     /// How good the lists are.
     Health("Health") from stratavec::Health {
-        score: f64 = |h: &stratavec::Health| h.score;
-        coverage: f64 = |h: &stratavec::Health| h.coverage;
-        quantization_error: f64 = |h: &stratavec::Health| h.quantization_error;
-        bias: f64 = |h: &stratavec::Health| h.bias;
-        balance: f64 = |h: &stratavec::Health| h.balance;
-        connectivity: f64 = |h: &stratavec::Health| h.connectivity;
-        delta_ratio: f64 = |h: &stratavec::Health| h.delta_ratio;
-        latency_ratio: f64 = |h: &stratavec::Health| h.latency_ratio;
-        entries_scanned: f64 = |h: &stratavec::Health| h.entries_scanned;
-        recall: f64 = |h: &stratavec::Health| h.recall;
+        score: Option<f64> = |h: &stratavec::Health| h.score;
+        coverage: Option<f64> = |h: &stratavec::Health| h.coverage;
+        quantization_error: Option<f64> = |h: &stratavec::Health| h.quantization_error;
+        bias: Option<f64> = |h: &stratavec::Health| h.bias;
+        balance: Option<f64> = |h: &stratavec::Health| h.balance;
+        connectivity: Option<f64> = |h: &stratavec::Health| h.connectivity;
+        delta_ratio: Option<f64> = |h: &stratavec::Health| h.delta_ratio;
+        latency_ratio: Option<f64> = |h: &stratavec::Health| h.latency_ratio;
+        entries_scanned: Option<f64> = |h: &stratavec::Health| h.entries_scanned;
+        recall: Option<f64> = |h: &stratavec::Health| h.recall;
         sampled: u64 = |h: &stratavec::Health| h.sampled;
         lists: u64 = |h: &stratavec::Health| h.lists;
-        skew: f64 = |h: &stratavec::Health| h.skew;
+        skew: Option<f64> = |h: &stratavec::Health| h.skew;
         growth: Option<f64> = |h: &stratavec::Health| h.growth;
         drift: Option<f64> = |h: &stratavec::Health| h.drift;
-        retrain: Option<&'static str> = |h: &stratavec::Health| h.retrain.map(|why| why.name());
+        retrain: Option<String> = |h: &stratavec::Health| h.retrain.map(|why| why.name().to_owned());
     }
 }
 
@@ -150,6 +164,35 @@ report! {
     }
 }
 
+impl Explain {
+    /// For the engine.
+    pub fn to_engine(&self) -> stratavec::Explain {
+        let mut explain = stratavec::Explain::default();
+        macro_rules! set {
+            ($($field:ident),*) => { $(explain.$field = self.$field;)* };
+        }
+        set!(seq, rows_scored, sources_scanned, bytes_read, cold, reads, lists_probed);
+        set!(entries_scanned, records_read, reranked, by_lookup, rows_skipped, cut_short);
+        explain
+    }
+}
+
+/// What `__reduce__` gives of a report that holds Python's objects.
+macro_rules! stored {
+    ($self:ident, $py:ident: $($field:ident),*) => {{
+        let fields: Vec<Bound<'py, PyAny>> = vec![$((&$self.$field).into_bound_py_any($py)?),*];
+        reduced::<Self>($py, PyTuple::new($py, fields)?)
+    }};
+}
+
+/// Such a report of its fields.
+macro_rules! restored {
+    ($fields:ident: $($field:ident),*) => {{
+        let mut fields = Fields::new($fields);
+        Ok(Self { $($field: fields.next()?,)* })
+    }};
+}
+
 /// What a check found.
 #[pyclass(frozen, get_all, name = "VerifyReport", module = "stratavec")]
 pub struct VerifyReport {
@@ -159,26 +202,35 @@ pub struct VerifyReport {
     files: u64,
     bytes: u64,
     rows: u64,
-    log: RecoveryReport,
+    log: Py<RecoveryReport>,
 }
 
 impl VerifyReport {
     /// For Python.
-    pub fn new(py: Python<'_>, report: &stratavec::VerifyReport) -> Self {
-        VerifyReport {
+    pub fn new(py: Python<'_>, report: &stratavec::VerifyReport) -> PyResult<Self> {
+        Ok(VerifyReport {
             is_sound: report.is_sound(),
             findings: report.findings.iter().map(|error| crate::error::object(py, error)).collect(),
             notes: report.notes.clone(),
             files: report.files,
             bytes: report.bytes,
             rows: report.rows,
-            log: RecoveryReport::from(&report.log),
-        }
+            log: Py::new(py, RecoveryReport::from(&report.log))?,
+        })
     }
 }
 
 #[pymethods]
 impl VerifyReport {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        stored!(self, py: is_sound, findings, notes, files, bytes, rows, log)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        restored!(fields: is_sound, findings, notes, files, bytes, rows, log)
+    }
+
     fn __repr__(&self) -> String {
         let (sound, found) = (if self.is_sound { "True" } else { "False" }, self.findings.len());
         format!(
@@ -210,6 +262,15 @@ impl ScrubReport {
 
 #[pymethods]
 impl ScrubReport {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        stored!(self, py: files, bytes, findings)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        restored!(fields: files, bytes, findings)
+    }
+
     fn __repr__(&self) -> String {
         format!("ScrubReport(files={}, bytes={}, {} findings)", self.files, self.bytes, self.findings.len())
     }
@@ -248,6 +309,15 @@ impl RepairReport {
 
 #[pymethods]
 impl RepairReport {
+    fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
+        stored!(self, py: is_complete, generation, rows, last_seq, losses, rows_lost, ids_lost, stale_rows, notes)
+    }
+
+    #[staticmethod]
+    fn _restore(fields: &Bound<'_, PyTuple>) -> PyResult<Self> {
+        restored!(fields: is_complete, generation, rows, last_seq, losses, rows_lost, ids_lost, stale_rows, notes)
+    }
+
     fn __repr__(&self) -> String {
         let complete = if self.is_complete { "True" } else { "False" };
         format!(

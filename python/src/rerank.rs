@@ -1,5 +1,6 @@
 //! Vectors that a callback gives for the last candidates of a search.
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 use stratavec::{Id, SourceError, VectorSource};
@@ -18,8 +19,11 @@ pub struct PySource {
 
 impl PySource {
     /// Calls `give` for vectors of `dim` components.
-    pub fn new(give: &Bound<'_, PyAny>, dim: usize) -> Self {
-        PySource { give: give.clone().unbind(), dim, raised: None }
+    pub fn new(give: &Bound<'_, PyAny>, dim: usize) -> PyResult<Self> {
+        match give.is_callable() {
+            true => Ok(PySource { give: give.clone().unbind(), dim, raised: None }),
+            false => Err(PyTypeError::new_err("rerank_with is a callable that takes a list of ids")),
+        }
     }
 
     /// The answer of a search that asked this source: what the callback raised comes first.

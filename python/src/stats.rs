@@ -1,5 +1,6 @@
 //! Figures, as dictionaries.
 
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
@@ -45,9 +46,9 @@ fn seconds(at: SystemTime) -> f64 {
 }
 
 /// The figures as a `stratavec.Stats`.
-pub fn stats_object(py: Python<'_>, stats: &Stats, path: &str) -> PyResult<Py<PyAny>> {
+pub fn stats_object(py: Python<'_>, stats: &Stats, path: &Path) -> PyResult<Py<PyAny>> {
     let all = PyDict::new(py);
-    all.set_item("path", path)?;
+    all.set_item("path", path.as_os_str())?;
     all.set_item("schema", schema_dict(py, &stats.schema)?)?;
     macro_rules! figures {
         ($($name:ident),* $(,)?) => { $(all.set_item(stringify!($name), stats.$name)?;)* };
@@ -96,6 +97,11 @@ pub fn stats_object(py: Python<'_>, stats: &Stats, path: &str) -> PyResult<Py<Py
         sections.set_item(name, bytes)?;
     }
     all.set_item("sections", sections)?;
+    let parts = PyDict::new(py);
+    for (name, bytes) in stats.bytes_by_part() {
+        parts.set_item(name, bytes)?;
+    }
+    all.set_item("parts", parts)?;
     all.set_item("merged_at", stats.merged_at.map(seconds))?;
     all.set_item("scrubbed_at", stats.scrubbed_at.map(seconds))?;
     all.set_item("at", seconds(stats.at))?;

@@ -114,17 +114,12 @@ impl Terms {
         filter: Option<&Bound<'_, PyAny>>,
         max_distance: Option<f32>,
         include: Option<&Bound<'_, PyAny>>,
-        deadline: Option<f64>,
+        deadline: Option<Duration>,
         candidates: Option<usize>,
     ) -> PyResult<Terms> {
         let chosen = match (ids, filter) {
             (None, None) => None,
             _ => Some(chosen(ids, filter, kind)?),
-        };
-        let deadline = match deadline.map(Duration::try_from_secs_f64) {
-            None => None,
-            Some(Ok(time)) => Some(time),
-            Some(Err(_)) => return Err(refuse(py, "deadline", "is no time; use seconds, 0 or more")),
         };
         Ok(Terms {
             k,

@@ -89,3 +89,72 @@ def test_our_adapter_writes_searches_and_opens_again(rows, tmp_path):
     engine.resume(str(tmp_path), 16, 400)
     assert engine.holds(np.arange(45, 65)) == [not 50 <= number < 60 for number in range(45, 65)]
     engine.index.close()
+
+
+def test_our_package_is_built_once_for_the_same_sources(tmp_path, monkeypatch):
+    import environment
+
+    built = []
+    monkeypatch.setattr(environment, "PEERS", tmp_path)
+    monkeypatch.setattr(environment.subprocess, "run", lambda command, **options: built.append(command))
+    environment.install_ours()
+    environment.install_ours()
+    assert len(built) == 1 and "install" in built[0]
+    monkeypatch.setattr(environment, "installed", lambda name: None)
+    environment.install_ours()
+    assert len(built) == 2, "the environment has none"
+    monkeypatch.undo()
+
+
+def test_a_digest_is_of_names_and_contents(tmp_path):
+    import environment
+
+    def now():
+        return environment.digest(("src", "Cargo.toml"), tmp_path)
+
+    (tmp_path / "src" / "deep").mkdir(parents=True)
+    (tmp_path / "Cargo.toml").write_text("one")
+    file = tmp_path / "src" / "deep" / "a.rs"
+    seen = {now()}
+    file.write_text("x")
+    seen.add(now())
+    file.write_text("y")
+    seen.add(now())
+    file.rename(file.with_name("b.rs"))
+    seen.add(now())
+    (tmp_path / "Cargo.toml").write_text("two")
+    seen.add(now())
+    assert len(seen) == 5
+    (tmp_path / "src" / "__pycache__").mkdir()
+    (tmp_path / "src" / "__pycache__" / "a.pyc").write_text("z")
+    (tmp_path / "unrelated").write_text("z")
+    assert now() in seen
+    for place in environment.OURS:
+        assert (environment.ROOT / place).exists(), place
+
+
+def test_the_tables_of_the_readme_are_those_of_the_results():
+    import losses
+
+    results, text = losses.ROOT / "benches" / "results", (losses.ROOT / "README.md").read_text()
+    tables = {"losses": losses.losses(results), "kills": losses.kills(results), "stream": losses.stream(results), "loads": losses.loads(results)}
+    for name, lines in tables.items():
+        assert f"<!-- {name} -->\n" + "\n".join(lines) + "\n<!-- end -->" in text, f"benches/compare/losses.py README.md: {name}"
+
+
+def test_the_pictures_are_those_of_the_results():
+    import json
+
+    import losses
+    import plot
+
+    drawn = 0
+    for file in sorted((losses.ROOT / "benches" / "results").glob("*.json")):
+        result = json.loads(file.read_text())
+        if drawing := plot.DRAWINGS.get(result.get("benchmark")):
+            picture = file.with_suffix(".svg").read_text()
+            assert picture == drawing(result), f"benches/compare/plot.py {file.name}"
+            source, drawn = result["provenance"], drawn + 1
+            assert source["date"][:10] in picture and source["cpu"] in picture
+            assert all(f"{name} {version}" in picture for name, version in source["peers"].items())
+    assert drawn >= 3

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
+import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import stratavec
 from stratavec import errors
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_kind_has_a_class_of_its_own():
@@ -97,12 +102,9 @@ def test_io(place, tmp_path):
         stratavec.open(tmp_path / "file", read_only=True)
 
 
-def test_unsupported_version_no_space_busy_poisoned_and_cancelled_map_to_their_classes():
-    """These need a broken disk or a newer release; the engine's tests make them. Here: the names meet."""
-    for kind, made in [
-        ("unsupported_version", stratavec.UnsupportedVersionError), ("no_space", stratavec.NoSpaceError), ("busy", stratavec.BusyError),
-        ("poisoned", stratavec.PoisonedError), ("cancelled", stratavec.CancelledError), ("io", stratavec.IoError),
-    ]:  # fmt: skip
+def test_no_space_busy_and_poisoned_map_to_their_classes():
+    """These need a broken disk or a race; the engine's tests make them. Here: the names meet."""
+    for kind, made in [("no_space", stratavec.NoSpaceError), ("busy", stratavec.BusyError), ("poisoned", stratavec.PoisonedError)]:
         assert type(errors._of_engine(kind, "what", {"hint": "do"})) is made
     unknown = errors._of_engine("of_next_year", "what", {})
     assert type(unknown) is stratavec.StratavecError and unknown.kind == "of_next_year"
@@ -160,3 +162,78 @@ def test_numbers_beyond_their_range_are_refused_by_name(place, wrong):
     assert caught.value.argument == next(iter(wrong)) and not place.exists()
     with pytest.raises(TypeError, match="dim"):
         stratavec.open(place, "4", "l2")
+
+
+def test_files_of_a_newer_release_are_refused_and_left_alone(place, monkeypatch):
+    """Both copies of the manifest say version 9, with checksums that are right."""
+    monkeypatch.syspath_prepend(str(ROOT / "format-spec"))
+    from stored import file_seed, second_copy, unit_crc
+
+    stratavec.open(place, 2, "l2").close()
+    manifest = max(place.glob("man-*"))
+    content, seed = bytearray(manifest.read_bytes()), file_seed(int(manifest.name[4:], 16) << 64)
+    length = int.from_bytes(content[12:16], "little")
+    for at in (0, second_copy(len(content))):
+        content[at + 8 : at + 12] = (9).to_bytes(4, "little")
+        content[at + length - 4 : at + length] = unit_crc(seed, at, bytes(content[at : at + length - 4])).to_bytes(4, "little")
+    manifest.chmod(0o600)
+    manifest.write_bytes(content)
+    before = {file.name: file.read_bytes() for file in place.iterdir()}
+    for call in (stratavec.open, lambda path: stratavec.open(path, read_only=True), stratavec.upgrade):
+        with pytest.raises(stratavec.UnsupportedVersionError, match="version 9") as told:
+            call(place)
+        assert "newer release" in told.value.hint
+    assert {file.name: file.read_bytes() for file in place.iterdir() if file.name in before} == before
+    sys.modules.pop("stored", None)
+
+
+def test_what_is_cancelled_says_so(place):
+    c = stratavec.open(place, 64, "l2", ids="u64", durability="os", scrub_bytes_per_second=65_536)
+    c.bulk_load(np.arange(8000), np.random.default_rng(0).random((8000, 64), np.float32), progress=False)
+    raised, begun = [], threading.Event()
+
+    def scrub():
+        try:
+            c.scrub(progress=lambda done, total: begun.set())
+        except stratavec.StratavecError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=scrub)
+    thread.start()
+    assert begun.wait(30)
+    c.close()
+    thread.join(30)
+    assert [type(error) for error in raised] == [stratavec.CancelledError]
+
+
+def test_copies_are_made_beside_what_they_are_of(filled, tmp_path):
+    c, _ = filled
+    inside = [c.path, os.path.join(c.path, "copy"), os.path.join(c.path, "..", os.path.basename(c.path), "copy")]
+    (tmp_path / "other").symlink_to(c.path)
+    for place in [*inside, tmp_path / "other" / "copy"]:
+        with pytest.raises(stratavec.InvalidArgumentError, match="in the collection's own directory") as told:
+            c.checkpoint(place)
+        assert told.value.argument == "path" and "outside" in told.value.hint
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
+    for place in (tmp_path / "full", tmp_path):
+        with pytest.raises(stratavec.InvalidArgumentError, match="is not empty"):
+            c.checkpoint(place)
+    assert not os.path.exists(os.path.join(c.path, "copy"))
+    c.checkpoint(tmp_path / "copy")
+    with pytest.raises(stratavec.InvalidArgumentError, match="already holds a collection"):
+        c.checkpoint(tmp_path / "copy")
+
+
+def test_properties_are_read_by_all_readers(filled):
+    c, vectors = filled
+    c.bulk_load([(1000, vectors[0])], properties={"source": b"one"}, progress=False)
+    with stratavec.open(c.path, read_only=True) as follower, c.snapshot() as pinned, follower.snapshot() as shown:
+        c.bulk_load([], properties={"source": b"two", "höhe": b"\x00"}, progress=False)
+        assert [reader.property("source") for reader in (c, follower, pinned, shown)] == [b"two", b"one", b"one", b"one"]
+        assert c.property("höhe") == b"\x00" and pinned.property("höhe") is None
+        follower.refresh()
+        assert follower.property("source") == b"two" and shown.property("source") == b"one"
+    for wrong in (None, 1, b"source"):
+        with pytest.raises(TypeError):
+            c.property(wrong)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -244,3 +247,140 @@ def test_lists_are_trained_before_they_are_used(data):
         assert np.array_equal(index.reconstruct(7), xb[7])
         index.nprobe = 8
         assert index.assign(xb[:5], 1).tolist() == [[0], [1], [2], [3], [4]]
+
+
+@pytest.mark.parametrize("description", ["Flat", "IVF16,Flat", "IDMap,Flat"])
+def test_copies_go_their_own_way(data, description):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.index_factory(D, description)
+        index.train(xb)
+        index.add_with_ids(xb, np.arange(NB) + 5) if description.startswith("IDMap") else index.add(xb)
+        if "IVF" in description:
+            index.nprobe = 5
+        found = index.search(xq, 3)
+        copies = [faiss.clone_index(index), faiss.deserialize_index(faiss.serialize_index(index)), pickle.loads(pickle.dumps(index)), copy.deepcopy(index)]
+        for other in copies:
+            assert isinstance(other, faiss.Index | faiss.IndexIDMap) and other.ntotal == NB and getattr(other, "nprobe", 5) == 5
+            assert np.array_equal(other.search(xq, 3)[1], found[1]) and np.allclose(other.search(xq, 3)[0], found[0])
+            assert other.remove_ids(np.arange(100)) > 0 and other.ntotal < NB
+        assert index.ntotal == NB and np.array_equal(index.search(xq, 3)[1], found[1])
+    if description == "IVF16,Flat":
+        untrained = ours.clone_index(ours.index_factory(D, description))
+        assert not untrained.is_trained
+
+
+def test_neighbours_without_an_index(data):
+    xb, xq = data
+    for faiss in modules():
+        for metric, name in ((faiss.METRIC_L2, "l2"), (faiss.METRIC_INNER_PRODUCT, "ip")):
+            found, names = faiss.knn(xq, xb, 5, metric=metric)
+            distances, ids = nearest(xb, xq, 5, name)
+            assert np.array_equal(names, ids) and np.allclose(found, distances, rtol=1e-4, atol=1e-4)
+
+
+def test_rows_that_are_found_can_be_had(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        index.add(xb[:3])
+        found, names, vectors = index.search_and_reconstruct(xq[:2], 5)
+        assert vectors.shape == (2, 5, D) and np.array_equal(vectors[:, :3], xb[names[:, :3]])
+        assert (names[:, 3:] == -1).all() and np.isnan(vectors[:, 3:]).all()
+
+
+def test_more_selectors(data):
+    xb, xq = data
+    bitmap = np.packbits(np.arange(304) % 3 == 0, bitorder="little")
+    for faiss in modules():
+        index = faiss.IndexFlatL2(D)
+        index.add(xb[:300])
+        low, high = faiss.IDSelectorRange(0, 200), faiss.IDSelectorRange(100, 300)
+        for sel, chosen in [
+            (faiss.IDSelectorAll(), np.arange(300)),
+            (faiss.IDSelectorAnd(low, high), np.arange(100, 200)),
+            (faiss.IDSelectorOr(faiss.IDSelectorRange(0, 50), faiss.IDSelectorRange(250, 300)), np.r_[0:50, 250:300]),
+            (faiss.IDSelectorXOr(low, high), np.r_[0:100, 200:300]),
+            (faiss.IDSelectorBitmap(bitmap), np.arange(0, 300, 3)),
+        ]:
+            assert np.array_equal(index.search(xq, 3, params=faiss.SearchParameters(sel=sel))[1], chosen[nearest(xb[chosen], xq, 3)[1]])
+    with pytest.raises(TypeError):
+        ours.SearchParameters(quantizer_params=None)
+
+
+def test_lists_are_updated_merged_and_told_their_probes(data):
+    xb, xq = data
+    for faiss in modules():
+        index = faiss.index_factory(D, "IVF8,Flat")
+        index.train(xb)
+        index.add(xb[:1000])
+        index.make_direct_map()
+        index.update_vectors(np.array([3, 5]), xb[1003:1005])
+        faiss.ParameterSpace().set_index_parameter(index, "nprobe", 8)
+        assert index.nprobe == 8 and faiss.extract_index_ivf(index).nlist == 8 and faiss.downcast_index(index).ntotal == 1000
+        now = xb[:1000].copy()
+        now[[3, 5]] = xb[1003:1005]
+        assert np.array_equal(index.search(xq, 4)[1], nearest(now, xq, 4)[1])
+    ours_index = ours.index_factory(D, "IVF8,Flat")
+    with pytest.raises(RuntimeError, match="nprobe"):
+        ours.ParameterSpace().set_index_parameters(ours_index, "efSearch=8")
+    with pytest.raises(RuntimeError, match="no lists"):
+        ours.extract_index_ivf(ours.IndexFlatL2(D))
+
+
+def test_an_index_takes_the_rows_of_another(data):
+    xb, xq = data
+    for faiss in modules():
+        one, two = faiss.IndexFlatL2(D), faiss.IndexFlatL2(D)
+        one.add(xb[:100])
+        two.add(xb[100:150])
+        one.merge_from(two)
+        assert (one.ntotal, two.ntotal) == (150, 0) and np.array_equal(one.search(xq, 3)[1], nearest(xb[:150], xq, 3)[1])
+        with pytest.raises(RuntimeError):
+            one.merge_from(faiss.IndexFlatL2(D + 1))
+
+
+def test_codes_of_parts_find_what_codes_of_faiss_find_and_more(data):
+    xb, xq = data
+    true = nearest(xb, xq, 1)[1]
+    for faiss in modules():
+        index = faiss.IndexIVFPQ(faiss.IndexFlatL2(D), D, 8, 16, 4)
+        index.train(xb)
+        index.add(xb)
+        index.nprobe = 8
+        found = index.search(xq, 10)[1]
+        assert np.mean([true[at, 0] in found[at] for at in range(NQ)]) > (0.9 if faiss is ours else 0.3)
+    again = ours.index_factory(D, "IDMap,IVF8,PQ16x4")
+    assert isinstance(again.index, ours.IndexIVFPQ) and again.index.collection.schema["codes"] == "product:16x16"
+    with pytest.raises(ValueError, match="codes"):
+        ours.IndexIVFPQ(None, D, 8, 7, 8)
+
+
+def test_ids_in_the_order_of_their_rows(data):
+    for faiss in modules():
+        index = faiss.IndexIDMap2(faiss.IndexFlatL2(D))
+        index.add_with_ids(data[0][:4], np.array([70, 50, 60, 10]))
+        assert faiss.vector_to_array(index.id_map).tolist() == [70, 50, 60, 10]
+
+
+def test_threads_are_as_many_as_were_asked_for(data):
+    xb, xq = data
+    for faiss in modules():
+        before = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(2)
+        try:
+            assert faiss.omp_get_max_threads() == 2
+            index = faiss.IndexFlatL2(D)
+            index.add(xb)
+            assert np.array_equal(index.search(xq, 4)[1], nearest(xb, xq, 4)[1])
+        finally:
+            faiss.omp_set_num_threads(before)
+    with pytest.raises(ValueError):
+        ours.omp_set_num_threads(0)
+
+
+def test_what_is_not_here_is_refused_by_name():
+    for name in ("IndexHNSWFlat", "Kmeans", "StandardGpuResources", "IndexBinaryFlat"):
+        assert not hasattr(ours, name)
+        with pytest.raises(AttributeError, match=name):
+            getattr(ours, name)

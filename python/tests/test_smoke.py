@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
@@ -445,3 +446,48 @@ def test_handles_show_themselves(filled):
     assert "100 rows, 8-d l2" in repr(c) and "100 rows" in repr(c.snapshot())
     assert repr(c.search(np.zeros(8, np.float32), k=1)).startswith("[Hit(")
     assert "8-d vector" in repr(c.get(1))
+
+
+def test_whole_hits_of_many_queries(place, rng):
+    vectors = rng.standard_normal((300, 8), np.float32)
+    with stratavec.open(place, 8, "cosine", durability="os") as c:
+        c.upsert([f"r{n}" for n in range(300)], vectors, [{"n": n} for n in range(300)])
+        answers = c.search_each(vectors[:150], 4, include=("attributes", "vector"), threads=2)
+        ids, distances = c.search_batch(vectors[:150], 4)
+        assert [hits.ids for hits in answers] == ids.tolist() and np.array_equal([hits.distances for hits in answers], distances)
+        assert all(hits[0].attributes == {"n": n} and np.array_equal(hits[0].vector, vectors[n]) for n, hits in enumerate(answers))
+        assert answers[0].explain.rows_scored == 300 and c.search_each(vectors[:0]) == []
+        odd = c.search_each(vectors[:3], 2, filter=lambda id: int(id[1:]) % 2 == 1)
+        assert [len(hits) for hits in odd] == [2, 2, 2] and all(hit.attributes is None for hits in odd for hit in hits)
+
+
+def test_bytes_by_part_are_those_of_the_files(filled):
+    c, _ = filled
+    c.flush()
+    parts = c.stats()["parts"]
+    assert parts["vectors"] >= 100 * 32 and 0 < sum(parts.values()) <= c.stats()["file_bytes"]
+
+
+def test_a_callback_is_told_what_was_recovered(place, capsys):
+    def crash():
+        c = stratavec.open(place, 2, "l2", ids="u64")
+        c.upsert(1, [1, 2])
+        del c
+
+    told = []
+    crash()
+    with stratavec.open(place, on_recovery=told.append) as c:
+        assert len(told) == 1 and told[0].batches_replayed == c.recovery.batches_replayed == 1 and not told[0].is_clean
+    with stratavec.open(place, on_recovery=told.append) as c:
+        assert c.recovery.is_clean and len(told) == 1
+    crash()
+    raised, hook = [], sys.unraisablehook
+    sys.unraisablehook = raised.append
+    try:
+        with stratavec.open(place, on_recovery=lambda report: 1 / 0) as c:
+            assert len(c) == 1
+    finally:
+        sys.unraisablehook = hook
+    assert isinstance(raised[0].exc_value, ZeroDivisionError)
+    with pytest.raises(TypeError, match="on_recovery"):
+        stratavec.open(place, on_recovery=7)

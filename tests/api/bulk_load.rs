@@ -327,6 +327,10 @@ fn a_property_changes_with_the_rows() {
     let mark = |value: &str| BulkOptions::new().property("read", value);
     c.bulk_load_with([(1u64, [1.0, 1.0])], mark("1")).unwrap().wait().unwrap();
     assert_eq!(c.property("read").as_deref(), Some(&b"1"[..]));
+    let follower = Collection::open_read_only(&path).unwrap();
+    let pinned = c.snapshot();
+    assert_eq!((follower.property("read"), pinned.property("read")), (Some(b"1".to_vec()), Some(b"1".to_vec())));
+    assert_eq!((follower.property("write"), pinned.property("")), (None, None));
     let failing: Vec<stratavec::Result<BulkItem>> = vec![Err(Error::new(ErrorKind::NotFound, "gone"))];
     c.bulk_load_with(failing, mark("2")).unwrap().wait().unwrap_err();
     c.upsert(2u64, &[2.0, 2.0]).unwrap();
@@ -337,6 +341,10 @@ fn a_property_changes_with_the_rows() {
     let report = c.bulk_load_with(Vec::<BulkItem>::new(), mark("3")).unwrap().wait().unwrap();
     assert_eq!((report.items, report.seq, c.last_seq()), (0, 3, 3));
     assert_eq!(c.property("read").as_deref(), Some(&b"3"[..]));
+    assert_eq!(follower.property("read").as_deref(), Some(&b"1"[..]), "the state shown");
+    follower.refresh().unwrap();
+    assert_eq!(follower.property("read").as_deref(), Some(&b"3"[..]));
+    assert_eq!(pinned.property("read").as_deref(), Some(&b"1"[..]));
     c.compact(Compact::Full).unwrap().wait().unwrap();
     c.bulk_load_with(Vec::<BulkItem>::new(), mark("")).unwrap().wait().unwrap();
     assert_eq!(c.property("read"), None);

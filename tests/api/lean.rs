@@ -201,10 +201,15 @@ fn lists_are_made_once() {
     assert_eq!((models(&c), before.1), (before, 0), "four times as many rows stay in the lists there are");
     let health = c.health().expect("health");
     assert_eq!((health.sampled, health.retrain), (0, None));
+    assert_eq!(
+        (health.coverage, health.quantization_error, health.recall, health.latency_ratio),
+        (None, None, None, None)
+    );
+    assert!(health.score > Some(50.0) && health.delta_ratio < Some(0.1), "{health:?}");
     assert!(
         health.growth.expect("it is known what was trained on") > 4.0
-            && health.balance > 0.0
-            && health.connectivity == 1.0
+            && health.balance > Some(0.0)
+            && health.connectivity == Some(1.0)
     );
     let hits = c.snapshot().search(&vector(2_500)).k(1).candidates(150).rerank_with(&mut given).run().expect("search");
     assert_eq!(numbers(&hits), [2_500]);

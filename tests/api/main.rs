@@ -1,6 +1,7 @@
 //! What the public calls do, as a user sees them.
 
 mod access;
+mod anchors;
 mod arguments;
 mod backpressure;
 mod basics;

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use stratavec::{Collection, ErrorKind, Verify};
+use stratavec::{Collection, ErrorKind, Repair, Verify};
 
 use super::scene::{inline, plain};
 
@@ -119,6 +119,45 @@ fn creating_refuses_a_folder_in_use_and_says_by_whom() {
     assert!(error.to_string().contains("already holds a collection"), "{error}");
     assert!(error.hint().is_some_and(|hint| hint.contains("open it")));
     assert_eq!(everything(&place.path), before);
+}
+
+#[test]
+fn a_copy_is_not_made_inside_of_what_it_is_a_copy_of() {
+    let place = place();
+    let c = create(&place.path).expect("create");
+    c.upsert(1u64, &[1.0, 1.0]).expect("upsert");
+    c.flush().expect("flush");
+    let before = everything(&place.path);
+    let elsewhere = place.path.with_file_name("elsewhere");
+    symlink(&place.path, &elsewhere).expect("a link");
+    let inside = [
+        place.path.clone(),
+        place.path.join("copy"),
+        place.path.join("copy/of/it"),
+        place.path.join("../c/copy"),
+        elsewhere.clone(),
+        elsewhere.join("copy"),
+    ];
+    for target in inside {
+        let error = c.checkpoint(&target).expect_err("inside");
+        assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("path")));
+        assert!(error.to_string().contains("in the collection's own directory"), "{error}");
+        assert!(error.hint().is_some_and(|hint| hint.contains("outside of it")));
+        let error = Collection::repair(&place.path, &target, Repair::KeepProven).expect_err("inside");
+        assert!(error.to_string().contains("in the collection's own directory"), "{error}");
+    }
+    // What is around it holds it, and so is not empty; nor is another collection.
+    let around = place.path.parent().expect("the folder around it").to_owned();
+    let other = place.path.with_file_name("other");
+    create(&other).expect("create").close().expect("close");
+    for (target, why) in [(around, "is not empty"), (other, "already holds a collection")] {
+        let error = c.checkpoint(&target).expect_err("occupied");
+        assert_eq!((error.kind(), error.argument_name()), (ErrorKind::InvalidArgument, Some("path")));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+    assert_eq!(everything(&place.path), before);
+    // A name that only begins the same is another directory.
+    c.checkpoint(place.path.with_file_name("c2")).expect("beside it");
 }
 
 #[test]

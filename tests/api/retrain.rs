@@ -425,35 +425,50 @@ fn a_cancelled_retrain_leaves_a_state_that_answers_and_goes_on_later() {
 fn health_tells_good_lists_from_bad_ones_and_why_they_are_to_be_made_anew() {
     let disk = MemDir::new(11);
     let c = create(&disk, IvfOptions::auto());
-    let flat = c.health().unwrap();
-    assert_eq!((flat.score, flat.lists, flat.recall, flat.sampled), (100.0, 0, 1.0, 0));
+    nothing_to_grade(&c);
+    put(&c, 0..300, near);
+    nothing_to_grade(&c);
+    c.flush().unwrap();
+    nothing_to_grade(&c);
     put(&c, 0..5_000, near);
     settle(&c);
     let good = c.health().unwrap();
-    assert!(good.score > 80.0 && good.recall > 0.9 && good.sampled >= 900, "{good:?}");
-    assert!(good.coverage > 0.7 && good.balance > 0.3 && good.connectivity > 0.9, "{good:?}");
-    assert!(good.quantization_error > 0.0 && good.quantization_error < 0.02, "{good:?}");
-    assert!(good.delta_ratio == 0.0 && good.latency_ratio > 0.8 && good.latency_ratio < 1.2, "{good:?}");
+    assert!(good.score > Some(80.0) && good.recall > Some(0.9) && good.sampled >= 900, "{good:?}");
+    assert!(good.coverage > Some(0.7) && good.balance > Some(0.3) && good.connectivity > Some(0.9), "{good:?}");
+    assert!(good.quantization_error.is_some_and(|error| error > 0.0 && error < 0.02), "{good:?}");
+    assert!(good.latency_ratio.is_some_and(|ratio| ratio > 0.8 && ratio < 1.2), "{good:?}");
+    assert_eq!(good.delta_ratio, Some(0.0));
     assert_eq!((good.growth, good.retrain), (Some(1.0), None));
     // Rows of another kind, half of them still in memory.
     put(&c, 5_000..6_500, |id| vector(id, 0.8));
     c.flush().unwrap();
     put(&c, 6_500..8_000, |id| vector(id, 0.8));
     let aged = c.health().unwrap();
-    assert!(aged.score < good.score - 5.0 && aged.coverage < good.coverage, "{aged:?}");
-    assert!(aged.delta_ratio > 0.2 && aged.drift.is_some_and(|drift| drift > 1.3), "{aged:?}");
+    assert!(aged.score.unwrap() < good.score.unwrap() - 5.0 && aged.coverage < good.coverage, "{aged:?}");
+    assert!(aged.delta_ratio > Some(0.2) && aged.drift.is_some_and(|drift| drift > 1.3), "{aged:?}");
     assert_eq!(aged.retrain, Some(RetrainReason::Drift));
     let follower = Collection::open_read_only_in(Arc::new(disk.clone())).unwrap();
     assert_eq!(follower.health().unwrap(), aged, "whoever measures the same state finds the same");
     settle(&c);
     let again = c.health().unwrap();
-    assert!(again.score > 80.0 && again.retrain.is_none(), "{again:?}");
+    assert!(again.score > Some(80.0) && again.retrain.is_none(), "{again:?}");
     // One bit instead of four: the same lists, coarser codes.
     let coarse = create(&MemDir::new(12), IvfOptions::auto().codes(Codes::Bits(1)));
     put(&coarse, 0..5_000, near);
     settle(&coarse);
     let coarse = coarse.health().unwrap();
-    assert!(coarse.quantization_error > 3.0 * good.quantization_error, "{coarse:?}");
+    assert!(coarse.quantization_error.unwrap() > 3.0 * good.quantization_error.unwrap(), "{coarse:?}");
+}
+
+/// Searches are exact, in memory and in files.
+#[track_caller]
+fn nothing_to_grade(c: &Collection) {
+    let flat = c.health().unwrap();
+    let parts = [flat.score, flat.coverage, flat.quantization_error, flat.bias, flat.balance, flat.connectivity];
+    assert_eq!(parts, [None; 6], "{flat:?}");
+    let parts = [flat.delta_ratio, flat.latency_ratio, flat.entries_scanned, flat.recall, flat.skew, flat.growth];
+    assert_eq!((parts, flat.drift, flat.retrain), ([None; 6], None, None), "{flat:?}");
+    assert_eq!((flat.lists, flat.sampled), (0, 0));
 }
 
 /// A search that looks at the lists of the newest model only would be noticed.

@@ -1,7 +1,7 @@
 //! How vectors are searched, as the command line says it.
 
 use clap::{Args, ValueEnum};
-use stratavec::{Codes, IndexKind, IvfOptions, Spill};
+use stratavec::{Anchors, Codes, IndexKind, IvfOptions, Spill};
 
 /// `--index` and what belongs to it.
 #[derive(Clone, Copy, Debug, Args)]
@@ -21,6 +21,10 @@ pub struct Index {
     /// Whether a row stands in a second list too; by the dimension if not given
     #[arg(long)]
     pub spill: Option<SpillName>,
+    /// What lists are gathered around: k-means, random, max-coverage:T (rows T thousandths apart), stratified:N (k-means in each group of ids, N lists
+    /// at least)
+    #[arg(long, value_name = "ANCHORS", value_parser = anchors)]
+    pub anchors: Option<Anchors>,
 }
 
 /// The name of a kind of index.
@@ -50,8 +54,8 @@ impl Index {
     /// The option that the kind does not have.
     pub fn kind(&self) -> Result<IndexKind, String> {
         let codes = ("codes", self.codes.is_some());
-        let given =
-            [("bits", self.bits.is_some()), codes, ("nlist", self.nlist.is_some()), ("spill", self.spill.is_some())];
+        let (nlist, spill) = (("nlist", self.nlist.is_some()), ("spill", self.spill.is_some()));
+        let given = [("bits", self.bits.is_some()), codes, nlist, spill, ("anchors", self.anchors.is_some())];
         match (self.index, given.iter().find(|(_, given)| *given)) {
             (IndexName::Flat | IndexName::Auto, Some((option, _))) => Err(format!("--{option} is for --index ivf")),
             (IndexName::Flat, None) => Ok(IndexKind::Flat),
@@ -71,6 +75,9 @@ impl Index {
         if let Some(lists) = self.nlist {
             options = options.nlist(lists);
         }
+        if let Some(anchors) = self.anchors {
+            options = options.anchors(anchors);
+        }
         match self.spill {
             Some(SpillName::On) => options.spill(Spill::On),
             Some(SpillName::Off) => options.spill(Spill::Off),
@@ -81,6 +88,11 @@ impl Index {
 
 /// Codes as the command line says them.
 fn codes(text: &str) -> Result<Codes, String> {
+    text.parse().map_err(|error: stratavec::Error| error.message().to_owned())
+}
+
+/// Anchors as the command line says them.
+fn anchors(text: &str) -> Result<Anchors, String> {
     text.parse().map_err(|error: stratavec::Error| error.message().to_owned())
 }
 

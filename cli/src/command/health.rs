@@ -16,35 +16,43 @@ pub fn health(args: &args::Health, screen: &Screen) -> Result<(), Failure> {
     if screen.json {
         return screen.document(&health_json(&health));
     }
-    let tone = if health.score > 70.0 { Tone::Strong } else { Tone::Bad };
-    let score = screen.paint(tone, &format!("{:.0} of 100", health.score));
-    if health.lists == 0 {
-        return screen.line(format!("{}   {score} · no lists: every search is exact", path.display()));
-    }
-    let blind = health.sampled == 0;
-    let looked_at = match blind {
-        true => "no vectors to ask with".to_owned(),
-        false => format!("{} looked at", words::counted(health.sampled, "row")),
+    let Some(score) = health.score else {
+        return screen.line(format!("{}   no row is in a list: every search is exact", path.display()));
+    };
+    let tone = if score > 70.0 { Tone::Strong } else { Tone::Bad };
+    let score = screen.paint(tone, &format!("{score:.0} of 100"));
+    let looked_at = match health.sampled {
+        0 => "no vectors to ask with".to_owned(),
+        rows => format!("{} looked at", words::counted(rows, "row")),
     };
     screen.line(format!("{}   {score} · {looked_at}", path.display()))?;
-    let percent = |part: f64| format!("{:.1} %", 100.0 * part);
-    let lines = [
-        (
-            "recall",
-            format!("{} of the ten nearest, {:.0} entries scanned", percent(health.recall), health.entries_scanned),
-        ),
-        ("coverage", percent(health.coverage)),
-        ("codes", format!("off by {:.4} of the squared length", health.quantization_error)),
-        ("balance", format!("{}, {} of the lists hold rows", percent(health.balance), percent(health.connectivity))),
-        ("delta", format!("{} outside of lists or dead", percent(health.delta_ratio))),
-        ("work", format!("{:.2} times that of new lists", health.latency_ratio)),
-        ("lists", aging(&health)),
-    ];
-    let asked = ["recall", "coverage", "codes", "work"];
-    for (label, text) in lines.into_iter().filter(|(label, _)| !blind || !asked.contains(label)) {
+    for (label, text) in measured(&health) {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
     Ok(())
+}
+
+/// What is known, with what it is called.
+fn measured(health: &Health) -> Vec<(&'static str, String)> {
+    let percent = |part: f64| format!("{:.1} %", 100.0 * part);
+    let recall = health.recall.zip(health.entries_scanned);
+    let balance = health.balance.zip(health.connectivity);
+    let lines = [
+        (
+            "recall",
+            recall.map(|(part, entries)| format!("{} of the ten nearest, {entries:.0} entries scanned", percent(part))),
+        ),
+        ("coverage", health.coverage.map(percent)),
+        ("codes", health.quantization_error.map(|error| format!("off by {error:.4} of the squared length"))),
+        (
+            "balance",
+            balance.map(|(even, filled)| format!("{}, {} of the lists hold rows", percent(even), percent(filled))),
+        ),
+        ("delta", health.delta_ratio.map(|part| format!("{} outside of lists or dead", percent(part)))),
+        ("work", health.latency_ratio.map(|ratio| format!("{ratio:.2} times that of new lists"))),
+        ("lists", Some(aging(health))),
+    ];
+    lines.into_iter().filter_map(|(label, text)| Some((label, text?))).collect()
 }
 
 fn aging(health: &Health) -> String {

@@ -1,7 +1,7 @@
 //! How vectors are searched, in the header of a dump.
 
 use serde::{Deserialize, Serialize};
-use stratavec::{Codes, IndexKind, IvfOptions, Spill};
+use stratavec::{Anchors, Codes, IndexKind, IvfOptions, Spill};
 
 /// The kind of index and what was asked of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct Index {
     /// Whether rows stand in second lists, if that was said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub spill: Option<bool>,
+    /// What lists are gathered around, in a word, if not the means of k-means.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub anchors: Option<String>,
 }
 
 impl From<IndexKind> for Index {
@@ -45,7 +48,12 @@ impl From<IndexKind> for Index {
             Spill::Off => Some(false),
             _ => None,
         };
-        Index { index: kind.name().to_owned(), bits, product, codes, nlist: options.wanted_nlist(), spill }
+        let anchors = match options.wanted_anchors() {
+            Anchors::KMeans => None,
+            other => Some(other.to_string()),
+        };
+        let nlist = options.wanted_nlist();
+        Index { index: kind.name().to_owned(), bits, product, codes, nlist, spill, anchors }
     }
 }
 
@@ -66,6 +74,9 @@ impl Index {
         if let Some(spill) = self.spill {
             options = options.spill(if spill { Spill::On } else { Spill::Off });
         }
+        if let Some(anchors) = &self.anchors {
+            options = options.anchors(anchors.parse().ok()?);
+        }
         match self.index.as_str() {
             "ivf" => Some(IndexKind::Ivf(options)),
             _ if options != IvfOptions::auto() => None,
@@ -84,7 +95,8 @@ mod tests {
     fn kinds_come_back_with_their_options() {
         let some = IvfOptions::auto().codes(Codes::Bits(3)).nlist(17).spill(Spill::Off);
         let product = some.codes(Codes::Product { m: 48, codebook_size: 256 });
-        let ivf = [IvfOptions::auto(), some, product, some.codes(Codes::None)].map(IndexKind::Ivf);
+        let spread = some.anchors(Anchors::MaxCoverage { apart: 150 });
+        let ivf = [IvfOptions::auto(), some, product, some.codes(Codes::None), spread].map(IndexKind::Ivf);
         for kind in ivf.into_iter().chain([IndexKind::Flat, IndexKind::Auto]) {
             let text = serde_json::to_string(&Index::from(kind)).unwrap();
             let back: Index = serde_json::from_str(&text).unwrap();

@@ -6,6 +6,7 @@
 //! on purpose. The price is a row file that may be small; compaction merges it. A log is never linked: it would go on growing inside
 //! the copy.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::build::open_version;
@@ -17,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::format::FileFacts;
 use crate::manifest::{FileEntry, Manifest};
 use crate::planted::{self, Bug};
-use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
+use crate::storage::{FileId, FileKind, FileName, RealDir, Storage, StorageFile};
 use crate::wal::{WalHead, WalWriter};
 
 /// Bytes copied at a time.
@@ -211,12 +212,27 @@ fn check(target: &dyn Storage, manifest: &Manifest, copies: &[Copy]) -> Result<(
     }
 }
 
+/// A copy inside of what it is a copy of would be lost with it, and lie among files that are not the user's. Looked at before the
+/// directory is made.
+pub(super) fn refuse_inside(source: &dyn Storage, target: &Path) -> Result<()> {
+    let Some(own) = source.innermost().and_then(|dir| dir.downcast_ref::<RealDir>()) else { return Ok(()) };
+    match own.encloses(target).map_err(|error| Error::io("look at", target.display(), error))? {
+        true => Err(Error::argument("path", format!("{} is in the collection's own directory", target.display()))
+            .with_hint("it must be a directory outside of it that does not exist yet or is empty")),
+        false => Ok(()),
+    }
+}
+
 /// A copy is never added to what a directory holds. A lock is what an earlier try may leave.
 pub(super) fn refuse_occupied(target: &dyn Storage) -> Result<()> {
     let entries = target.list().map_err(|error| Error::io("list", target.describe(), error))?;
-    match entries.iter().all(|entry| entry.name == Some(FileName::Lock)) {
-        true => Ok(()),
-        false => Err(Error::argument("path", format!("{} is not empty", target.describe()))
-            .with_hint("it must be a directory that does not exist yet or is empty")),
+    if entries.iter().all(|entry| entry.name == Some(FileName::Lock)) {
+        return Ok(());
     }
+    let problem = match entries.iter().any(|entry| matches!(entry.name, Some(FileName::Manifest(_)))) {
+        true => "already holds a collection",
+        false => "is not empty",
+    };
+    Err(Error::argument("path", format!("{} {problem}", target.describe()))
+        .with_hint("it must be a directory that does not exist yet or is empty"))
 }

@@ -165,6 +165,11 @@ impl Follower {
         self.view.load().seq
     }
 
+    /// A property that a bulk load has set, in the state shown: see [`BulkOptions::property`](super::BulkOptions::property).
+    pub fn property(&self, name: &str) -> Option<Vec<u8>> {
+        self.snapshot().property(name)
+    }
+
     /// Measures how good the lists of the state shown are: see [`Collection::health`](super::Collection::health).
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use super::retrain::{list_skew, why_retrain};
 use crate::compaction::Aged;
 use crate::error::Result;
-use crate::snapshot::{LiveRows, Measured, Snapshot, measure};
+use crate::snapshot::{Asked, LiveRows, Measured, Snapshot, measure};
 
 /// Why lists are to be made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,11 @@ impl From<Aged> for RetrainReason {
     }
 }
 
-/// How good the lists of a collection are, measured on a sample of its rows. A collection that is searched exactly is as healthy as can be.
+/// How good the lists of a collection are, measured on a sample of its rows.
+///
+/// Where no row is in a list every search is exact and there is nothing to grade: [`score`](Health::score) and all that it is made of are
+/// `None`. What asks or is compared with vectors is `None`, and counts as good, if those of the rows are gone
+/// ([`RowFormat::None`](crate::RowFormat::None)).
 ///
 /// Distances are squared, and under cosine those of vectors of unit length.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,33 +51,33 @@ pub struct Health {
     /// 0 to 100: [`coverage`](Health::coverage) counts 35, [`quantization_error`](Health::quantization_error) 25,
     /// [`balance`](Health::balance) 15, [`delta_ratio`](Health::delta_ratio) 15, [`latency_ratio`](Health::latency_ratio) 10. More than 70
     /// is healthy, 80 excellent, less than 60 is not.
-    pub score: f64,
+    pub score: Option<f64>,
     /// How near rows are to the centroids of their lists: 0 if as far as from one centroid for all rows, 1 if as near as to the nearest other
     /// row (or at three quarters of the distance from the one centroid, whichever is more).
-    pub coverage: f64,
+    pub coverage: Option<f64>,
     /// Mean difference of the inner products of rows with their ten nearest, by codes and exactly, as a part of the mean squared length.
-    pub quantization_error: f64,
+    pub quantization_error: Option<f64>,
     /// The same with its sign: whether codes make rows seem further (above 0) or nearer.
-    pub bias: f64,
+    pub bias: Option<f64>,
     /// What looking at a list would cost if all had as many rows, as a part of what it costs (Jain's index of their live rows).
-    pub balance: f64,
+    pub balance: Option<f64>,
     /// The part of the lists that have a live row.
-    pub connectivity: f64,
+    pub connectivity: Option<f64>,
     /// Rows in memory, rows of files that are in no list yet, and dead rows in files, for each live row in lists.
-    pub delta_ratio: f64,
-    /// Entries that a search of the default effort scans, for each that it scanned when the lists were new; 1 if that is not known.
-    pub latency_ratio: f64,
+    pub delta_ratio: Option<f64>,
+    /// Entries that a search of the default effort scans, for each that it scanned when the lists were new; `None`, which counts as good,
+    /// if that is not known.
+    pub latency_ratio: Option<f64>,
     /// Those entries, on average.
-    pub entries_scanned: f64,
+    pub entries_scanned: Option<f64>,
     /// The part of its ten nearest that a row finds by a search of the default effort.
-    pub recall: f64,
-    /// Rows that were looked at; 0 if there are no lists, or if vectors of rows are gone
-    /// ([`RowFormat::None`](crate::RowFormat::None)): what asks or is compared with vectors is not known then and counts as good.
+    pub recall: Option<f64>,
+    /// Rows that were looked at.
     pub sampled: u64,
-    /// Lists of the newest model.
+    /// Lists of the newest model; 0 if there is none.
     pub lists: u64,
     /// The length of a list that one in a hundred surpasses, as a multiple of the mean.
-    pub skew: f64,
+    pub skew: Option<f64>,
     /// Live rows for each that the lists were made for; `None` if that is not known.
     pub growth: Option<f64>,
     /// How far rows that came since are from their centroids, for what rows were that training had not seen; `None` if that is not known.
@@ -90,39 +94,61 @@ pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>)
     let measured = measure(snapshot, go_on)?;
     let view = snapshot.view();
     let version = &view.version;
-    let in_lists: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
     let live: u64 = version.rows.iter().map(LiveRows::live).sum();
-    let dead: u64 = version.rows.iter().map(LiveRows::dead_count).sum();
-    let fresh: u64 = view.generations().map(|generation| generation.rows()).sum();
     let model = version.current_model();
     let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
-    let main = if model.is_some() { in_lists } else { live };
-    let outside = dead + fresh + (live - in_lists.min(live)) * u64::from(model.is_some());
-    let delta_ratio = outside as f64 / main.max(1) as f64;
-    let before = training.map_or(0.0, |training| f64::from(training.scanned));
-    let latency_ratio = if before > 0.0 && measured.scanned > 0.0 { measured.scanned / before } else { 1.0 };
-    let Measured { sampled, coverage, quantization_error, bias, balance, connectivity, recall, scanned } = measured;
-    let score = score(coverage, quantization_error, balance, delta_ratio, latency_ratio);
+    let graded = measured.map(|measured| Graded::new(&measured, snapshot, training.map(|training| training.scanned)));
+    let asked = measured.and_then(|measured| measured.asked);
     Ok(Health {
-        score,
-        coverage,
-        quantization_error,
-        bias,
-        balance,
-        connectivity,
-        delta_ratio,
-        latency_ratio,
-        entries_scanned: scanned,
-        recall,
-        sampled,
+        score: graded.map(|graded| graded.score),
+        coverage: asked.map(|asked| asked.coverage),
+        quantization_error: asked.map(|asked| asked.quantization_error),
+        bias: asked.map(|asked| asked.bias),
+        balance: measured.map(|measured| measured.balance),
+        connectivity: measured.map(|measured| measured.connectivity),
+        delta_ratio: graded.map(|graded| graded.delta_ratio),
+        latency_ratio: graded.and_then(|graded| graded.latency_ratio),
+        entries_scanned: asked.map(|asked| asked.scanned),
+        recall: asked.map(|asked| asked.recall),
+        sampled: asked.map_or(0, |asked| asked.sampled),
         lists: model.map_or(0, |model| model.file.lists() as u64),
-        skew: f64::from(list_skew(version)),
+        skew: measured.map(|_| f64::from(list_skew(version))),
         growth: training.filter(|training| training.rows > 0).map(|training| live as f64 / training.rows as f64),
         drift: training
             .filter(|training| training.energy > 0.0 && training.fresh > 0)
             .map(|training| training.fresh_energy / training.energy),
         retrain: why_retrain(version, live).map(RetrainReason::from),
     })
+}
+
+/// What is worked out of what was measured.
+#[derive(Clone, Copy)]
+struct Graded {
+    score: f64,
+    delta_ratio: f64,
+    latency_ratio: Option<f64>,
+}
+
+impl Graded {
+    /// `before`: what searches scanned when the lists were new; 0 if that is not known.
+    fn new(measured: &Measured, snapshot: &Snapshot, before: Option<f32>) -> Graded {
+        let view = snapshot.view();
+        let rows = &view.version.rows;
+        let in_lists: u64 = rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
+        let live: u64 = rows.iter().map(LiveRows::live).sum();
+        let dead: u64 = rows.iter().map(LiveRows::dead_count).sum();
+        let fresh: u64 = view.generations().map(|generation| generation.rows()).sum();
+        let outside = dead + fresh + live.saturating_sub(in_lists);
+        let delta_ratio = outside as f64 / in_lists.max(1) as f64;
+        let before = before.map(f64::from).filter(|before| *before > 0.0);
+        let scanned = measured.asked.map(|asked| asked.scanned).filter(|scanned| *scanned > 0.0);
+        let latency_ratio = scanned.zip(before).map(|(scanned, before)| scanned / before);
+        let (coverage, error) = measured
+            .asked
+            .map_or((1.0, 0.0), |Asked { coverage, quantization_error, .. }| (coverage, quantization_error));
+        let score = score(coverage, error, measured.balance, delta_ratio, latency_ratio.unwrap_or(1.0));
+        Graded { score, delta_ratio, latency_ratio }
+    }
 }
 
 /// 0 to 100.

@@ -15,8 +15,8 @@ use super::retrain::list_skew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, choose_lists, codebook_memory, merge_lists,
-    next_old, next_unfiled, rows_for_lists,
+    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, anchor_memory, choose_lists, codebook_memory,
+    merge_lists, next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
@@ -234,9 +234,11 @@ impl Shared {
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
         let codes = self.schema.list_codes().unwrap_or_default();
+        let anchor_bytes = anchor_memory(&self.schema, lists as u64, live);
         let book_bytes = codebook_memory(codes, live, padded_dim(dim));
         self.refuse_without_room("model", model_bytes)?;
-        let _working = self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + live * 16 + model_bytes)?;
+        let _working =
+            self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + anchor_bytes + live * 16 + model_bytes)?;
         let (schema, ids) = (&*self.schema, self.ids(version));
         let job = ModelJob { storage: &*self.storage, schema, ids, parallel: &crew, control };
         let Made { entry, model, energy } = job.make(&version.rows, self.new_file_id(), lists, wanted)?;

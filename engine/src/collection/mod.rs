@@ -298,10 +298,11 @@ impl Collection {
     /// ```
     ///
     /// # Errors
-    /// `InvalidArgument` naming `path` if something is there; those of [`Collection::flush`]; `Corrupt` if a file fails a check
+    /// `InvalidArgument` naming `path` if something is there, or if it is in the collection's own directory; those of [`Collection::flush`]; `Corrupt` if a file fails a check
     /// while it is copied; `NoSpace`, `Io`. After an error the directory holds no collection; only if a sync failed is that unknown.
     pub fn checkpoint(&self, path: impl AsRef<Path>) -> Result<CheckpointReport> {
         self.shared.check_writable()?;
+        checkpoint::refuse_inside(&*self.shared.storage, path.as_ref())?;
         self.checkpoint_in(&*real_dir(path.as_ref(), true)?)
     }
 
@@ -354,10 +355,11 @@ impl Collection {
     /// Memory: a few bits for each row, 16 bytes for each row of the largest file, 50 MiB to settle ids, and what the logs hold.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `path` if something is in the new directory; `NotFound` or `Corrupt` if no manifest can be read;
+    /// `InvalidArgument` naming `path` if something is in the new directory, or if that lies in the old one; `NotFound` or `Corrupt` if no manifest can be read;
     /// `Locked`; `UnsupportedVersion`; `NoSpace`; `Io`.
     pub fn repair(from: impl AsRef<Path>, to: impl AsRef<Path>, mode: Repair) -> Result<RepairReport> {
         let from = real_dir(from.as_ref(), false)?;
+        checkpoint::refuse_inside(&*from, to.as_ref())?;
         Self::repair_in(&*from, &*real_dir(to.as_ref(), true)?, mode)
     }
 

@@ -1,6 +1,7 @@
 //! Live rows of files, as clustering and coding read them.
 
 use crate::error::{Error, Result};
+use crate::id::Id;
 use crate::index::ivf::Frame;
 use crate::kernel::cluster::Points;
 use crate::kernel::{decode_row, kernels};
@@ -122,6 +123,15 @@ impl<'a> LivePoints<'a> {
         let files = self.files.get(first.file as usize..=last.file as usize).unwrap_or_default();
         let facts = files.iter().map(|rows| rows.file.facts());
         facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)))
+    }
+
+    /// The id of a row.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn id(&self, i: usize) -> Result<Id> {
+        let (source, at) = self.source(i)?;
+        source.id(at)
     }
 
     fn source(&self, i: usize) -> Result<(Source<'a>, usize)> {

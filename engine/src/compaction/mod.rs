@@ -4,6 +4,7 @@
 //! it runs need no second look: they are keyed by row. A merge reads a pinned [`Version`](crate::snapshot::Version) and hands back
 //! new files; the collection installs them.
 
+mod anchoring;
 mod codebooks;
 mod control;
 mod filing;
@@ -16,6 +17,7 @@ mod policy;
 mod retrain_policy;
 mod train_model;
 
+pub(crate) use anchoring::anchor_memory;
 pub(crate) use codebooks::{codebook_memory, codebook_of, train_codebook};
 pub use control::Progress;
 pub(crate) use control::{BEAT, Control};

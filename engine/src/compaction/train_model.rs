@@ -1,5 +1,6 @@
 //! A model from the rows there are: mean, unit, centroids.
 
+use super::anchoring::centroids;
 use super::codebooks::{codebook_of, train_codebook};
 use super::control::{Control, Watched};
 use super::filing::Filing;
@@ -7,7 +8,7 @@ use super::live_points::{LivePoints, UnitPoints};
 use crate::error::Result;
 use crate::format::model::centroid_stride;
 use crate::index::ivf::{CentroidBytes, Frame};
-use crate::kernel::cluster::{Parallel, Points, Training, Work, train};
+use crate::kernel::cluster::{Parallel, Points, Training, Work};
 use crate::kernel::{kernels, padded_dim};
 use crate::manifest::{FileEntry, HashedEntry};
 use crate::options::Schema;
@@ -58,8 +59,8 @@ impl ModelJob<'_> {
         let watch = Watched(self.control);
         let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
         let training = Training { seed: schema.random_seed(), budget_bytes, ..Training::new(nlist) };
-        let centroids = train(&work, &points, &training)?.centroids;
         let (mean, energy) = mean_and_energy(&points)?;
+        let centroids = centroids(&work, &live, schema, &training, energy)?;
         let scale = Frame::scale_for(energy);
         let frame = Frame::new(schema.metric(), mean.clone(), schema.random_seed(), scale);
         let bytes = CentroidBytes::new(kernels(), &frame, centroids.values(), centroid_stride(padded_dim(dim)));

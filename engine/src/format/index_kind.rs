@@ -1,7 +1,7 @@
 //! How vectors are searched, as the head of a manifest states it.
 #![cfg_attr(not(test), deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic))]
 
-use crate::options::{Codes, IndexKind, IvfOptions, Spill};
+use crate::options::{Anchors, Codes, IndexKind, IvfOptions, Spill};
 
 /// The numbers of a kind. Of a kind without options all but the first are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +18,17 @@ pub struct IndexCode {
     pub nlist: u32,
     /// Parts of product codes, else 0.
     pub parts: u32,
+    /// What lists are gathered around: 0 k-means, 1 random rows, 2 rows far apart, 3 k-means within groups.
+    pub anchors: u8,
+    /// Of 2: thousandths that they are apart; of 3: fewest lists of a group; else 0.
+    pub anchor_limit: u32,
 }
 
 impl IndexCode {
     /// The numbers of a kind.
     pub fn of(kind: IndexKind) -> IndexCode {
-        let plain = |kind| IndexCode { kind, codes: 0, bits: 0, spill: 0, nlist: 0, parts: 0 };
+        let plain =
+            |kind| IndexCode { kind, codes: 0, bits: 0, spill: 0, nlist: 0, parts: 0, anchors: 0, anchor_limit: 0 };
         let options = match kind {
             IndexKind::Flat => return plain(1),
             IndexKind::Auto => return plain(3),
@@ -41,7 +46,14 @@ impl IndexCode {
             Spill::On => 1,
             Spill::Off => 2,
         };
-        IndexCode { codes, bits, spill, nlist: options.wanted_nlist().unwrap_or(0), parts, ..plain(2) }
+        let (anchors, anchor_limit) = match options.wanted_anchors() {
+            Anchors::KMeans => (0, 0),
+            Anchors::Random => (1, 0),
+            Anchors::MaxCoverage { apart } => (2, u32::from(apart)),
+            Anchors::Stratified { least } => (3, least),
+        };
+        let nlist = options.wanted_nlist().unwrap_or(0);
+        IndexCode { codes, bits, spill, nlist, parts, anchors, anchor_limit, ..plain(2) }
     }
 
     /// The kind that these numbers state; `None` if this build knows none. Limits are left to the schema's check.
@@ -59,7 +71,14 @@ impl IndexCode {
             2 => Spill::Off,
             _ => return None,
         };
-        let options = IvfOptions::auto().codes(codes).spill(spill);
+        let anchors = match (self.anchors, self.anchor_limit) {
+            (0, 0) => Anchors::KMeans,
+            (1, 0) => Anchors::Random,
+            (2, apart) => Anchors::MaxCoverage { apart: u16::try_from(apart).ok()? },
+            (3, least) => Anchors::Stratified { least },
+            _ => return None,
+        };
+        let options = IvfOptions::auto().codes(codes).spill(spill).anchors(anchors);
         let options = if self.nlist == 0 { options } else { options.nlist(self.nlist) };
         match self.kind {
             1 | 3 if options != IvfOptions::auto() => None,
@@ -84,6 +103,9 @@ mod tests {
         }
         kinds.push(IndexKind::Ivf(options.codes(Codes::Product { m: 48, codebook_size: 1024 })));
         kinds.push(IndexKind::Ivf(options.codes(Codes::None)));
+        for anchors in [Anchors::Random, Anchors::MaxCoverage { apart: 300 }, Anchors::Stratified { least: 1 << 20 }] {
+            kinds.push(IndexKind::Ivf(options.anchors(anchors)));
+        }
         for kind in kinds {
             assert_eq!(IndexCode::of(kind).decode(), Some(kind));
         }
@@ -100,6 +122,11 @@ mod tests {
             IndexCode { codes: 3, bits: 1, ..lists },
             IndexCode { codes: 2, bits: 32, parts: 4, ..lists },
             IndexCode { spill: 3, ..lists },
+            IndexCode { anchors: 1, ..flat },
+            IndexCode { anchors: 4, ..lists },
+            IndexCode { anchor_limit: 1, ..lists },
+            IndexCode { anchors: 1, anchor_limit: 1, ..lists },
+            IndexCode { anchors: 2, anchor_limit: 1 << 16, ..lists },
         ];
         for code in wrong {
             assert_eq!(code.decode(), None, "{code:?}");

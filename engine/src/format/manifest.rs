@@ -53,10 +53,11 @@ layout! {
         codes: u8,
         bits: u8,
         spill: u8,
-        zero: u8,
+        anchors: u8,
         nlist: U32,
         parts: U32,
-        reserved: [u8; 36],
+        anchor_limit: U32,
+        reserved: [u8; 32],
     }
 }
 

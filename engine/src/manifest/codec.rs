@@ -110,10 +110,11 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
         codes: index.codes,
         bits: index.bits,
         spill: index.spill,
-        zero: 0,
+        anchors: index.anchors,
         nlist: index.nlist.into(),
         parts: index.parts.into(),
-        reserved: [0; 36],
+        anchor_limit: index.anchor_limit.into(),
+        reserved: [0; 32],
     }
 }
 
@@ -231,7 +232,7 @@ fn decode_copy(file: &[u8], generation: u64, at: u64) -> Result<(Manifest, usize
 }
 
 fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str> {
-    if head.reserved != [0; 36] || head.zero != 0 {
+    if head.reserved != [0; 32] {
         return Err("reserved bytes are not zero");
     }
     let unknown = "the schema holds a value this version does not know";
@@ -242,6 +243,8 @@ fn read_head(head: &ManifestHead) -> std::result::Result<Manifest, &'static str>
         spill: head.spill,
         nlist: head.nlist.get(),
         parts: head.parts.get(),
+        anchors: head.anchors,
+        anchor_limit: head.anchor_limit.get(),
     };
     let schema = Schema::new(head.dim.get() as usize, Code::from_code(head.metric.into()).ok_or(unknown)?)
         .ids(Code::from_code(head.ids.into()).ok_or(unknown)?)

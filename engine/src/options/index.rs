@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::anchors::Anchors;
 use crate::error::{Error, Result};
 
 /// Most bits of code per component.
@@ -147,6 +148,7 @@ pub struct IvfOptions {
     codes: Codes,
     nlist: Option<u32>,
     spill: Spill,
+    anchors: Anchors,
 }
 
 impl IvfOptions {
@@ -177,6 +179,13 @@ impl IvfOptions {
         self
     }
 
+    /// Sets what lists are gathered around.
+    #[must_use]
+    pub fn anchors(mut self, anchors: Anchors) -> Self {
+        self.anchors = anchors;
+        self
+    }
+
     /// How rows are coded.
     pub fn wanted_codes(&self) -> Codes {
         self.codes
@@ -190,6 +199,11 @@ impl IvfOptions {
     /// Whether rows stand in second lists.
     pub fn wanted_spill(&self) -> Spill {
         self.spill
+    }
+
+    /// What lists are gathered around.
+    pub fn wanted_anchors(&self) -> Anchors {
+        self.anchors
     }
 
     /// The codes of vectors of `dim` components: anything but [`Codes::Auto`].
@@ -221,7 +235,7 @@ impl IvfOptions {
     /// Checks the limits.
     ///
     /// # Errors
-    /// `InvalidArgument` naming `codes` or `nlist`.
+    /// `InvalidArgument` naming `codes`, `nlist` or `anchors`.
     pub fn check(&self) -> Result<()> {
         match self.codes {
             Codes::Bits(bits) if !(1..=MAX_CODE_BITS).contains(&bits) => {
@@ -239,6 +253,7 @@ impl IvfOptions {
             Codes::Product { m: 0, .. } => return Err(Error::argument("codes", "have 0 parts; use 1 or more")),
             _ => {}
         }
+        self.anchors.check()?;
         match self.nlist {
             Some(lists) if !(1..=MAX_NLIST).contains(&lists) => {
                 Err(Error::argument("nlist", format!("is {lists}; use 1..={MAX_NLIST}")))
@@ -280,7 +295,11 @@ impl fmt::Display for IvfOptions {
             Spill::Auto => ", spill auto",
             Spill::On => ", spill on",
             Spill::Off => ", spill off",
-        })
+        })?;
+        match self.anchors {
+            Anchors::KMeans => Ok(()),
+            other => write!(f, ", anchors {other}"),
+        }
     }
 }
 
@@ -325,6 +344,8 @@ mod tests {
         assert_eq!(some.to_string(), "ivf(bits 2, nlist 7, spill off)");
         let product = IvfOptions::auto().codes(Codes::Product { m: 48, codebook_size: 256 });
         assert_eq!(IndexKind::Ivf(product).to_string(), "ivf(product 48x256, nlist auto, spill auto)");
+        let random = IvfOptions::auto().anchors(Anchors::Random);
+        assert_eq!(IndexKind::Ivf(random).to_string(), "ivf(bits auto, nlist auto, spill auto, anchors random)");
         assert_eq!(IndexKind::Ivf(product.codes(Codes::None)).to_string(), "ivf(codes none, nlist auto, spill auto)");
     }
 }

@@ -24,34 +24,25 @@ const GOOD_PART: f64 = 0.75;
 const CANDIDATES: usize = 64;
 const DEVIATIONS: f32 = 3.5;
 
-/// What was measured.
+/// What was measured of lists.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Measured {
+    pub(crate) balance: f64,
+    pub(crate) connectivity: f64,
+    /// `None` if vectors of rows are gone: nothing can ask or be compared.
+    pub(crate) asked: Option<Asked>,
+}
+
+/// What rows of a sample found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Asked {
     pub(crate) sampled: u64,
     pub(crate) coverage: f64,
     pub(crate) quantization_error: f64,
     pub(crate) bias: f64,
-    pub(crate) balance: f64,
-    pub(crate) connectivity: f64,
     pub(crate) recall: f64,
     /// Entries that a search scans, on average.
     pub(crate) scanned: f64,
-}
-
-impl Default for Measured {
-    /// Of what is searched exactly.
-    fn default() -> Self {
-        Measured {
-            sampled: 0,
-            coverage: 1.0,
-            quantization_error: 0.0,
-            bias: 0.0,
-            balance: 1.0,
-            connectivity: 1.0,
-            recall: 1.0,
-            scanned: 0.0,
-        }
-    }
 }
 
 /// Sums over the sample.
@@ -73,23 +64,28 @@ struct Sums {
     scanned: f64,
 }
 
-/// Measures a snapshot with lists: one pass over all rows, and some searches. `go_on` is asked now and then.
+/// Measures the lists of a snapshot: one pass over all rows, and some searches. `None` if no row is in a list. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
-pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Measured> {
+pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Option<Measured>> {
     let view = snapshot.view();
     let rows: u64 = view.version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
-    let Some(model) = view.version.current_model().filter(|_| rows > 0) else { return Ok(Measured::default()) };
+    let Some(model) = view.version.current_model().filter(|_| rows > 0) else { return Ok(None) };
     let lengths = live_lengths(snapshot)?;
     let filled = lengths.iter().filter(|length| **length > 0).count() as f64;
     let (balance, connectivity) = (balance(&lengths), filled / lengths.len().max(1) as f64);
-    // Nothing can be compared with vectors that are gone.
-    if view.version.is_lean() {
-        return Ok(Measured { balance, connectivity, ..Measured::default() });
-    }
+    let asked = match view.version.is_lean() {
+        true => None,
+        false => Some(ask(snapshot, model, rows, go_on)?),
+    };
+    Ok(Some(Measured { balance, connectivity, asked }))
+}
+
+/// Has rows of a sample look for their nearest.
+fn ask(snapshot: &Snapshot, model: &OpenModel, rows: u64, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Asked> {
     let mut questions = sample(snapshot, rows, ROWS)?;
-    answer(snapshot, view.sources(), &mut questions, NEAREST, go_on)?;
+    answer(snapshot, snapshot.view().sources(), &mut questions, NEAREST, go_on)?;
     let mut sums = Sums::default();
     let mut looking = Looking { snapshot, model, exact: FlatQuery::blank(), scratch: Scratch::default() };
     let mut filing = Filing::new(kernels(), &model.frame, model.centroids());
@@ -100,13 +96,11 @@ pub(crate) fn measure(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>
         looking.search(question, &mut sums)?;
     }
     let count = questions.len().max(1) as f64;
-    Ok(Measured {
+    Ok(Asked {
         sampled: questions.len() as u64,
         coverage: coverage(sums.centroid / count, sums.mean / count, sums.nearest / sums.with_nearest.max(1.0)),
         quantization_error: sums.error / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
         bias: sums.difference / sums.pairs.max(1.0) / (sums.length / count).max(f64::MIN_POSITIVE),
-        balance,
-        connectivity,
         recall: if sums.wanted > 0.0 { sums.found / sums.wanted } else { 1.0 },
         scanned: sums.scanned / count,
     })

@@ -53,6 +53,13 @@ pub struct Hit {
     pub payload: Option<Vec<u8>>,
 }
 
+impl Hit {
+    /// A row found at an exact distance, with nothing included: what there is more of it can be set.
+    pub fn new(id: impl Into<Id>, distance: f32) -> Hit {
+        Hit { id: id.into(), distance, exact: true, vector: None, attributes: None, payload: None }
+    }
+}
+
 /// The rows found, nearest first; equal distances in the order of ids. At most k, never padded.
 #[derive(Clone, Debug, Default)]
 pub struct Hits {
@@ -61,6 +68,11 @@ pub struct Hits {
 }
 
 impl Hits {
+    /// These rows in this order: those of several answers merged, or of one that was stored.
+    pub fn new(hits: Vec<Hit>, explain: Explain) -> Hits {
+        Hits { hits, explain }
+    }
+
     /// Whether all distances are exact; see [`Hit::exact`].
     pub fn all_exact(&self) -> bool {
         self.hits.iter().all(|hit| hit.exact)

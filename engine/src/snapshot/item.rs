@@ -27,6 +27,11 @@ pub struct Item {
 }
 
 impl Item {
+    /// A row of this vector with nothing beside it: what there is more of it can be set.
+    pub fn new(id: impl Into<Id>, vector: Vec<f32>) -> Item {
+        Item { id: id.into(), vector, approximate: false, attributes: Attributes::new(), payload: None, seq: 0 }
+    }
+
     pub(super) fn read(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Item> {
         let vector = match schema.row_format().keeps_vectors() {
             true => read_vector(source, at, schema)?,

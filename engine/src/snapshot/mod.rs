@@ -41,7 +41,7 @@ pub(crate) use calibrate::{Calibrated, FEWEST_CALIBRATED, calibrate};
 pub(crate) use effort::EFFORT_PROPERTY;
 pub use effort::Effort;
 pub(crate) use filing::lists_of;
-pub(crate) use health::{Measured, measure};
+pub(crate) use health::{Asked, Measured, measure};
 pub use hit::{Explain, Hit, Hits, Include};
 pub use item::{Item, Items};
 pub(crate) use killed::Killed;
@@ -97,6 +97,11 @@ impl Snapshot {
     pub fn default_effort(&self) -> Effort {
         let stored = self.view.version.manifest.properties.get(EFFORT_PROPERTY);
         stored.and_then(|text| Effort::from_text(text)).unwrap_or_default()
+    }
+
+    /// A property that a bulk load has set: see [`crate::BulkOptions::property`].
+    pub fn property(&self, name: &str) -> Option<Vec<u8>> {
+        self.view.version.manifest.properties.get(name).cloned()
     }
 
     /// Starts a search for the rows nearest to `query` (`dim` components). The search runs in [`Search::run`], in the

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -69,6 +69,20 @@ impl RealDir {
     /// The path this was opened with.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether `path`, which need not be there, is this directory or lies inside it, whatever links lead there.
+    ///
+    /// # Errors
+    /// The directory cannot be looked at, or there is no current directory for a relative path.
+    pub fn encloses(&self, path: &Path) -> io::Result<bool> {
+        let own = self.dir.metadata()?;
+        let path = std::path::absolute(path)?;
+        let there = path.ancestors().find_map(|folder| folder.canonicalize().ok());
+        let is_own = |folder: &Path| {
+            std::fs::metadata(folder).is_ok_and(|facts| (facts.dev(), facts.ino()) == (own.dev(), own.ino()))
+        };
+        Ok(there.is_some_and(|folder| folder.ancestors().any(is_own)))
     }
 
     /// Opens an entry that must be a regular file. The type is looked at twice: before, so that no device is even

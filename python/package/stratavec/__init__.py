@@ -12,7 +12,7 @@ array while a call reads it: calls work without the interpreter's lock.
 Calls can be made from any thread. Ctrl-C ends every long call: a bulk load, compaction or scrub is cancelled; anything else that was
 begun goes on to its end in the background. A handle belongs to the process that opened it; after a fork it raises
 :class:`ForkedError`, and the fork keeps the collection locked until it ends. Pickling a handle pickles the path: what comes out is a
-:class:`Follower`.
+:class:`Follower`. Answers, rows and reports are plain data and can be pickled as they are.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ from .errors import (
 )
 
 if _TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Literal
 
     from ._types import Access, Durability, IdKind, IndexKind, Metric, Path, RowFormat
@@ -138,6 +139,7 @@ _TREATMENT = (
     "delete_reserve",
     "background",
     "access",
+    "on_recovery",
 )
 
 
@@ -167,6 +169,7 @@ def open(  # noqa: A001
     delete_reserve: int | None = None,
     background: bool | None = None,
     access: Access | None = None,
+    on_recovery: Callable[[RecoveryReport], object] | None = None,
 ) -> Collection: ...
 @_overload
 def open(  # noqa: A001
@@ -211,6 +214,7 @@ def open(  # noqa: A001
     delete_reserve: int | None = None,
     background: bool | None = None,
     access: Access | None = None,
+    on_recovery: Callable[[RecoveryReport], object] | None = None,
 ) -> Collection | Follower: ...
 def open(  # noqa: A001
     path: Path,
@@ -237,6 +241,7 @@ def open(  # noqa: A001
     delete_reserve: int | None = None,
     background: bool | None = None,
     access: Access | None = None,
+    on_recovery: Callable[[RecoveryReport], object] | None = None,
 ) -> Collection | Follower:
     """Opens the collection in a directory, or makes it if there is none and ``dim`` and ``metric`` are given.
 
@@ -261,6 +266,7 @@ def open(  # noqa: A001
       the call that makes them due.
     * ``access``: files are mapped (``"mmap"``, the default) or read piece by piece (``"pread"``); also with ``read_only``.
     * ``scrub_bytes_per_second``: files are read again and again at this rate. ``delete_reserve``: bytes of disk kept for deletes.
+    * ``on_recovery``: called with a :class:`RecoveryReport` before ``open`` returns, if there was anything to recover or to clean up.
     """
     wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, codes, spill, seed), strict=True))
     told = (
@@ -275,6 +281,7 @@ def open(  # noqa: A001
         delete_reserve,
         background,
         access,
+        on_recovery,
     )
     treatment = dict(zip(_TREATMENT, told, strict=True))
     if not read_only:
@@ -298,6 +305,11 @@ def create(path: Path, dim: int, metric: str, **options: Any) -> Collection:
 def _reopen(path: str) -> Follower:
     """What a pickled handle becomes."""
     return _open_read_only(path, dict.fromkeys(_SCHEMA))
+
+
+def _restore(kind: Any, fields: tuple[Any, ...]) -> Any:
+    """What a pickled answer or report becomes."""
+    return kind._restore(fields)
 
 
 def _register_sequences() -> None:

@@ -75,6 +75,27 @@ class Reader:
         Rows with fewer than k hits end in -1 (``None`` where ids are byte strings) and infinity. Ids are int64, unless an id needs the
         64th bit; then they are uint64 and the missing ones 2^64 - 1.
         """
+    def search_each(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        recall: float | None = None,
+        nprobe: int | None = None,
+        patience: int | None = None,
+        confidence: float | None = None,
+        exact: bool = False,
+        ids: Ids | None = None,
+        filter: Filter | Callable[[Any], object] | None = None,
+        max_distance: float | None = None,
+        include: Include | None = None,
+        deadline: float | None = None,
+        candidates: int | None = None,
+        rerank_with: VectorSource | None = None,
+        mode: Literal["auto", "hot", "cold"] = "auto",
+        threads: int = 1,
+    ) -> list[Hits]:
+        """As :meth:`search_batch`, with whole hits for each query: what is to be included, and how each answer came about."""
     def get(self, id: Id) -> Item | None:
         """The row of an id."""
     def get_many(self, ids: Ids) -> list[Item | None]:
@@ -106,6 +127,9 @@ class Reader:
     @property
     def closed(self) -> bool:
         """Whether the handle was closed."""
+    # Last, so that it does not hide the decorator.
+    def property(self, name: str) -> bytes | None:
+        """A property that a bulk load has set: in the newest state, or in the one shown or pinned."""
 
 @final
 class Collection(Reader):
@@ -211,9 +235,6 @@ class Collection(Reader):
     def __reduce__(self) -> tuple[Any, tuple[str]]: ...
     def __copy__(self) -> Collection: ...
     def __deepcopy__(self, memo: Any, /) -> Collection: ...
-    # Last, so that it does not hide the decorator.
-    def property(self, name: str) -> bytes | None:
-        """A property that a bulk load has set."""
 
 @final
 class Follower(Reader):
@@ -435,40 +456,60 @@ class CompactReport:
 
 @final
 class Health:
-    """How good the lists of a collection are, measured on a sample of its rows."""
+    """How good the lists of a collection are, measured on a sample of its rows.
+
+    Where no row is in a list every search is exact and there is nothing to grade: ``score`` and what it is made of are ``None``. What asks or
+    is compared with vectors is ``None``, and counts as good, if the collection keeps none.
+    """
 
     @property
-    def score(self) -> float: ...
+    def score(self) -> float | None:
+        """0 to 100; more than 70 is healthy, 80 excellent, less than 60 is not."""
     @property
-    def coverage(self) -> float: ...
+    def coverage(self) -> float | None:
+        """How near rows are to the centroids of their lists: 0 as far as from one centroid for all, 1 as near as to the nearest other row."""
     @property
-    def quantization_error(self) -> float: ...
+    def quantization_error(self) -> float | None:
+        """Mean difference of inner products by codes and exactly, as a part of the mean squared length."""
     @property
-    def bias(self) -> float: ...
+    def bias(self) -> float | None:
+        """The same with its sign."""
     @property
-    def balance(self) -> float: ...
+    def balance(self) -> float | None:
+        """What looking at a list would cost if all had as many rows, as a part of what it costs."""
     @property
-    def connectivity(self) -> float: ...
+    def connectivity(self) -> float | None:
+        """The part of the lists that have a live row."""
     @property
-    def delta_ratio(self) -> float: ...
+    def delta_ratio(self) -> float | None:
+        """Rows in memory or in no list yet, and dead rows, for each live row in lists."""
     @property
-    def latency_ratio(self) -> float: ...
+    def latency_ratio(self) -> float | None:
+        """Entries that a search scans, for each that it scanned when the lists were new; ``None`` if that is not known."""
     @property
-    def entries_scanned(self) -> float: ...
+    def entries_scanned(self) -> float | None:
+        """Those entries, on average."""
     @property
-    def recall(self) -> float: ...
+    def recall(self) -> float | None:
+        """The part of its ten nearest that a row finds by a search of the default effort."""
     @property
-    def sampled(self) -> int: ...
+    def sampled(self) -> int:
+        """Rows that were looked at."""
     @property
-    def lists(self) -> int: ...
+    def lists(self) -> int:
+        """Lists of the newest model; 0 if there is none."""
     @property
-    def skew(self) -> float: ...
+    def skew(self) -> float | None:
+        """The length of a list that one in a hundred surpasses, as a multiple of the mean."""
     @property
-    def growth(self) -> float | None: ...
+    def growth(self) -> float | None:
+        """Live rows for each that the lists were made for."""
     @property
-    def drift(self) -> float | None: ...
+    def drift(self) -> float | None:
+        """How far rows that came since are from their centroids, for what rows were that training had not seen."""
     @property
-    def retrain(self) -> Literal["growth", "drift", "balance"] | None: ...
+    def retrain(self) -> Literal["growth", "drift", "balance"] | None:
+        """Why the lists are to be made anew, if they are."""
 
 @final
 class CheckpointReport:

@@ -2,17 +2,22 @@
 
 An index lives in a directory. ``IndexFlatL2(64)`` makes a temporary one, which goes with the index; ``IndexFlatL2(64, path="data/idx")`` makes
 or opens one that stays, and what was added to it is durable. :func:`write_index` makes a copy in another directory, :func:`read_index` opens it.
+Indexes can be cloned, pickled and turned into bytes.
 
 What is different: ``train`` takes vectors and does nothing with them, since lists are trained on the rows themselves as they are filed. An
 ``IndexIVFFlat`` looks at ``nprobe`` lists by their codes and measures the best rows exactly; with ``nprobe`` equal to ``nlist`` every row is
-measured. Vectors hold 32-bit floats and must be finite.
+measured. So does an ``IndexIVFPQ``: its codes are those of FAISS, but the vectors are kept as well, so distances are exact and so is what is
+reconstructed. Vectors hold 32-bit floats and must be finite. A search uses one thread until :func:`omp_set_num_threads` says otherwise.
+What FAISS has beyond this (graphs, scalar quantizers, binary indexes, GPUs, ``Kmeans``) is not here, and asking for it raises ``AttributeError``.
 """
 
 from __future__ import annotations
 
+import io
 import itertools
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias, Union
@@ -22,13 +27,33 @@ from numpy.typing import ArrayLike, NDArray
 
 import stratavec
 
+from ._selectors import (
+    IDSelectorAll,
+    IDSelectorAnd,
+    IDSelectorArray,
+    IDSelectorBatch,
+    IDSelectorBitmap,
+    IDSelectorNot,
+    IDSelectorOr,
+    IDSelectorRange,
+    IDSelectorXOr,
+    SearchParameters,
+    SearchParametersIVF,
+    Selector,
+)
+
 __all__ = [
     "METRIC_INNER_PRODUCT",
     "METRIC_L2",
+    "IDSelectorAll",
+    "IDSelectorAnd",
     "IDSelectorArray",
     "IDSelectorBatch",
+    "IDSelectorBitmap",
     "IDSelectorNot",
+    "IDSelectorOr",
     "IDSelectorRange",
+    "IDSelectorXOr",
     "Index",
     "IndexFlat",
     "IndexFlatIP",
@@ -36,11 +61,22 @@ __all__ = [
     "IndexIDMap",
     "IndexIDMap2",
     "IndexIVFFlat",
+    "IndexIVFPQ",
+    "ParameterSpace",
     "SearchParameters",
     "SearchParametersIVF",
+    "clone_index",
+    "deserialize_index",
+    "downcast_index",
+    "extract_index_ivf",
     "index_factory",
+    "knn",
     "normalize_L2",
+    "omp_get_max_threads",
+    "omp_set_num_threads",
     "read_index",
+    "serialize_index",
+    "vector_to_array",
     "write_index",
 ]
 
@@ -53,61 +89,15 @@ _BATCH_BYTES = 16 << 20
 #: The property of a collection that says what kind of index it is.
 _KIND = "faiss.kind"
 
+#: How many lists a copy of an index is to look at, and whether it was trained.
+_PROBES = "faiss.nprobe"
+_TRAINED = "faiss.trained"
+
+#: Threads of a search.
+_threads = 1
+
 _Floats: TypeAlias = NDArray[np.float32]
 _Ints: TypeAlias = NDArray[np.int64]
-
-
-class IDSelectorBatch:
-    """Rows with these ids."""
-
-    def __init__(self, ids: ArrayLike) -> None:
-        self.ids = np.unique(np.asarray(ids, np.int64).ravel())
-
-    def is_member(self, id: int) -> bool:
-        at = int(np.searchsorted(self.ids, id))
-        return at < len(self.ids) and int(self.ids[at]) == id
-
-
-class IDSelectorArray(IDSelectorBatch):
-    """Rows with these ids."""
-
-
-class IDSelectorRange:
-    """Rows with ids from ``imin`` up to, not including, ``imax``."""
-
-    def __init__(self, imin: int, imax: int) -> None:
-        self.imin, self.imax = imin, imax
-
-    def is_member(self, id: int) -> bool:
-        return self.imin <= id < self.imax
-
-
-class IDSelectorNot:
-    """The rows that another selector leaves out."""
-
-    def __init__(self, sel: Selector) -> None:
-        self.sel = sel
-
-    def is_member(self, id: int) -> bool:
-        return not self.sel.is_member(id)
-
-
-Selector: TypeAlias = Union[IDSelectorBatch, IDSelectorRange, IDSelectorNot]
-
-
-class SearchParameters:
-    """What one search is told: ``sel``, which rows it may return."""
-
-    def __init__(self, sel: Selector | None = None) -> None:
-        self.sel = sel
-
-
-class SearchParametersIVF(SearchParameters):
-    """As :class:`SearchParameters`, and how many lists to look at."""
-
-    def __init__(self, sel: Selector | None = None, nprobe: int | None = None) -> None:
-        super().__init__(sel)
-        self.nprobe = nprobe
 
 
 class Index:
@@ -190,7 +180,7 @@ class Index:
         self, x: ArrayLike, k: int, *, params: SearchParameters | None = None, D: _Floats | None = None, I: _Ints | None = None
     ) -> tuple[_Floats, _Ints]:
         """Distances and ids of the k nearest rows of each vector; where there are fewer, -1 behind them."""
-        found, distances = self._collection.search_batch(self._rows(x), k, **self._effort(params), **self._chosen(params))
+        found, distances = self._collection.search_batch(self._rows(x), k, threads=_threads, **self._effort(params), **self._chosen(params))
         distances = self._distances(distances)
         ids = self._outer(found.astype(np.int64, copy=False))
         if D is not None:
@@ -203,9 +193,11 @@ class Index:
         """The ids of the k nearest rows, as an array of n x k."""
         return self.search(x, k)[1]
 
-    def search_and_reconstruct(self, x: ArrayLike, k: int) -> tuple[_Floats, _Ints, _Floats]:
-        """As :meth:`search`, and the vectors of the rows."""
-        distances, ids = self.search(x, k)
+    def search_and_reconstruct(
+        self, x: ArrayLike, k: int, *, params: SearchParameters | None = None
+    ) -> tuple[_Floats, _Ints, _Floats]:
+        """As :meth:`search`, and the vectors of the rows; those of missing rows are NaN."""
+        distances, ids = self.search(x, k, params=params)
         vectors = np.full((*ids.shape, self.d), np.nan, np.float32)
         for place in np.argwhere(ids >= 0):
             vectors[tuple(place)] = self.reconstruct(int(ids[tuple(place)]))
@@ -254,6 +246,17 @@ class Index:
         rows = [self.reconstruct(int(one)) for one in np.asarray(key).ravel()]
         return np.stack(rows) if rows else np.empty((0, self.d), np.float32)
 
+    def merge_from(self, otherIndex: Index | IndexIDMap, add_id: int = 0) -> None:
+        """Takes all rows of another index, which is empty then."""
+        other = _inside(otherIndex)
+        if (other.d, other.metric_type) != (self.d, self.metric_type):
+            raise RuntimeError("the indexes have vectors of other dimensions or another metric")
+        if add_id:
+            raise RuntimeError("cannot set ids in an index whose rows are numbered by their place")
+        if other.ntotal:
+            self.add(other.reconstruct_n())
+        other.reset()
+
     def reset(self) -> None:
         """Removes all rows."""
         ids = [item.id for item in self._collection.scan()]
@@ -261,6 +264,9 @@ class Index:
         for start in range(0, len(ids), step):
             self._collection.delete(ids[start : start + step])
         self._next, self._live = 0, None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (deserialize_index, (serialize_index(self),))
 
     def close(self) -> None:
         """Lets go of the directory; a temporary one is removed."""
@@ -290,13 +296,17 @@ class Index:
     def _filter(self, sel: Selector) -> stratavec.Filter:
         if isinstance(sel, IDSelectorNot):
             return ~self._filter(sel.sel)
+        if isinstance(sel, IDSelectorAnd):
+            return self._filter(sel.lhs) & self._filter(sel.rhs)
+        if isinstance(sel, IDSelectorOr):
+            return self._filter(sel.lhs) | self._filter(sel.rhs)
         return stratavec.Filter.ids(self._inner(self._named(sel)))
 
     def _named(self, x: ArrayLike | Selector) -> _Ints:
         """The ids that a selector or an array stands for, of those that there are if it stands for many."""
         if isinstance(x, IDSelectorBatch):
             return x.ids
-        if isinstance(x, (IDSelectorRange, IDSelectorNot)):
+        if hasattr(x, "is_member"):
             return np.fromiter((id for id in self._all() if x.is_member(id)), np.int64)
         return np.unique(np.asarray(x, np.int64).ravel())
 
@@ -349,6 +359,16 @@ class _ByIds(Index):
         if len(names):
             self._next = max(self._next, int(names.max()) + 1)
 
+    def merge_from(self, otherIndex: Index | IndexIDMap, add_id: int = 0) -> None:
+        """Takes all rows of another index, which is empty then; ``add_id`` is added to their ids."""
+        other = _inside(otherIndex)
+        if (other.d, other.metric_type) != (self.d, self.metric_type) or not isinstance(other, _ByIds):
+            raise RuntimeError("the indexes have vectors of other dimensions, another metric or other numbers of rows")
+        ids = np.fromiter(other._all(), np.int64)
+        if len(ids):
+            self.add_with_ids(other.reconstruct_batch(ids), ids + add_id)
+        other.reset()
+
     def remove_ids(self, x: ArrayLike | Selector) -> int:
         """Removes rows and tells how many there were. The others keep their ids."""
         gone = self._named(x)
@@ -377,11 +397,13 @@ class _ByIds(Index):
 class IndexIVFFlat(_ByIds):
     """Lists of neighbours, of which ``nprobe`` are looked at."""
 
-    def __init__(self, quantizer: Index | None, d: int, nlist: int, metric: int = METRIC_L2, *, path: str | Path | None = None) -> None:
-        super().__init__(d, metric, path, index="ivf", nlist=nlist)
+    def __init__(
+        self, quantizer: Index | None, d: int, nlist: int, metric: int = METRIC_L2, *, path: str | Path | None = None, **options: Any
+    ) -> None:
+        super().__init__(d, metric, path, index="ivf", nlist=nlist, **options)
         self.quantizer = quantizer
-        self.nprobe = 1
-        self._trained = self.ntotal > 0
+        self.nprobe = int(self._collection.property(_PROBES) or b"1")
+        self._trained = self.ntotal > 0 or self._collection.property(_TRAINED) is not None
 
     @property
     def nlist(self) -> int:
@@ -404,6 +426,13 @@ class IndexIVFFlat(_ByIds):
         else:
             super()._write(ids, rows)
 
+    def update_vectors(self, keys: ArrayLike, x: ArrayLike) -> None:
+        """Replaces the vectors of rows that are there."""
+        names = np.asarray(keys, np.int64).ravel()
+        if any(item is None for item in self._collection.get_many(names)):
+            raise RuntimeError("update_vectors: one of the keys is no row")
+        self.add_with_ids(x, names)
+
     def make_direct_map(self, new_maintain_direct_map: bool = True) -> None:
         """Does nothing: rows can be reconstructed as they are."""
 
@@ -413,6 +442,15 @@ class IndexIVFFlat(_ByIds):
         told = params.nprobe if isinstance(params, SearchParametersIVF) else None
         nprobe = self.nprobe if told is None else told
         return {"exact": True} if nprobe >= self.nlist else {"nprobe": nprobe}
+
+
+class IndexIVFPQ(IndexIVFFlat):
+    """Lists of neighbours whose rows have codes of ``M`` parts of ``nbits`` bits; the vectors are kept beside them."""
+
+    def __init__(
+        self, quantizer: Index | None, d: int, nlist: int, M: int, nbits: int, metric: int = METRIC_L2, *, path: str | Path | None = None
+    ) -> None:
+        super().__init__(quantizer, d, nlist, metric, path=path, codes=f"product:{M}x{1 << nbits}")
 
 
 class IndexIDMap:
@@ -432,6 +470,14 @@ class IndexIDMap:
     def add(self, x: ArrayLike) -> None:
         raise RuntimeError("add does not make sense with IndexIDMap, use add_with_ids")
 
+    @property
+    def id_map(self) -> _Ints:
+        """The ids, in the order in which their rows were written."""
+        return np.fromiter(self.index._all(), np.int64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (deserialize_index, (serialize_index(self),))
+
     def __getattr__(self, name: str) -> Any:
         if name == "index":
             raise AttributeError(name)
@@ -446,19 +492,87 @@ class _WithIds(_ByIds):
     """A flat index in an ``IndexIDMap``."""
 
 
+def _inside(index: Index | IndexIDMap) -> Index:
+    """The index itself, without what gives its rows ids."""
+    return index.index if isinstance(index, IndexIDMap) else index
+
+
 def index_factory(d: int, description: str, metric: int = METRIC_L2, *, path: str | Path | None = None) -> Index | IndexIDMap:
-    """``"Flat"``, ``"IVF100,Flat"``, each perhaps with ``"IDMap,"`` or ``"IDMap2,"`` before it."""
+    """``"Flat"``, ``"IVF100,Flat"``, ``"IVF100,PQ16"`` or ``"IVF100,PQ16x4"``, each perhaps with ``"IDMap,"`` or ``"IDMap2,"`` before it."""
     parts = [part.strip() for part in description.split(",")]
     mapped = parts[0] in ("IDMap", "IDMap2")
     rest = parts[1:] if mapped else parts
+    lists = int(rest[0][3:]) if len(rest) == 2 and rest[0].startswith("IVF") and rest[0][3:].isdigit() else None
+    code = rest[-1][2:].split("x") if rest and rest[-1].startswith("PQ") else []
     index: Index
     if rest == ["Flat"]:
         index = IndexFlat(d, metric, path=path)
-    elif len(rest) == 2 and rest[0].startswith("IVF") and rest[0][3:].isdigit() and rest[1] == "Flat":
-        index = IndexIVFFlat(None, d, int(rest[0][3:]), metric, path=path)
+    elif lists and rest[1] == "Flat":
+        index = IndexIVFFlat(None, d, lists, metric, path=path)
+    elif lists and 1 <= len(code) <= 2 and all(number.isdigit() for number in code):
+        bits = int(code[1]) if len(code) == 2 else 8
+        index = IndexIVFPQ(None, d, lists, int(code[0]), bits, metric, path=path)
     else:
-        raise RuntimeError(f"no index for {description!r}; there are Flat and IVF<n>,Flat, with IDMap or IDMap2 before them")
+        raise RuntimeError(f"no index for {description!r}; there are Flat, IVF<n>,Flat and IVF<n>,PQ<m>[x<bits>], with IDMap or IDMap2 before them")
     return IndexIDMap(index) if mapped else index
+
+
+class ParameterSpace:
+    """Sets what an index is searched with by its name: ``nprobe``."""
+
+    def set_index_parameter(self, index: Index | IndexIDMap, name: str, val: float) -> None:
+        lists = extract_index_ivf(index)
+        if name != "nprobe":
+            raise RuntimeError(f"could not set parameter {name}; there is nprobe")
+        lists.nprobe = int(val)
+
+    def set_index_parameters(self, index: Index | IndexIDMap, description: str) -> None:
+        """As in ``"nprobe=8"``, several with commas."""
+        for part in filter(None, description.split(",")):
+            name, _, value = part.partition("=")
+            self.set_index_parameter(index, name.strip(), float(value))
+
+
+def downcast_index(index: Any) -> Any:
+    """The index: classes are those that they are."""
+    return index
+
+
+def extract_index_ivf(index: Index | IndexIDMap) -> IndexIVFFlat:
+    """The lists in an index."""
+    inner = _inside(index)
+    if not isinstance(inner, IndexIVFFlat):
+        raise RuntimeError("could not extract an IVF index: this one has no lists")
+    return inner
+
+
+def vector_to_array(v: ArrayLike) -> NDArray[Any]:
+    """The numbers as an array."""
+    return np.asarray(v)
+
+
+def omp_set_num_threads(num_threads: int) -> None:
+    """How many threads a search of many vectors may use from now on."""
+    global _threads
+    if not 1 <= num_threads <= 1024:
+        raise ValueError(f"num_threads is {num_threads}; use 1..=1024")
+    _threads = int(num_threads)
+
+
+def omp_get_max_threads() -> int:
+    """How many threads a search of many vectors may use."""
+    return _threads
+
+
+def knn(xq: ArrayLike, xb: ArrayLike, k: int, metric: int = METRIC_L2) -> tuple[_Floats, _Ints]:
+    """Distances and numbers of the k nearest of ``xb`` to each of ``xq``, without an index that stays."""
+    rows = np.ascontiguousarray(xb, np.float32)
+    index = IndexFlat(rows.shape[-1], metric)
+    try:
+        index.add(rows)
+        return index.search(xq, k)
+    finally:
+        index.close()
 
 
 def normalize_L2(x: _Floats) -> None:
@@ -467,9 +581,17 @@ def normalize_L2(x: _Floats) -> None:
     x /= np.where(lengths == 0, 1, lengths)
 
 
+def _copy(index: Index | IndexIDMap, target: Path) -> None:
+    """Makes a copy of an index in a directory that is not there, with how it is searched."""
+    inner = _inside(index)
+    inner.collection.checkpoint(target)
+    if isinstance(inner, IndexIVFFlat) and inner.is_trained:
+        with stratavec.open(target) as made:
+            made.bulk_load([], properties={_PROBES: str(inner.nprobe).encode(), _TRAINED: b"yes"}, progress=False)
+
+
 def write_index(index: Index | IndexIDMap, fname: str | Path) -> None:
     """Makes a copy of an index in a directory, instead of an index that is there. Anything else that is there is left alone, and refused."""
-    inner = index.index if isinstance(index, IndexIDMap) else index
     target = Path(fname)
     beside = (target.with_name(f".{target.name}.{n}") for n in itertools.count())
     fresh = next(place for place in beside if not place.exists())
@@ -479,7 +601,7 @@ def write_index(index: Index | IndexIDMap, fname: str | Path) -> None:
         with stratavec.open(target) as there:
             if there.property(_KIND) is None:
                 raise RuntimeError(f"{target} is a collection that is no index of this module")
-    inner.collection.checkpoint(fresh)
+    _copy(index, fresh)
     if occupied:
         target.rename(old)
     fresh.rename(target)
@@ -490,9 +612,64 @@ def write_index(index: Index | IndexIDMap, fname: str | Path) -> None:
 def read_index(fname: str | Path) -> Index | IndexIDMap:
     """Opens what :func:`write_index` wrote. It is opened for writing and changes as the index does."""
     with stratavec.open(fname, read_only=True) as found:
-        schema = found.schema
+        schema, kind = found.schema, found.property(_KIND)
     metric = METRIC_L2 if schema["metric"] == "l2" else METRIC_INNER_PRODUCT
-    if schema["index"] == "ivf":
-        return IndexIVFFlat(None, schema["dim"], schema["nlist"], metric, path=fname)
-    index = IndexFlat(schema["dim"], metric, path=fname)
-    return IndexIDMap(index) if index.collection.property(_KIND) == b"ids" else index
+    index: Index
+    if schema["index"] == "ivf" and (codes := str(schema["codes"])).startswith("product:"):
+        parts, _, words = codes.removeprefix("product:").partition("x")
+        index = IndexIVFPQ(None, schema["dim"], schema["nlist"], int(parts), int(words).bit_length() - 1, metric, path=fname)
+    elif schema["index"] == "ivf":
+        index = IndexIVFFlat(None, schema["dim"], schema["nlist"], metric, path=fname)
+    else:
+        index = IndexFlat(schema["dim"], metric, path=fname)
+    return IndexIDMap(index) if kind == b"ids" else index
+
+
+def _temporary(own: tempfile.TemporaryDirectory[str]) -> Index | IndexIDMap:
+    """The index in a temporary directory, which goes with it."""
+    index = read_index(Path(own.name) / "index")
+    _inside(index)._own = own
+    return index
+
+
+def _room() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="stratavec-", ignore_cleanup_errors=True)
+
+
+def clone_index(index: Index | IndexIDMap) -> Index | IndexIDMap:
+    """A copy, in a temporary directory, which goes its own way."""
+    own = _room()
+    _copy(index, Path(own.name) / "index")
+    return _temporary(own)
+
+
+def serialize_index(index: Index | IndexIDMap) -> NDArray[np.uint8]:
+    """A copy of an index as bytes."""
+    with _room() as room:
+        folder = Path(room) / "index"
+        _copy(index, folder)
+        stored = io.BytesIO()
+        with zipfile.ZipFile(stored, "w") as archive:
+            for file in sorted(folder.iterdir()):
+                archive.write(file, file.name)
+    return np.frombuffer(stored.getvalue(), np.uint8)
+
+
+def deserialize_index(data: NDArray[np.uint8]) -> Index | IndexIDMap:
+    """The index that :func:`serialize_index` made bytes of, in a temporary directory."""
+    own = _room()
+    folder = Path(own.name) / "index"
+    folder.mkdir(mode=0o700)
+    with zipfile.ZipFile(io.BytesIO(np.asarray(data, np.uint8).tobytes())) as archive:
+        for name in archive.namelist():
+            if Path(name).name != name:
+                raise RuntimeError(f"these are not the bytes of an index: they name {name!r}")
+            (folder / name).write_bytes(archive.read(name))
+    return _temporary(own)
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(
+        f"stratavec.faiss has no {name}; it has IndexFlat, IndexFlatL2, IndexFlatIP, IndexIVFFlat, IndexIVFPQ, IndexIDMap, index_factory "
+        "and what goes with them"
+    )

@@ -230,7 +230,7 @@ impl Collection {
 impl Collection {
     /// A property that a bulk load has set: see [`BulkOptions::property`].
     pub fn property(&self, name: &str) -> Option<Vec<u8>> {
-        self.shared.view.load().version.manifest.properties.get(name).cloned()
+        self.snapshot().property(name)
     }
 }
 
