@@ -155,6 +155,7 @@ report! {
         reads: u64 = |r: &stratavec::Explain| r.reads;
         lists_probed: u64 = |r: &stratavec::Explain| r.lists_probed;
         entries_scanned: u64 = |r: &stratavec::Explain| r.entries_scanned;
+        fresh_scanned: u64 = |r: &stratavec::Explain| r.fresh_scanned;
         records_read: u64 = |r: &stratavec::Explain| r.records_read;
         reranked: u64 = |r: &stratavec::Explain| r.reranked;
         by_lookup: bool = |r: &stratavec::Explain| r.by_lookup;

@@ -14,6 +14,7 @@ mod efforts;
 mod endings;
 mod figures;
 mod followers;
+mod fresh;
 mod full_disk;
 mod handles;
 mod interleaving;

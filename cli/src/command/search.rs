@@ -137,7 +137,8 @@ impl<'c> Question<'c> {
         let lists = match explain.lists_probed {
             0 => String::new(),
             probed => {
-                format!(", {} estimated in {}", words::count(explain.entries_scanned), words::counted(probed, "list"))
+                let estimated = explain.entries_scanned.saturating_add(explain.fresh_scanned);
+                format!(", {} estimated in {}", words::count(estimated), words::counted(probed, "list"))
             }
         };
         let estimates = if hits.all_exact() { "" } else { "; distances are estimates" };
@@ -182,6 +183,7 @@ fn answer_json(row: Option<u64>, hits: &Hits, time: Duration) -> Json {
         "rows_scored": explain.rows_scored,
         "lists_probed": explain.lists_probed,
         "entries_scanned": explain.entries_scanned,
+        "fresh_scanned": explain.fresh_scanned,
         "cut_short": explain.cut_short,
         "ms": time.as_secs_f64() * 1e3,
     });

@@ -9,6 +9,7 @@ use super::scrub;
 use super::shared::Shared;
 use crate::error::{Error, Result};
 use crate::options::Scrub;
+use crate::storage::stand_back;
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
@@ -94,6 +95,7 @@ fn wait_for_flush(shared: &Shared) -> Option<bool> {
 }
 
 fn run_merges(shared: &Shared) {
+    stand_back();
     let mut not_before = None;
     while wait_for_merge(shared, not_before) {
         shared.compact_after_flush();

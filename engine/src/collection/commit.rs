@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use super::batch::Receipt;
 use super::prepare::{Prepared, Replaced};
 use super::shared::{Shared, Writer, count};
-use crate::delta::{Block, Known, KnownIds, Members};
+use crate::delta::{Block, Known, KnownIds};
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::format::batch::BatchEncoder;
 use crate::options::{Durability, Schema};
@@ -304,8 +304,7 @@ impl Shared {
             acknowledged.push((batch.ticket, Ok(receipt)));
         }
         writer.last_seq = seq;
-        let members = active.members().map_or(0, Members::memory_bytes);
-        writer.known_charge.set((writer.known.memory_bytes() + active.kills().memory_bytes() + members) as u64);
+        writer.known_charge.set((writer.known.memory_bytes() + active.kills().memory_bytes()) as u64);
         self.view.store(Arc::new(View {
             version: old.version.clone(),
             frozen: old.frozen.clone(),

@@ -53,8 +53,9 @@ impl Prepared {
         mut charge: Charge,
     ) -> Result<Prepared> {
         let changes = rows.len() + deletes.len();
-        // The record, and its copy when several go to the log at once.
-        shared.reserve(&mut charge, (2 * rows.data_bytes() + changes * 80) as u64)?;
+        // The record, and its copy when several go to the log at once; and codes, which are shorter than vectors.
+        let codes = shared.schema.index_kind().lists().map_or(0, |_| rows.len() * shared.schema.vector_bytes());
+        shared.reserve(&mut charge, (2 * rows.data_bytes() + changes * 80 + codes) as u64)?;
         let mut encoder = BatchEncoder::new(&shared.schema, shared.spare_buffer(), rows.data_bytes() + changes * 40);
         for i in 0..rows.len() {
             let vector = &rows.vector(i)[..shared.schema.vector_bytes()];

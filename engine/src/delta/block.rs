@@ -41,6 +41,11 @@ impl Block {
         self
     }
 
+    /// Where its memory is counted.
+    pub(super) fn charge(&self) -> &Charge {
+        &self.charge
+    }
+
     /// Rows in this block, at least one.
     pub(crate) fn len(&self) -> usize {
         self.norms.len()

@@ -49,7 +49,9 @@ impl Generation {
     pub(crate) fn push(&mut self, mut block: Block, lists: &RowLists) {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
         match &mut self.filed {
-            Some((_, members)) if lists.pairs.len() == block.len() => members.push(block.first_row(), lists),
+            Some((_, members)) if lists.pairs.len() == block.len() => {
+                members.push(block.first_row(), lists, block.charge());
+            }
             filed => *filed = None,
         }
         self.keys.push(block.first_row(), block.take_keys());

@@ -23,4 +23,4 @@ pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
 pub(crate) use kills::Kills;
 pub(crate) use known::{Known, KnownIds};
-pub(crate) use members::{Marked, Members, RowLists};
+pub(crate) use members::{Found, Marked, RowLists};

@@ -127,6 +127,8 @@ pub struct Explain {
     pub lists_probed: u64,
     /// Entries of lists whose distance was estimated.
     pub entries_scanned: u64,
+    /// Rows in memory whose distance was estimated. Those that may be near enough were measured and are among `rows_scored`.
+    pub fresh_scanned: u64,
     /// Entries of lists whose distance was estimated again with all bits of their codes.
     pub records_read: u64,
     /// Rows whose vectors were asked of a source.

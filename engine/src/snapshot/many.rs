@@ -69,7 +69,11 @@ fn share_lists(
         let seek = seek(query);
         room.query.set(query, snapshot.schema())?;
         seek.finish(&room.query, probe, ready, &mut room.lists)?;
-        *place = collect(&seek, None, terms, room)?;
+        // Fresh rows are compared with the query that the lists were searched for last.
+        room.lists.swap_ready(ready);
+        let collected = collect(&seek, None, terms, room);
+        room.lists.swap_ready(ready);
+        *place = collected?;
         if is_few(&seek, terms, place, room.lists.found().len()) {
             *place = answer(snapshot, query, terms, room)?;
         }

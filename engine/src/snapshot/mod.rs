@@ -6,6 +6,7 @@ mod cold;
 mod costs;
 mod effort;
 mod filing;
+mod fresh;
 mod health;
 mod hit;
 mod item;

@@ -3,9 +3,9 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
+use super::fresh::FreshRoom;
 use super::hit::Hit;
 use crate::budget::{Budget, Charge, Share};
-use crate::delta::Marked;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::{Ready, Scratch};
@@ -44,9 +44,8 @@ pub(super) struct Room {
     /// The same for the lists of an older model.
     pub(super) older: Scratch,
     pub(super) query: FlatQuery,
-    pub(super) marked: Marked,
-    /// Row numbers of fresh rows in the probed lists.
-    pub(super) fresh: Vec<u64>,
+    /// For fresh rows in the probed lists.
+    pub(super) fresh: FreshRoom,
     /// Queries of a batch.
     pub(super) ready: Vec<Ready>,
     /// In the account of the collection that was searched last.
@@ -63,8 +62,7 @@ impl Room {
             lists: Scratch::default(),
             older: Scratch::default(),
             query: FlatQuery::blank(),
-            marked: Marked::default(),
-            fresh: Vec::new(),
+            fresh: FreshRoom::default(),
             ready: Vec::new(),
             charge: Charge::none(),
         })

@@ -19,7 +19,7 @@ use crate::kernel::{TopK, kernels};
 /// Bytes of vectors between two looks at the clock.
 const BYTES_PER_CLOCK: usize = 1 << 20;
 /// How many rows ahead memory is asked for where rows are measured one by one.
-const AHEAD: usize = 4;
+pub(super) const AHEAD: usize = 4;
 
 /// One search, at work on sources one after the other.
 pub(super) struct Scan<'s, 'q> {
@@ -49,6 +49,11 @@ impl<'s> Scan<'s, '_> {
             }
         }
         Ok(())
+    }
+
+    /// A row further away than this is none of the best.
+    pub(super) fn limit(&self) -> f32 {
+        self.bound.min(self.best.threshold())
     }
 
     pub(super) fn is_late(&self) -> bool {
@@ -84,7 +89,7 @@ impl<'s> Scan<'s, '_> {
         self.query.score_chunk(vectors.bytes(), source.stride(), |i| vectors.norm(i), distances);
         self.explain.rows_scored += rows as u64;
         self.explain.bytes_read += vectors.bytes().len() as u64;
-        let mut near = within(distances, self.bound.min(self.best.threshold())) & live;
+        let mut near = within(distances, self.limit()) & live;
         if self.best.threshold() == f32::INFINITY {
             self.count_unscorable(distances, live);
         }
@@ -149,7 +154,7 @@ impl<'s> Scan<'s, '_> {
         self.explain.rows_scored += 1;
         self.explain.bytes_read += source.stride() as u64;
         self.explain.rows_skipped += u64::from(distance.is_nan());
-        match distance <= self.bound.min(self.best.threshold()) {
+        match distance <= self.limit() {
             true => self.offer(spot, distance),
             false => Ok(()),
         }

@@ -117,8 +117,8 @@ impl<'s> Search<'s> {
     ///
     /// Cost, where the collection is flat or every row is to be measured: one pass over the stored vectors, at memory speed; with a
     /// filter that names less than about a sixteenth of the rows by id, one look-up for each id. With lists: the centroids, the lists
-    /// probed, a vector for each of some twenty candidates and for each fresh row in those lists, and a pass over rows that are in no
-    /// list yet.
+    /// probed, a code for each fresh row in those lists (its vector, if vectors are short), a vector for each of some twenty candidates, and
+    /// a pass over rows that are in no list yet.
     ///
     /// # Errors
     /// `InvalidArgument` naming `query`, `k`, `candidates`, `max_distance`, `effort`, `filter` or `rerank_with`; `OverBudget` if `memory_budget`
@@ -359,9 +359,9 @@ pub(super) fn collect<'s>(
         return Ok(hits);
     }
     let mut scan = new_scan(seek.snapshot, terms, seek.k, &room.query);
-    seek.gather(&room.lists, &mut room.marked, &mut room.fresh, &mut scan)?;
+    seek.gather(&room.lists, &mut room.fresh, &mut scan)?;
     if let Some(model) = older {
-        Seek { model, ..*seek }.gather(&room.older, &mut room.marked, &mut room.fresh, &mut scan)?;
+        Seek { model, ..*seek }.gather(&room.older, &mut room.fresh, &mut scan)?;
     }
     seek.gather_unfiled(&mut scan)?;
     let mut hits = scan.finish(terms.first_include())?;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use super::chosen::ChosenRows;
 use super::cold::ColdFile;
+use super::fresh::FreshRoom;
 use super::hit::{Hits, Include};
 use super::lists::{CodedLists, FileRows};
 use super::scan::Scan;
 use super::spot::{Spot, sort};
 use super::{OpenModel, Snapshot, Source, View};
-use crate::delta::{Generation, Marked};
+use crate::delta::Generation;
 use crate::error::Result;
 use crate::filter::Filter;
 use crate::index::flat::FlatQuery;
@@ -41,7 +42,7 @@ pub(super) struct Seek<'s, 'q> {
 
 impl<'s> Seek<'s, '_> {
     /// Generations whose rows are in lists of the model.
-    fn filed(&self) -> impl Iterator<Item = &'s Generation> {
+    pub(super) fn filed(&self) -> impl Iterator<Item = &'s Generation> {
         let id = self.model.id;
         self.snapshot.view().generations().filter(move |generation| generation.model() == Some(id))
     }
@@ -212,13 +213,7 @@ impl<'s> Seek<'s, '_> {
     }
 
     /// Offers to `scan` what was found in segments, then the fresh rows of the probed lists.
-    pub(super) fn gather(
-        &self,
-        scratch: &Scratch,
-        marked: &mut Marked,
-        fresh: &mut Vec<u64>,
-        scan: &mut Scan<'s, '_>,
-    ) -> Result<()> {
+    pub(super) fn gather(&self, scratch: &Scratch, room: &mut FreshRoom, scan: &mut Scan<'s, '_>) -> Result<()> {
         for (distance, row) in scratch.found() {
             if *distance <= scan.bound
                 && let Some(spot) = self.spot(*row)?
@@ -226,36 +221,12 @@ impl<'s> Seek<'s, '_> {
                 scan.take(spot, *distance)?;
             }
         }
-        let mut ready = false;
-        for generation in self.filed().filter(|generation| generation.rows() > 0) {
-            let Some(members) = generation.members() else { continue };
-            if !ready {
-                marked.set(scratch.probed(), members.lists());
-                ready = true;
-            }
-            fresh.clear();
-            members.for_each_in(scratch.probed(), marked, |row| fresh.push(row));
-            self.fresh(generation, fresh, scan)?;
-        }
-        Ok(())
+        self.gather_fresh(scratch, room, scan)
     }
 
     /// Offers to `scan` all that is in no list.
     pub(super) fn gather_unfiled(&self, scan: &mut Scan<'s, '_>) -> Result<()> {
         scan.scan_all(self.unfiled())
-    }
-
-    /// Scores fresh rows.
-    fn fresh(&self, generation: &'s Generation, fresh: &[u64], scan: &mut Scan<'s, '_>) -> Result<()> {
-        let view = self.snapshot.view();
-        for row in fresh {
-            let Some((block, at)) = generation.locate(*row) else { continue };
-            let maybe_dead = block.maybe_dead_word(at / 64) >> (at % 64) & 1 == 1;
-            if !(maybe_dead && view.killed(*row)) {
-                scan.score(Spot { source: Source::Block(block), at })?;
-            }
-        }
-        Ok(())
     }
 
     fn spot(&self, row: u64) -> Result<Option<Spot<'s>>> {

@@ -13,6 +13,7 @@ mod bytes;
 mod lock;
 mod mmap;
 mod name;
+mod niceness;
 mod read_cache;
 mod read_only;
 mod real;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 
 pub(crate) use bytes::Bytes;
 pub use name::{FileId, FileKind, FileName};
+pub(crate) use niceness::stand_back;
 pub use read_cache::ReadCache;
 pub use read_only::ReadOnlyDir;
 pub use real::RealDir;

@@ -85,6 +85,11 @@ impl<'a> Filing<'a> {
         nearest.map_or((0, 0.0), |(offset, distance)| ((offset / stride.max(1)) as u32, *distance))
     }
 
+    /// The row that [`list_of`](Filing::list_of) was asked about last, in the frame.
+    pub(crate) fn inside(&self) -> &[f32] {
+        &self.inside
+    }
+
     /// The second list of the row that [`list_of`](Filing::list_of) was asked about last: near, and away from it in another direction than
     /// the first, so that queries which miss the one find the other. The loss of Sun and others, see [`super`]; [`NO_LIST`] if there is
     /// one list only.

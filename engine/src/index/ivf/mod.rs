@@ -4,7 +4,7 @@
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
 //! * `centroids`: where lists lie, and which of them a query should look at.
 //! * `encoder`: rows become entries of lists, laid out as `entries` says.
-//! * `filing`: the nearest list of a row that has just come.
+//! * `filing`: the nearest list of a row that has just come; `fresh`: its code until it is in a segment.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
 //!   (`product`) and lists without codes (`exact`) have waves of their own.
 //! * `cold`: the same search where lists and rows are not expected to be in memory.
@@ -21,6 +21,7 @@ mod entries;
 mod exact;
 mod filing;
 mod frame;
+mod fresh;
 mod product;
 mod search;
 mod wave;
@@ -31,6 +32,7 @@ pub(crate) use encoder::{Coder, EntryEncoder};
 pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
+pub(crate) use fresh::RowCodes;
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch, wave_lists};
 
 /// Parts of a search, in order; what a [`Trace`] is told of.

@@ -258,6 +258,16 @@ impl Scratch {
         self.ready = ready;
     }
 
+    /// Exchanges the query of the last search, and what else was made ready for it.
+    pub(crate) fn swap_ready(&mut self, ready: &mut Ready) {
+        std::mem::swap(&mut self.ready, ready);
+    }
+
+    /// The query of the last search, in the space of codes.
+    pub(crate) fn query(&self) -> &QueryState {
+        &self.ready.state
+    }
+
     /// What the last search found.
     pub(crate) fn found(&self) -> &[(f32, u64)] {
         &self.exact
