@@ -269,7 +269,7 @@ mod tests {
                     assert!(scores[centroids..].iter().all(|score| *score == f32::NEG_INFINITY));
                 }
                 let bits: Vec<u32> = scores.iter().map(|score| score.to_bits()).collect();
-                assert_eq!(*first.get_or_insert(bits.clone()), bits, "{kernels:?}");
+                assert_eq!(*first.get_or_insert(bits.clone()), bits, "{:?}", kernels.path());
             }
         }
     }

@@ -31,7 +31,7 @@ pub mod row;
 pub mod scan;
 pub mod sign_block;
 #[cfg(test)]
-mod tests;
+pub(in crate::kernel) mod tests;
 
 /// Standard error of an estimate in units of `fr * |q - c|`, by bits per component (index 0 is unused): the spread of a
 /// Gaussian residual around its code of best step, computed by `format-spec/oracle/sigma.py` at 128 to 768 components, over

@@ -7,7 +7,7 @@ use super::scan::{ScanTerms, SignList, Survivors};
 use super::sign_block::append_blocks;
 use crate::kernel::{CpuPath, Kernels, Op, SplitMix64};
 
-pub(super) fn every_path() -> impl Iterator<Item = &'static Kernels> {
+pub(in crate::kernel) fn every_path() -> impl Iterator<Item = &'static Kernels> {
     CpuPath::ALL.into_iter().filter_map(Kernels::for_path)
 }
 
