@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use stratavec::{
-    Access, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, MAX_DIM, MIN_MEMORY_BUDGET,
-    Metric, OpenOptions, RowFormat, Schema, Scrub, SearchMode, Spill,
+    Access, Anchors, Background, Codes, Compaction, Durability, IdKind, IndexKind, IvfOptions, MAX_DIM,
+    MIN_MEMORY_BUDGET, Metric, OpenOptions, RowFormat, Schema, Scrub, SearchMode, Spill,
 };
 
 use crate::arguments::{self, number, whole};
@@ -67,6 +67,7 @@ pub struct Wanted {
     bits: Option<u8>,
     codes: Option<String>,
     spill: Option<bool>,
+    anchors: Option<String>,
     seed: Option<u64>,
 }
 
@@ -83,6 +84,7 @@ impl Wanted {
             bits: count(given, "bits", 1, 8)?.map(|bits| bits as u8),
             codes: word(given, "codes")?,
             spill: flag(given, "spill")?,
+            anchors: word(given, "anchors")?,
             seed: count(given, "seed", 0, u64::MAX)?,
         })
     }
@@ -123,12 +125,16 @@ impl Wanted {
         if let Some(spill) = self.spill {
             options = options.spill(if spill { Spill::On } else { Spill::Off });
         }
+        if let Some(anchors) = &self.anchors {
+            options = options.anchors(anchors.parse::<Anchors>().or_raise(py)?);
+        }
         Ok(options)
     }
 
     /// Whether something was said that only lists have.
     fn says_lists(&self) -> bool {
-        self.nlist.is_some() || self.bits.is_some() || self.codes.is_some() || self.spill.is_some()
+        let said = [self.nlist.is_some(), self.bits.is_some(), self.codes.is_some(), self.spill.is_some()];
+        said.contains(&true) || self.anchors.is_some()
     }
 
     /// The kind of index, `other` being what counts where nothing was said.
@@ -146,9 +152,11 @@ impl Wanted {
             (None, other) => other,
         };
         match kind {
-            IndexKind::Flat | IndexKind::Auto if lists => {
-                Err(refuse(py, "index", format!("is {:?}; nlist, bits, codes and spill go with \"ivf\"", kind.name())))
-            }
+            IndexKind::Flat | IndexKind::Auto if lists => Err(refuse(
+                py,
+                "index",
+                format!("is {:?}; nlist, bits, codes, spill and anchors go with \"ivf\"", kind.name()),
+            )),
             kind => Ok(kind),
         }
     }

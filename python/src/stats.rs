@@ -36,6 +36,7 @@ pub fn schema_dict<'py>(py: Python<'py>, schema: &Schema) -> PyResult<Bound<'py,
         names.set_item("codes", codes)?;
         names.set_item("nlist", lists.wanted_nlist())?;
         names.set_item("spill", spill)?;
+        names.set_item("anchors", lists.wanted_anchors().to_string())?;
     }
     names.set_item("seed", schema.random_seed())?;
     Ok(names)

@@ -242,7 +242,7 @@ def test_lists(place, rng):
             c.set_default_effort()
     with stratavec.open(place, read_only=True) as c:
         assert c.search(vectors[0]).explain.lists_probed == 5 and c.health().growth == 1.0
-    for wrong in ({"nlist": 41}, {"bits": 2}, {"codes": "none"}, {"spill": True}, {"index": "flat"}):
+    for wrong in ({"nlist": 41}, {"bits": 2}, {"codes": "none"}, {"spill": True}, {"anchors": "random"}, {"index": "flat"}):
         with pytest.raises(stratavec.SchemaMismatchError):
             stratavec.open(place, **wrong)
 
@@ -257,6 +257,23 @@ def test_codes_of_lists(place, rng, codes):
     for wrong in ({"codes": "pq"}, {"codes": "none", "bits": 4}, {"codes": "product:7x16", "dim": 16, "metric": "l2", "index": "ivf"}):
         with pytest.raises(stratavec.StratavecError):
             stratavec.open(str(place) + "2", **wrong)
+
+
+@pytest.mark.parametrize("anchors", ["k-means", "random", "max-coverage:50", "stratified:2"])
+def test_what_lists_are_gathered_around(place, rng, anchors):
+    vectors = rng.standard_normal((2000, 16), np.float32)
+    ids = [f"{'even' if i % 2 == 0 else 'odd'}/{i}" for i in range(2000)]
+    with stratavec.open(place, 16, "l2", index="ivf", anchors=anchors, durability="os") as c:
+        c.bulk_load(ids, vectors, progress=False)
+        assert c.schema["anchors"] == anchors and c.stats().lists > 1
+        assert [c.search(v, k=1, recall=0.95)[0].id for v in vectors[:20]] == ids[:20]
+    with stratavec.open(place, anchors=anchors) as c:
+        assert c.schema["anchors"] == anchors
+    for wrong in ("rows", "random:3", "max-coverage:9000", "stratified:0"):
+        with pytest.raises(stratavec.InvalidArgumentError, match="anchors"):
+            stratavec.open(f"{place}2", 16, "l2", index="ivf", anchors=wrong)
+    with pytest.raises(stratavec.InvalidArgumentError):
+        stratavec.open(f"{place}2", 16, "l2", anchors=anchors)
 
 
 def test_rows_as_bytes_and_none_with_vectors_from_elsewhere(place, rng):

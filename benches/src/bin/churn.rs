@@ -1,6 +1,7 @@
 //! A collection that changes and does not age: it begins with half of the rows, then twenty times a twentieth of the live rows comes and as
 //! many go. Rows arrive in the order of their labels, so that what comes is of another kind than what is there. After each round it is compared with a
-//! collection that is made anew of the same rows; beside each round somebody searches.
+//! collection that is made anew of the same rows. Beside each round somebody searches: while rows come at a steady rate, and for a while after, when
+//! what they left is merged.
 //!
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
 //! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
@@ -22,6 +23,10 @@ const K: usize = 10;
 const QUERIES: usize = 500;
 /// Lists of the fixed effort.
 const NPROBE: usize = 32;
+/// Rows a second that come, unless a batch takes longer.
+const PACE: f64 = 12_500.0;
+/// How long searches are timed after the last batch of a round.
+const AFTER: Duration = Duration::from_millis(250);
 /// So that the delta moves to files every few rounds.
 const FLUSH_BYTES: u64 = 8 << 20;
 
@@ -140,6 +145,14 @@ fn beside<T>(c: &Collection, data: &Data, work: impl FnOnce() -> T) -> (T, f64, 
     })
 }
 
+fn least_of(rounds: &[Value], name: &str) -> f64 {
+    rounds.iter().filter_map(|round| round[name].as_f64()).fold(f64::INFINITY, f64::min)
+}
+
+fn most_of(rounds: &[Value], name: &str) -> f64 {
+    rounds.iter().filter_map(|round| round[name].as_f64()).fold(0.0, f64::max)
+}
+
 fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let mut random = Random::new(SEED);
     let half = data.count() / 2;
@@ -150,7 +163,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let idle = beside(&c, data, || std::thread::sleep(Duration::from_secs(3)));
     let begun = c.stats();
     let (mut rounds, mut new) = (Vec::new(), half as u64);
-    let mut seconds_writing = 0.0;
+    let (mut seconds_writing, mut slowest) = (0.0, Duration::ZERO);
     for round in 1..=ROUNDS {
         let coming: Vec<u64> = (new..new + step as u64).collect();
         new += step as u64;
@@ -160,7 +173,10 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let started = Instant::now();
         let mut writing = Duration::ZERO;
         let ((), rate, p99) = beside(&c, data, || {
-            for (coming, going) in coming.chunks(BATCH).zip(going.chunks(BATCH)) {
+            let first = Instant::now();
+            for (number, (coming, going)) in coming.chunks(BATCH).zip(going.chunks(BATCH)).enumerate() {
+                let due = Duration::from_secs_f64((number * BATCH) as f64 / PACE);
+                std::thread::sleep(due.saturating_sub(first.elapsed()));
                 let begun = Instant::now();
                 let mut batch = c.batch();
                 for id in coming {
@@ -171,11 +187,13 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
                 }
                 batch.commit().expect("commit");
                 writing += begun.elapsed();
+                slowest = slowest.max(begun.elapsed());
                 let last = coming[coming.len() - 1];
                 let hits = c.snapshot().search(data.row(last)).k(3).run().expect("search");
                 missing += usize::from(hits.iter().all(|hit| hit.id.as_u64() != Some(last)));
             }
         });
+        let ((), rate_after, p99_after) = beside(&c, data, || std::thread::sleep(AFTER));
         live.extend(&coming);
         seconds_writing += writing.as_secs_f64();
         let snapshot = c.snapshot();
@@ -200,6 +218,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
             "entries_95": promised_scanned, "fresh_entries_95": fresh_promised_scanned,
             "new_rows_missing": missing,
             "searches_per_second": rate, "p99_microseconds": p99,
+            "searches_per_second_after": rate_after, "p99_microseconds_after": p99_after,
             "rows_per_second": coming.len() as f64 / writing.as_secs_f64(),
             "lists": stats.lists, "segments": stats.list_segments, "models": stats.models,
             "retrains": stats.retrains, "delta_rows": stats.delta_rows, "drift": c.health().expect("health").drift,
@@ -225,6 +244,12 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         "recall_95_least": rounds.iter().filter_map(|round| round["recall_95"].as_f64()).fold(1.0, f64::min),
         "entries_95_over_fresh_at_most": most("entries_95", "fresh_entries_95"),
         "idle_searches_per_second": idle.1, "idle_p99_microseconds": idle.2,
+        "searches_to_idle_least": least_of(&rounds, "searches_per_second") / idle.1,
+        "searches_to_idle_after_least": least_of(&rounds, "searches_per_second_after") / idle.1,
+        "p99_to_idle_most": most_of(&rounds, "p99_microseconds") / idle.2,
+        "p99_to_idle_after_most": most_of(&rounds, "p99_microseconds_after") / idle.2,
+        "new_rows_missing": rounds.iter().filter_map(|round| round["new_rows_missing"].as_u64()).sum::<u64>(),
+        "rows_per_second_asked_for": PACE, "slowest_commit_milliseconds": slowest.as_secs_f64() * 1e3,
         "rows_per_second": (step * ROUNDS) as f64 / seconds_writing,
         "log_bytes_per_vector_byte": bytes(|stats| stats.log_bytes),
         "flush_bytes_per_vector_byte": bytes(|stats| stats.flush_bytes_written),

@@ -126,7 +126,7 @@ __all__ = [
     "verify",
 ]
 
-_SCHEMA = ("dim", "metric", "ids", "rows", "index", "nlist", "bits", "codes", "spill", "seed")
+_SCHEMA = ("dim", "metric", "ids", "rows", "index", "nlist", "bits", "codes", "spill", "anchors", "seed")
 _TREATMENT = (
     "durability",
     "memory_budget",
@@ -156,6 +156,7 @@ def open(  # noqa: A001
     bits: int | None = None,
     codes: str | None = None,
     spill: bool | None = None,
+    anchors: str | None = None,
     seed: int | None = None,
     read_only: Literal[False] = False,
     durability: Durability | None = None,
@@ -184,6 +185,7 @@ def open(  # noqa: A001
     bits: int | None = None,
     codes: str | None = None,
     spill: bool | None = None,
+    anchors: str | None = None,
     seed: int | None = None,
     read_only: Literal[True],
     access: Access | None = None,
@@ -201,6 +203,7 @@ def open(  # noqa: A001
     bits: int | None = None,
     codes: str | None = None,
     spill: bool | None = None,
+    anchors: str | None = None,
     seed: int | None = None,
     read_only: bool,
     durability: Durability | None = None,
@@ -228,6 +231,7 @@ def open(  # noqa: A001
     bits: int | None = None,
     codes: str | None = None,
     spill: bool | None = None,
+    anchors: str | None = None,
     seed: int | None = None,
     read_only: bool = False,
     durability: Durability | None = None,
@@ -253,7 +257,9 @@ def open(  # noqa: A001
       are estimates) or ``"none"`` (with ``"ivf"``: codes alone answer; ``rerank_with`` of a search makes distances exact).
     * ``index``: ``"flat"`` (every row is measured; the default), ``"ivf"`` (lists of neighbours) or ``"auto"`` (flat up to twenty
       thousand rows, then lists). With ``"ivf"``: ``nlist`` lists, ``bits`` of code per component (1 to 8) or other ``codes``
-      (``"product:48x256"``, 48 parts of 256 codewords; ``"none"``), ``spill``, whether rows stand in second lists.
+      (``"product:48x256"``, 48 parts of 256 codewords; ``"none"``), ``spill``, whether rows stand in second lists,
+      ``anchors``, what lists are gathered around: ``"k-means"``, ``"random"`` rows, ``"max-coverage:200"`` (rows at least so many
+      thousandths apart) or ``"stratified:10"`` (k-means in each group of ids, so many lists at least).
     * ``seed`` of everything drawn at random.
 
     How the handle treats it (nothing of it is stored):
@@ -268,7 +274,7 @@ def open(  # noqa: A001
     * ``scrub_bytes_per_second``: files are read again and again at this rate. ``delete_reserve``: bytes of disk kept for deletes.
     * ``on_recovery``: called with a :class:`RecoveryReport` before ``open`` returns, if there was anything to recover or to clean up.
     """
-    wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, codes, spill, seed), strict=True))
+    wanted = dict(zip(_SCHEMA, (dim, metric, ids, rows, index, nlist, bits, codes, spill, anchors, seed), strict=True))
     told = (
         durability,
         memory_budget,
