@@ -180,7 +180,7 @@ impl Wanted {
         self.rows(py)?;
         let lists = self.says_lists();
         match self.index.as_deref() {
-            None if lists => self.codes(py).map(drop),
+            None if lists => self.lists(py, IvfOptions::auto()).map(drop),
             _ => self.index(py, IndexKind::default()).map(drop),
         }
     }

@@ -172,7 +172,7 @@ impl Explain {
             ($($field:ident),*) => { $(explain.$field = self.$field;)* };
         }
         set!(seq, rows_scored, sources_scanned, bytes_read, cold, reads, lists_probed);
-        set!(entries_scanned, records_read, reranked, by_lookup, rows_skipped, cut_short);
+        set!(entries_scanned, fresh_scanned, records_read, reranked, by_lookup, rows_skipped, cut_short);
         explain
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Anchors, Background, BulkItem, Collection, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
-    Verify,
+    Anchors, Background, BulkItem, Collection, Compact, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Schema, Verify,
 };
 
 const DIM: usize = 16;
@@ -32,6 +32,13 @@ fn id(row: usize) -> String {
 
 fn options(background: Background) -> OpenOptions {
     OpenOptions::new().background(background)
+}
+
+/// The nearest of what one list holds, for some rows.
+fn of_one_list(c: &Collection) -> Vec<Vec<u32>> {
+    let effort = Effort::Probe { nprobe: 1, patience: usize::MAX };
+    let found = |row: usize| c.snapshot().search(&vector(row)).k(20).effort(effort).run().unwrap();
+    (0..ROWS).step_by(211).map(|row| found(row).iter().map(|hit| hit.distance.to_bits()).collect()).collect()
 }
 
 fn made(disk: &MemDir, metric: Metric, anchors: Anchors, background: Background) -> Collection {
@@ -70,6 +77,25 @@ fn rows_are_found_around_anchors_of_every_kind_and_the_choice_is_kept() {
             assert!(Collection::verify_in(&disk, Verify::Full).unwrap().findings.is_empty());
         }
     }
+}
+
+#[test]
+fn each_way_makes_lists_of_its_own_and_a_retraining_makes_the_same() {
+    let mut all: Vec<Vec<Vec<u32>>> = Vec::new();
+    for anchors in KINDS {
+        let c = made(&MemDir::new(1), Metric::L2, anchors, Background::Inline);
+        if anchors == Anchors::Random {
+            assert_eq!(c.stats().lists, u64::from(LISTS), "none is halved");
+        }
+        let answers = of_one_list(&c);
+        c.compact(Compact::Retrain).unwrap().wait().unwrap();
+        assert_eq!(of_one_list(&c), answers, "{anchors}");
+        assert!(!all.contains(&answers), "{anchors} answers as another way does");
+        all.push(answers);
+    }
+    // So far apart that hardly any row is left.
+    let c = made(&MemDir::new(1), Metric::Cosine, Anchors::MaxCoverage { apart: 1_500 }, Background::Inline);
+    assert!(c.stats().lists < 10, "{} lists", c.stats().lists);
 }
 
 #[test]

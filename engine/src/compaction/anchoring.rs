@@ -1,6 +1,9 @@
 //! The centroids of a new model, around the anchors that the collection asked for.
 
 use std::collections::HashMap;
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher24;
 
 use super::live_points::{LivePoints, UnitPoints};
 use crate::error::Result;
@@ -10,6 +13,8 @@ use crate::kernel::cluster::{Centroids, Training, Work, train};
 use crate::metric::Metric;
 use crate::options::{Anchors, Schema};
 
+/// Groups that are told apart; the rows of all further ones are one.
+const MOST_GROUPS: u64 = 1 << 20;
 /// Rows that are read at once when centroids become means.
 const MEAN_ROWS: u64 = 16 * 1024;
 
@@ -51,8 +56,8 @@ pub(crate) fn anchor_memory(schema: &Schema, lists: u64, rows: u64) -> u64 {
     match asked(schema) {
         Anchors::KMeans => 0,
         Anchors::Random | Anchors::MaxCoverage { .. } => means,
-        // The number of its group, its place among the members, and, should each be a group of its own, a name.
-        Anchors::Stratified { .. } => means + rows * (4 + 8 + 96),
+        // The number of its group and its place among the members, which may have grown to twice as many; and groups.
+        Anchors::Stratified { .. } => means + rows * (4 + 16) + MOST_GROUPS.min(rows) * 64,
     }
 }
 
@@ -62,22 +67,28 @@ fn asked(schema: &Schema) -> Anchors {
 
 /// The group of each row, and how many there are. Groups are numbered as they are met.
 fn groups(rows: &LivePoints<'_>) -> Result<(Vec<u32>, usize)> {
-    let mut numbers: HashMap<Vec<u8>, u32> = HashMap::new();
+    let mut numbers: HashMap<u64, u32> = HashMap::new();
     let mut groups = Vec::with_capacity(rows.len());
     for i in 0..rows.len() {
-        let next = numbers.len() as u32;
-        groups.push(*numbers.entry(group_of(&rows.id(i)?)).or_insert(next));
+        let (group, next) = (group_of(&rows.id(i)?), numbers.len() as u32);
+        let number = match u64::from(next) < MOST_GROUPS {
+            true => *numbers.entry(group).or_insert(next),
+            false => numbers.get(&group).copied().unwrap_or(next),
+        };
+        groups.push(number);
     }
     Ok((groups, numbers.len()))
 }
 
-/// What the ids of a group have in common: the part before the last `/`, or the upper half of a number.
-fn group_of(id: &Id) -> Vec<u8> {
+/// What stands for the group of an id: the upper half of a number, or a hash of the part before the last `/`.
+fn group_of(id: &Id) -> u64 {
     match id {
-        Id::U64(number) => (number >> 32).to_le_bytes().to_vec(),
+        Id::U64(number) => number >> 32,
         Id::Bytes(bytes) => {
             let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or(0);
-            bytes.get(..end).unwrap_or_default().to_vec()
+            let mut hasher = SipHasher24::new();
+            hasher.write(bytes.get(..end).unwrap_or_default());
+            hasher.finish()
         }
     }
 }
@@ -89,7 +100,6 @@ mod tests {
     #[test]
     fn a_folder_is_a_group_and_so_is_the_upper_half_of_a_number() {
         let bytes = |text: &str| group_of(&Id::from(text.as_bytes().to_vec()));
-        assert_eq!(bytes("src/kernel/mod.rs#3"), b"src/kernel");
         assert_eq!(bytes("src/kernel/mod.rs#4"), bytes("src/kernel/lanes.rs"));
         assert_ne!(bytes("src/kernel/a"), bytes("src/a"));
         assert_eq!(bytes("readme"), bytes("license"));

@@ -17,7 +17,8 @@ pub enum Anchors {
     KMeans,
     /// Rows drawn at random. Made in a fraction of the time; lists are less even, so that a search looks at more rows.
     Random,
-    /// Rows of a sample that are as far from each other as can be, so that rare kinds of rows get lists of their own. Fewer lists than asked for if
+    /// Rows of a sample that are as far from each other as can be, so that rare kinds of rows get lists of their own. Each list costs a pass over the
+    /// sample, forty rows for each list: minutes of a processor for a million rows. Fewer lists than asked for if
     /// rows are not far enough apart.
     MaxCoverage {
         /// Least distance between two of them in thousandths, 0 to 2,000: of the cosine distance under cosine, else of the mean squared
@@ -27,7 +28,8 @@ pub enum Anchors {
     /// K-means within each group of rows, lists shared out in proportion to the rows of groups. The group of a row is what its id has before the
     /// last `/` (a folder, where ids are paths), or the upper half of an id that is a number.
     Stratified {
-        /// Fewest lists of a group, or as many as it has rows. With more groups than lists the smallest get none.
+        /// Fewest lists of a group, or as many as it has rows; fewer if there are not so many lists for each. With more groups than lists the
+        /// smallest get none. The first 2^20 groups are told apart.
         least: u32,
     },
 }

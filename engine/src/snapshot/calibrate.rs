@@ -3,6 +3,8 @@
 //! Every question is asked once in each way of looking, and followed: what it had found after so many lists tells what a search of no more lists
 //! finds, and one that ends early. So a collection is measured in a fraction of the time that trying all settings would take.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 
 use super::effort::Effort;
@@ -13,7 +15,7 @@ use super::trail::{Step, Trail, Truth, found_with};
 use super::{LiveRows, OpenModel, Snapshot, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Coder, Probe, Scratch};
+use crate::index::ivf::{Coder, Probe, Scratch, wave_lists};
 use crate::kernel::cluster::Parallel;
 use crate::manifest::Calibration;
 
@@ -58,7 +60,7 @@ pub(crate) struct Calibrated {
 
 /// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
 /// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
-/// a second or so, and two mebibytes; the same at any number of threads. `go_on` is asked now and then.
+/// a second or so, and two mebibytes beside the vectors of some 256 rows; the same at any number of threads. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
@@ -134,22 +136,31 @@ pub(crate) fn calibrate(
     Ok(calibrated)
 }
 
-/// Does `task` for each part; the first error, in the order of parts.
+/// Does `task` for each part; the first error, in the order of parts. After an error no part is begun.
 fn side_by_side<T: Send, O: Send>(
     parallel: &dyn Parallel,
     parts: Vec<T>,
     task: impl Fn(T) -> Result<O> + Sync,
 ) -> Result<Vec<O>> {
+    let failed = AtomicBool::new(false);
     let places: Vec<Mutex<(Option<T>, Option<Result<O>>)>> =
         parts.into_iter().map(|part| Mutex::new((Some(part), None))).collect();
     parallel.run(places.len(), &|number| {
-        let Some(place) = places.get(number) else { return };
+        let Some(place) = places.get(number).filter(|_| !failed.load(Ordering::Relaxed)) else { return };
         let part = place.lock().0.take();
         let outcome = part.map(&task);
+        failed.fetch_or(outcome.as_ref().is_some_and(Result::is_err), Ordering::Relaxed);
         place.lock().1 = outcome;
     });
-    let missing = || Err(Error::new(ErrorKind::Cancelled, "threads ended before the work"));
-    places.into_iter().map(|place| place.into_inner().1.unwrap_or_else(missing)).collect()
+    let mut done = Vec::with_capacity(places.len());
+    let mut missing = None;
+    for place in places {
+        match place.into_inner().1 {
+            Some(outcome) => done.push(outcome?),
+            None => missing = Some(Error::new(ErrorKind::Cancelled, "threads ended before the work")),
+        }
+    }
+    missing.map_or(Ok(done), Err)
 }
 
 fn with_margin(target: f32) -> f64 {
@@ -207,7 +218,8 @@ impl Measuring<'_> {
             Course { k, exact, deviations: *deviations, steps: Vec::new(), found: Vec::new(), ended: false }
         };
         let mut courses: Vec<Course> = ways.iter().map(course).collect();
-        let limit = (self.model.file.lists() / 2).max(1);
+        // Of fewer than two nothing could be followed.
+        let limit = (self.model.file.lists() / 2).max(2);
         let mut lists = FIRST_LISTS.min(limit);
         loop {
             for course in courses.iter_mut().filter(|course| !course.ended) {
@@ -264,11 +276,14 @@ impl Measuring<'_> {
     fn patient(&self, course: &Course, target: f32, plain: &Probe, from: &mut usize) -> Option<Probe> {
         let nprobe = plain.nprobe.saturating_mul(LONGER).min(self.model.file.lists());
         let wanted: usize = self.questions.iter().map(|question| question.truth.len().min(course.k)).sum();
+        let hash = self.model.file.hash();
+        let segments = self.snapshot.view().version.lists.iter().filter(|file| file.model() == hash).count();
         while let Some(patience) = PATIENCE.get(*from).copied().filter(|patience| *patience < nprobe) {
             let steps = |trail: &[u32]| {
                 let steps: Vec<_> = trail.iter().zip(&course.steps).collect();
                 let steps = steps.into_iter().map(|(found, step)| (step.lists as u32, found >> 1, found & 1 == 1));
-                found_with(steps, nprobe, patience)
+                let wave = |looked: usize| wave_lists(&self.model.coder(), segments, looked, patience);
+                found_with(steps, nprobe, patience, wave)
             };
             let found: u64 = course.found.iter().map(|trail| u64::from(steps(trail))).sum();
             if found as f64 / wanted.max(1) as f64 >= with_margin(target) {

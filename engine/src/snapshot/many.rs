@@ -50,7 +50,7 @@ fn share_lists(
 ) -> Result<()> {
     let (model, probe) = (lists.model, &lists.probe);
     let k = gathered(snapshot, terms, probe.exact);
-    room.reserve(snapshot.budget.as_ref(), &lists.needs(k, queries.len()))?;
+    room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k, queries.len()))?;
     let cold = terms.mode.is_cold(snapshot);
     let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k, cold };
     let mut ready = std::mem::take(&mut room.ready);

@@ -19,6 +19,8 @@ const BYTES_PER_LIST: u64 = 64;
 const BYTES_PER_COMPONENT: u64 = 128;
 /// A number and a byte of a query's tables.
 const BYTES_PER_CODEWORD: u64 = 5;
+/// A fresh row of the probed lists: which it is, where its code is, its bound, and the same again if it may be near.
+const BYTES_PER_FRESH: u64 = 4 + 8 + 4 + 16;
 /// What a query is once its centroids are ranked: for each component, and for each list it will look at.
 const READY_BYTES_PER_COMPONENT: u64 = 12;
 const BYTES_PER_PROBE: u64 = 12;
@@ -34,6 +36,8 @@ pub(super) struct Needs {
     pub(super) components: usize,
     /// Codewords of all parts, if lists have product codes.
     pub(super) codewords: usize,
+    /// Fresh rows that stand in the lists to look at.
+    pub(super) fresh: usize,
     /// Queries whose centroids are ranked before the first is answered.
     pub(super) together: usize,
 }
@@ -91,6 +95,7 @@ impl Room {
             .saturating_add(times(needs.k, BYTES_PER_HIT))
             .saturating_add(times(needs.lists, BYTES_PER_LIST))
             .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
+            .saturating_add(times(needs.fresh, BYTES_PER_FRESH))
             .saturating_add(times(needs.codewords, BYTES_PER_CODEWORD))
             .saturating_add(each.saturating_mul(needs.together as u64));
         if self.charge.is_of(budget) {

@@ -167,14 +167,18 @@ impl Lists<'_> {
     }
 
     /// What memory depends on, for so many rows and queries.
-    pub(super) fn needs(&self, k: usize, together: usize) -> Needs {
+    pub(super) fn needs(&self, snapshot: &Snapshot, k: usize, together: usize) -> Needs {
         let components = self.model.file.padded();
         let (older_lists, older_probes) =
             self.older.map_or((0, 0), |(model, probe)| (model.file.lists(), probe.nprobe.min(model.file.lists())));
         let nprobe = self.probe.nprobe.min(self.model.file.lists()).saturating_add(older_probes);
         let codewords = self.model.codewords().max(self.older.map_or(0, |(model, _)| model.codewords()));
         let lists = self.model.file.lists().saturating_add(older_lists);
-        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, together }
+        // Of the rows in memory as large a part as of lists, in either copy, and as much again where lists are uneven.
+        let rows: u64 = snapshot.view().generations().map(Generation::rows).sum();
+        let part = (4.0 * nprobe as f64 / lists.max(1) as f64).min(2.0);
+        let fresh = (rows as f64 * part) as usize;
+        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, fresh, together }
     }
 }
 
@@ -296,7 +300,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
     match plan(snapshot, terms)? {
         Plan::Lists(lists) => {
             let k = gathered(snapshot, terms, lists.probe.exact);
-            room.reserve(snapshot.budget.as_ref(), &lists.needs(k, 1))?;
+            room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k, 1))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
             let cold = terms.mode.is_cold(snapshot);
             let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };

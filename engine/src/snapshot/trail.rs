@@ -6,11 +6,13 @@ use super::questions::Question;
 use super::seek::Seek;
 use crate::error::{Error, Result};
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Scratch, Trace, wave_lists};
+use crate::index::ivf::{Scratch, Trace};
 use crate::kernel::SeenSet;
 
-/// A look is taken after each of so many lists, and then about sixteen times for each doubling of their number.
+/// After the first wave a look is taken after each list up to so many, then sixteen times for each doubling of their number.
 const EACH: usize = 32;
+/// Fewest lists between two looks where lists may have to come from the disk.
+const COLD: usize = 8;
 
 /// A search at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,8 +113,10 @@ impl Trace for Trail<'_, '_, '_> {
     fn most_lists(&self, looked: usize) -> usize {
         match looked {
             0 => usize::MAX,
-            looked if looked < EACH => 1,
-            looked => 2 << (looked / EACH).ilog2(),
+            looked => {
+                let step = if looked < EACH { 1 } else { 2 << (looked / EACH).ilog2() };
+                if self.seek.cold { step.max(COLD) } else { step }
+            }
         }
     }
 
@@ -135,10 +139,16 @@ impl Trace for Trail<'_, '_, '_> {
     }
 }
 
-/// What a search of up to `nprobe` lists would have found that ends after `patience` lists without a better row.
-pub(super) fn found_with(steps: impl Iterator<Item = (u32, u32, bool)>, nprobe: usize, patience: usize) -> u32 {
+/// What a search of up to `nprobe` lists would have found that ends after `patience` lists without a better row. `wave` says of how many lists the wave
+/// is that comes after some: only at the end of one a search looks at its patience.
+pub(super) fn found_with(
+    steps: impl Iterator<Item = (u32, u32, bool)>,
+    nprobe: usize,
+    patience: usize,
+    wave: impl Fn(usize) -> usize,
+) -> u32 {
     let (mut idle, mut before, mut better, mut found) = (0, 0, false, 0);
-    let mut end = wave_lists(0, patience);
+    let mut end = wave(0);
     for (lists, now, improved) in steps {
         let lists = lists as usize;
         (found, better) = (now, better | improved);
@@ -149,7 +159,7 @@ pub(super) fn found_with(steps: impl Iterator<Item = (u32, u32, bool)>, nprobe: 
         if idle >= patience || lists >= nprobe {
             break;
         }
-        (before, better, end) = (lists, false, lists + wave_lists(lists, patience));
+        (before, better, end) = (lists, false, lists + wave(lists));
     }
     found
 }
@@ -157,6 +167,7 @@ pub(super) fn found_with(steps: impl Iterator<Item = (u32, u32, bool)>, nprobe: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::index::ivf::{Coder, wave_lists};
 
     #[test]
     fn a_search_ends_with_the_wave_in_which_its_patience_does() {
@@ -167,11 +178,22 @@ mod tests {
                 (lists, found[at - 1], [1, 6, 30].contains(&lists))
             })
         };
-        let found = |nprobe: usize, patience: usize| found_with(steps([1, 2, 3]), nprobe, patience);
+        let of = |coder: Coder<'static>, nprobe: usize, patience: usize| {
+            found_with(steps([1, 2, 3]), nprobe, patience, |looked| wave_lists(&coder, 1, looked, patience))
+        };
+        let found = |nprobe: usize, patience: usize| of(Coder::Bits(4), nprobe, patience);
         assert_eq!(found(5, 100), 1, "the lists are all");
         assert_eq!(found(40, 100), 3, "patience enough");
         assert_eq!(found(40, 4), 2, "ends with the lists 9 to 12");
         assert_eq!(found(40, 16), 3, "the lists 21 to 36 are looked at together, and one of them is better");
         assert_eq!(found(29, 100), 2);
+        assert_eq!(
+            of(Coder::None, 40, 16),
+            2,
+            "without codes four lists are a wave: idle from the list 9 on, it ends with 24"
+        );
+        // Of four segments a wave after the first is of eight lists.
+        let four = |looked: usize| wave_lists(&Coder::Bits(4), 4, looked, 16);
+        assert_eq!([four(0), four(4), four(100)], [4, 8, 8]);
     }
 }

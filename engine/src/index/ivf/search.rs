@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
 use super::encoder::Coder;
-use super::exact::Entry;
+use super::exact::{Entry, GROUP};
 use super::frame::Frame;
 use super::product::CodewordTables;
 use super::wave::{Room, Wave};
@@ -30,9 +30,14 @@ pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
 
-/// Lists of the wave that comes after `looked` lists of one segment.
-pub(crate) fn wave_lists(looked: usize, patience: usize) -> usize {
-    if looked == 0 { FIRST_WAVE } else { WAVE.min(patience.max(FIRST_WAVE)) }
+/// Lists of the wave that comes after `looked` lists, of so many segments, in a search of some patience.
+pub(crate) fn wave_lists(coder: &Coder<'_>, segments: usize, looked: usize, patience: usize) -> usize {
+    if let Coder::None = coder {
+        return GROUP;
+    }
+    let (segments, start) = (segments.max(1), looked.saturating_mul(segments.max(1)));
+    let end = wave_end(start, usize::MAX, segments, patience.saturating_mul(segments), usize::MAX);
+    ((end - start) / segments).max(1)
 }
 
 /// Where the wave ends that starts at a turn: there is a turn for each list of each segment, and `patience` is one of turns. Depends on
@@ -40,7 +45,7 @@ pub(crate) fn wave_lists(looked: usize, patience: usize) -> usize {
 pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize, most: usize) -> usize {
     let wave = match start {
         0 => FIRST_WAVE.saturating_mul(segments).min(MAX_TURNS),
-        _ => wave_lists(start, patience),
+        _ => WAVE.min(patience.max(FIRST_WAVE)),
     };
     turns.min(start.saturating_add(wave.min(most.saturating_mul(segments).max(1))))
 }

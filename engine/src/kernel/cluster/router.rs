@@ -29,7 +29,7 @@ const CROWD: usize = 2;
 /// Super-lists that a list may go to, nearest first, while they have room.
 const CHOICES: usize = 16;
 
-/// Centroids that a row looks at by bytes, of which so many nearest are looked at by their numbers.
+/// The best centroid by bytes of each super-list is found, and so many of those are looked at by their numbers.
 const REFINED: usize = 2;
 
 /// Centroids that are looked at together.

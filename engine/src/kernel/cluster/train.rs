@@ -54,7 +54,7 @@ pub struct Training {
 
 impl Training {
     /// The customary training of `nlist` lists: 40 rows per list, 8 passes, 16 probes, 4 times the mean, 1 GiB. Of text, 8 probes
-    /// leave lists that a search for 98 % of the neighbours has to read 3 % more of, 4 passes 8 %; more of either gains 2 %.
+    /// leave lists that a search for 95 % of the neighbours has to read 7 % more of, 5 passes 4 %.
     pub fn new(nlist: usize) -> Self {
         Training {
             nlist,
