@@ -278,7 +278,7 @@ fn the_thread_that_merges_and_trains_stands_back() {
         stat.rsplit_once(") ")?.1.split(' ').nth(16)?.parse::<i32>().ok()
     };
     let begun = std::time::Instant::now();
-    while niceness_of("stratavec-merge") != niceness_of("stratavec-flush").map(|nice| (nice + 5).min(19)) {
+    while niceness_of("stratavec-merge") != niceness_of("stratavec-flush").map(|nice| (nice + 10).min(19)) {
         assert!(begun.elapsed().as_secs() < 20, "{:?}", niceness_of("stratavec-merge"));
         std::thread::sleep(std::time::Duration::from_millis(5));
     }

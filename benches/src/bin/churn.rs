@@ -25,6 +25,8 @@ const QUERIES: usize = 500;
 const NPROBE: usize = 32;
 /// Rows a second that come, unless a batch takes longer.
 const PACE: f64 = 12_500.0;
+/// How long somebody searches before searches are timed: what a round is compared with pushed all else out of the caches.
+const BEFORE: Duration = Duration::from_millis(250);
 /// How long searches are timed after the last batch of a round.
 const AFTER: Duration = Duration::from_millis(250);
 /// So that the delta moves to files every few rounds.
@@ -111,8 +113,8 @@ fn truth(snapshot: &Snapshot, data: &Data) -> Vec<Vec<f32>> {
     all.iter().map(|hits| hits.iter().map(|hit| hit.distance).collect()).collect()
 }
 
-/// Searches until told to stop; the time of each search.
-fn search_until(c: &Collection, data: &Data, stop: &AtomicBool) -> Vec<f64> {
+/// Searches until told to stop; when each search ended, and how long it took.
+fn search_until(c: &Collection, data: &Data, stop: &AtomicBool) -> Vec<(Instant, f64)> {
     let mut times = Vec::new();
     for query in data.queries().iter().cycle() {
         if stop.load(Ordering::Relaxed) {
@@ -120,27 +122,31 @@ fn search_until(c: &Collection, data: &Data, stop: &AtomicBool) -> Vec<f64> {
         }
         let (hits, took) = time(|| c.snapshot().search(query).k(K).run());
         assert_eq!(hits.expect("search").len(), K);
-        times.push(took.as_secs_f64());
+        times.push((Instant::now(), took.as_secs_f64()));
     }
     times
 }
 
 /// Searches a second and their 99th percentile in microseconds.
-fn speed(times: &mut [f64]) -> (f64, f64) {
+fn speed(times: impl Iterator<Item = f64>) -> (f64, f64) {
+    let mut times: Vec<f64> = times.collect();
     times.sort_by(f64::total_cmp);
     let sum: f64 = times.iter().sum();
     let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
     (times.len() as f64 / sum, p99 * 1e6)
 }
 
-fn beside<T>(c: &Collection, data: &Data, work: impl FnOnce() -> T) -> (T, f64, f64) {
+/// Somebody searches, for a while alone, so that caches are as they are where searches never cease; then beside `work`, which is what is timed.
+fn beside<T>(c: &Collection, data: &Data, alone: Duration, work: impl FnOnce() -> T) -> (T, f64, f64) {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let searcher = scope.spawn(|| search_until(c, data, &stop));
+        std::thread::sleep(alone);
+        let begun = Instant::now();
         let done = work();
         stop.store(true, Ordering::Relaxed);
-        let mut times = searcher.join().expect("the searcher");
-        let (rate, p99) = speed(&mut times);
+        let times = searcher.join().expect("the searcher");
+        let (rate, p99) = speed(times.iter().filter(|(ended, _)| *ended > begun).map(|(_, took)| *took));
         (done, rate, p99)
     })
 }
@@ -160,7 +166,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let mut live: Vec<u64> = (0..half as u64).collect();
     let c = create(scratch.path("c"), data, tiered);
     load(&c, data, &live);
-    let idle = beside(&c, data, || std::thread::sleep(Duration::from_secs(3)));
+    let idle = beside(&c, data, BEFORE, || std::thread::sleep(Duration::from_secs(3)));
     let begun = c.stats();
     let (mut rounds, mut new) = (Vec::new(), half as u64);
     let (mut seconds_writing, mut slowest) = (0.0, Duration::ZERO);
@@ -172,7 +178,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let mut missing = 0;
         let started = Instant::now();
         let mut writing = Duration::ZERO;
-        let ((), rate, p99) = beside(&c, data, || {
+        let ((), rate, p99) = beside(&c, data, BEFORE, || {
             let first = Instant::now();
             for (number, (coming, going)) in coming.chunks(BATCH).zip(going.chunks(BATCH)).enumerate() {
                 let due = Duration::from_secs_f64((number * BATCH) as f64 / PACE);
@@ -193,7 +199,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
                 missing += usize::from(hits.iter().all(|hit| hit.id.as_u64() != Some(last)));
             }
         });
-        let ((), rate_after, p99_after) = beside(&c, data, || std::thread::sleep(AFTER));
+        let ((), rate_after, p99_after) = beside(&c, data, Duration::ZERO, || std::thread::sleep(AFTER));
         live.extend(&coming);
         seconds_writing += writing.as_secs_f64();
         let snapshot = c.snapshot();

@@ -2,7 +2,8 @@
 //! queries as one that has all of them in lists. Both are asked in turns.
 //!
 //! `cargo run --release -p stratavec-benches --bin fresh [-- NAME=value ..]`: `rows=` (NumPy halves; default the file `base.f16.npy` in the
-//! folder that `STRATAVEC_BENCH_VECTORS` names), `queries=`, `metric=cosine|l2`, `batch=` rows of a commit, `deletes=1` (as many rows go as
+//! folder that `STRATAVEC_BENCH_VECTORS` names), `queries=`, `metric=cosine|l2`, `labels=` (a number for each row: rows then come in this
+//! order, so that those in memory are alike), `batch=` rows of a commit, `deletes=1` (as many rows go as
 //! come), `only=PART` (thousandths of the rows in memory, searched for five seconds: for a profiler). Prints the figures and writes
 //! `benches/results/fresh.json`.
 
@@ -17,6 +18,8 @@ use stratavec_benches::{Scratch, matrix_of_halves, median, provenance, thread_se
 
 const K: usize = 10;
 const TURNS: usize = 7;
+/// Times that all queries are asked in a turn: the clock of a thread goes by steps of milliseconds.
+const PASSES: usize = 20;
 /// Thousandths of the rows that are in memory.
 const PARTS: [usize; 4] = [10, 25, 50, 100];
 
@@ -48,6 +51,7 @@ fn main() {
     let (queries, _) = matrix_of_halves(&file("queries", "query.f16.npy")).expect("queries");
     let metric = if told("metric") == Some("l2") { Metric::L2 } else { Metric::Cosine };
     let batch = told("batch").map_or(250, |batch| batch.parse().expect("a number"));
+    let rows = told("labels").map_or(rows.clone(), |file| sorted(&rows, dim, file));
     let data = Data { rows, queries, dim, metric, batch, deletes: told("deletes") == Some("1") };
     let scratch = Scratch::new("fresh");
     if let Some(part) = told("only") {
@@ -71,6 +75,15 @@ fn main() {
         "deletes": data.deletes, "parts": figures });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("results");
     println!("written to {}", write_result(&folder, "fresh", &result).display());
+}
+
+/// The rows in the order of their labels.
+fn sorted(rows: &[f32], dim: usize, labels: &str) -> Vec<f32> {
+    let labels = std::fs::read_to_string(labels).expect("labels");
+    let labels: Vec<u64> = labels.split_whitespace().map(|label| label.parse().expect("a number")).collect();
+    let mut order: Vec<usize> = (0..rows.len() / dim).collect();
+    order.sort_by_key(|row| labels[*row]);
+    order.iter().flat_map(|row| rows[row * dim..][..dim].to_vec()).collect()
 }
 
 /// All rows in lists; nothing is flushed before a gibibyte of log.
@@ -110,7 +123,7 @@ fn with_delta(data: &Data, scratch: &Scratch, part: usize) -> (Collection, f64) 
 fn turn(c: &Collection, data: &Data) -> (f64, f64, f64, f64) {
     let (mut times, mut entries, mut scored) = (Vec::new(), 0, 0);
     let begun = thread_seconds();
-    for query in data.queries.chunks_exact(data.dim) {
+    for query in (0..PASSES).flat_map(|_| data.queries.chunks_exact(data.dim)) {
         let (hits, took) = time(|| c.snapshot().search(query).k(K).run());
         let hits = hits.expect("search");
         assert_eq!(hits.len(), K);

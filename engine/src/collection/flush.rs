@@ -120,7 +120,7 @@ impl Shared {
     /// 4. Install: swap the view under the commit lock.
     /// 5. Remove the log and whatever else only older manifests name. A crash: orphans.
     fn flush_one(&self, job: Job) -> Result<()> {
-        let crew = Crew::of(self);
+        let crew = Crew::of(self).standing_back();
         let new_id = || self.new_file_id();
         let build = Build { storage: &*self.storage, schema: &self.schema, new_id: &new_id, parallel: &crew };
         let _working = self.budget.charge(Share::Flush, flush_memory(&job));

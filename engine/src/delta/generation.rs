@@ -32,7 +32,7 @@ impl Generation {
 
     /// An empty generation whose rows will be in the lists of a model, if there is one: the model file and its number of lists.
     pub(crate) fn in_lists(first_row: u64, model: Option<(FileId, usize)>) -> Self {
-        let filed = model.map(|(model, lists)| (model, Members::new(lists)));
+        let filed = model.map(|(model, lists)| (model, Members::new(first_row, lists)));
         Generation { filed, ..Generation::new(first_row) }
     }
 
@@ -50,7 +50,7 @@ impl Generation {
         debug_assert_eq!(block.first_row(), self.end_row(), "row numbers follow each other");
         match &mut self.filed {
             Some((_, members)) if lists.pairs.len() == block.len() => {
-                members.push(block.first_row(), lists, block.charge());
+                members.push(lists, block.charge());
             }
             filed => *filed = None,
         }

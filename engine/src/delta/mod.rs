@@ -12,15 +12,17 @@
 mod aging;
 mod block;
 mod blocks;
+mod codes;
 mod generation;
 mod ids;
 mod keys;
 mod kills;
 mod known;
+mod leaves;
 mod members;
 
 pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
 pub(crate) use kills::Kills;
 pub(crate) use known::{Known, KnownIds};
-pub(crate) use members::{Found, Marked, RowLists};
+pub(crate) use members::{Marked, Members, RowLists};

@@ -375,6 +375,28 @@ impl Kernels {
         }
     }
 
+    /// The same for up to [`RECORDS`] records, wherever they are.
+    ///
+    /// # Panics
+    /// If they are more, a record is too short, the two lengths differ, or the bits are not 4 or 8.
+    pub fn estimate_row_records(
+        &self,
+        query: &QueryTables,
+        coding: &RowCoding,
+        terms: &ScanTerms,
+        rows: &[&[u8]],
+        out: &mut [f32],
+    ) {
+        assert!(matches!(coding.bits, 4 | 8), "row codes have 4 or 8 bits");
+        assert!(rows.len() == out.len() && rows.len() <= RECORDS, "one place for each of few rows");
+        let length = coding.record_bytes(query.padded_dim());
+        let mut records = [Record::default(); RECORDS];
+        for (record, row) in records.iter_mut().zip(rows) {
+            *record = Record { bytes: &row[..length], base: terms.base, sum: 0 };
+        }
+        self.estimates(query, gain(terms.op), coding.bits, false, &records[..rows.len()], out);
+    }
+
     #[inline(always)]
     fn estimates(&self, query: &QueryTables, gain: f32, bits: usize, signs: bool, records: &[Record], out: &mut [f32]) {
         let length = record_bytes(query.padded_dim(), bits);
