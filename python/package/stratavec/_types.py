@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Id: TypeAlias = Union[str, bytes, int]
 Ids: TypeAlias = Union[Iterable[Id], NDArray[Any]]
 Path: TypeAlias = Union[str, "os.PathLike[str]"]
-Value: TypeAlias = Union[None, bool, int, float, str, Sequence[str], datetime]
+Value: TypeAlias = Union[None, bool, int, float, str, Sequence[str], datetime]  # Of sequences: lists and tuples.
 Attributes: TypeAlias = Mapping[str, Value]
 Payload: TypeAlias = Union[bytes, bytearray, memoryview]
 Durability: TypeAlias = Literal["sync", "group", "os"]
