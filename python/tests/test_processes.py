@@ -153,6 +153,8 @@ LONG = {
             return False
         work = lambda: c.search(vectors[0], 10, filter=wait)
     """,
+    "reading rows": "work = lambda: c.get_many(np.tile(np.arange(4000), 1000))",
+    "deleting ids": "work = lambda: [c.delete(np.arange(4000, 1_000_000)) for _ in range(60)]",
     "scrub": "work = lambda: slow.scrub(progress=False)",
     "callback of progress": """
         def tell(done, total):
