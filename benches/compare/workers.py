@@ -4,6 +4,7 @@ own time and disturbs no other.
 The process is this file: `python3 workers.py ENGINE FOLDER_OF_DATA FOLDER_OF_INDEX`.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -195,7 +196,7 @@ class Turns:
         signal.pause()
 
     def facts(self):
-        """Memory and disk now. `rss` is without what is mapped from files that can be read again."""
+        """Memory and disk now. `rss` is everything, `anonymous` without what is mapped from files and can be read again."""
         with open("/proc/self/status") as file:
             sizes = {line.split(":")[0]: int(line.split()[1]) for line in file if line.startswith(("VmRSS", "RssAnon"))}
         return {
@@ -227,7 +228,14 @@ def work(name, data, folder):
         say({**spent, **answer})
 
 
+def end_with_parent():
+    """A process that is held still would outlive a parent that was killed: the kernel is told to end it, too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
+    end_with_parent()
     # Some libraries talk: answers go where standard output went, and what they say goes to the log.
     ANSWERS = os.dup(1)
     os.dup2(2, 1)
