@@ -40,7 +40,10 @@ def each(parser, compare, able, *packages):
     DATA.mkdir(parents=True, exist_ok=True)
     for data in given.data.split(","):
         given.data, given.end = data, time.monotonic() + given.limit
-        compare(given, names)
+        try:
+            compare(given, names)
+        except KeyboardInterrupt:
+            sys.exit(f"{data}: interrupted, nothing of it was written")
 
 
 def over(given):

@@ -46,10 +46,13 @@ class Worker:
     def answer(self):
         """The next line, or None if there is none."""
         timer = threading.Timer(self.limit, self.process.kill)
+        timer.daemon = True  # An interrupt does not wait for it.
         timer.start()
-        line = self.process.stdout.readline()
-        over = not timer.is_alive()
-        timer.cancel()
+        try:
+            line = self.process.stdout.readline()
+            over = not timer.is_alive()
+        finally:
+            timer.cancel()
         answer = json.loads(line) if line.endswith("\n") else {"failed": f"not done after {self.limit} s" if over else self.last_words()}
         self.failure = answer.get("failed")
         return None if self.failure else answer

@@ -238,3 +238,25 @@ def test_fewer_rows_than_are_asked_for_can_be_found_as_well(rows):
 def test_scripts_tell_what_they_are_for(script):
     done = subprocess.run([sys.executable, str(COMPARE / script), "--help"], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout.startswith("usage:") and not done.stderr, done.stderr
+
+
+def test_an_interrupt_ends_a_comparison_at_once(rows, tmp_path):
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "queries.npy", rows[:5])
+    program = """
+import os, pathlib, signal, sys, threading
+import run, workers
+folder = sys.argv.pop(1)
+run.DATA = workers.DATA = pathlib.Path(folder)
+run.enter, run.install_ours = lambda *packages, perhaps: {}, lambda: None
+
+def compare(given, names):
+    worker = workers.Worker("stratavec", folder, folder + "/idx")
+    assert worker.ask("start", tags=[0, 100], room=100), worker.failure
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    worker.answer()  # It is held still and was asked nothing.
+
+run.each(run.arguments("about", "words"), compare, ["stratavec"])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(COMPARE)})
+    assert done.returncode == 1 and done.stderr.strip() == "words: interrupted, nothing of it was written", done.stderr
