@@ -29,15 +29,17 @@ use crate::terms::Said;
 #[pyclass(frozen, extends = Reader, name = "Collection", module = "stratavec")]
 pub struct PyCollection {
     recovery: RecoveryReport,
+    /// Whether upkeep is done by the call that makes it due: then a commit may take long.
+    does_upkeep: bool,
 }
 
 impl PyCollection {
     /// A handle for Python.
-    pub fn initializer(collection: Collection, path: PathBuf) -> PyClassInitializer<Self> {
+    pub fn initializer(collection: Collection, path: PathBuf, does_upkeep: bool) -> PyClassInitializer<Self> {
         let recovery = RecoveryReport::from(collection.recovery());
         let schema = collection.schema().clone();
         let reader = Reader::new(Source::Writer(Arc::new(collection)), schema, path);
-        PyClassInitializer::from(reader).add_subclass(PyCollection { recovery })
+        PyClassInitializer::from(reader).add_subclass(PyCollection { recovery, does_upkeep })
     }
 }
 
@@ -72,7 +74,7 @@ pub fn commit(
     steps: Vec<Step<'static>>,
     level: Option<&str>,
 ) -> PyResult<stratavec::Receipt> {
-    if steps.iter().map(Step::len).sum::<usize>() < LONG_BATCH {
+    if steps.iter().map(Step::len).sum::<usize>() < LONG_BATCH && !slf.get().does_upkeep {
         return commit_here(slf, steps, level);
     }
     let py = slf.py();
@@ -98,6 +100,10 @@ fn run(
 
 fn write(slf: &Bound<'_, PyCollection>, given: &Given<'_, '_>, level: Option<&str>, insert: bool) -> PyResult<Receipt> {
     let (facts, held) = given.read(slf.py(), schema_of(slf))?;
+    if slf.get().does_upkeep {
+        let step = Step::Put { facts, vectors: Cow::Owned(held.slice()?.to_vec()), insert };
+        return commit(slf, vec![step], level).map(|receipt| Receipt::from(&receipt));
+    }
     let step = Step::Put { facts, vectors: Cow::Borrowed(held.slice()?), insert };
     commit_here(slf, vec![step], level).map(|receipt| Receipt::from(&receipt))
 }

@@ -61,7 +61,7 @@ fn _open(
         (opened, _) => opened,
     })?;
     wanted.check_same(py, collection.schema())?;
-    Py::new(py, PyCollection::initializer(collection, path))
+    Py::new(py, PyCollection::initializer(collection, path, treatment.does_upkeep()))
 }
 
 /// Makes a collection where there is none.
@@ -78,7 +78,7 @@ fn _create(
         wanted.schema(py)?.ok_or_else(|| Error::argument("dim", "is not said; give dim and metric")).or_raise(py)?;
     let place = path.clone();
     let collection = apart(py, move || Collection::create(&place, schema, options))?;
-    Py::new(py, PyCollection::initializer(collection, path))
+    Py::new(py, PyCollection::initializer(collection, path, treatment.does_upkeep()))
 }
 
 /// Opens for reading.

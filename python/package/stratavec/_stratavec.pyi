@@ -146,7 +146,7 @@ class Collection(Reader):
     ) -> Receipt:
         """Writes rows as one batch, replacing those that have these ids: n ids with n x dim components, or one id with dim.
 
-        A batch takes at most 64 MiB; :meth:`bulk_load` takes any number of rows.
+        A batch takes at most 64 MiB, and at most a sixteenth of a ``memory_budget``; :meth:`bulk_load` takes any number of rows.
         """
     def insert(
         self,
