@@ -77,7 +77,9 @@ if _TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from ._types import Access, Durability, IdKind, IndexKind, Metric, Path, RowFormat
+    from typing_extensions import Unpack as _Unpack
+
+    from ._types import Access, Durability, IdKind, IndexKind, Metric, Options, Path, RowFormat
 
 __all__ = [
     "AlreadyExistsError",
@@ -299,12 +301,12 @@ def open(  # noqa: A001
     return _open_read_only(path, wanted, access)
 
 
-def create(path: Path, dim: int, metric: str, **options: Any) -> Collection:
+def create(path: Path, dim: int, metric: Metric, **options: _Unpack[Options]) -> Collection:
     """Makes a collection in a directory that does not exist or is empty. Arguments are those of :func:`open`."""
     unknown = [name for name in options if name not in _SCHEMA + _TREATMENT]
     if unknown:
         raise TypeError(f"create() got an unexpected keyword argument {unknown[0]!r}")
-    told = {"dim": dim, "metric": metric, **options}
+    told: dict[str, Any] = {"dim": dim, "metric": metric, **options}
     wanted = {name: told.get(name) for name in _SCHEMA}
     return _create(path, wanted, {name: told.get(name) for name in _TREATMENT})
 
