@@ -160,6 +160,7 @@ fn _stratavec(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_open, module)?)?;
     module.add_function(wrap_pyfunction!(_create, module)?)?;
     module.add_function(wrap_pyfunction!(_open_read_only, module)?)?;
+    module.add_function(wrap_pyfunction!(reader::_long_scans, module)?)?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(repair, module)?)?;
     module.add_function(wrap_pyfunction!(upgrade, module)?)?;

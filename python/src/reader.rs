@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use numpy::{PyArray1, PyArrayMethods};
@@ -28,8 +29,14 @@ use crate::vectors::{Vector, Vectors};
 
 /// Rows that are read between two looks for signals.
 const GOT_AT_ONCE: usize = 4096;
-/// A search that measures more bytes of vectors than that looks for signals meanwhile.
-const LONG_SCAN_BYTES: u64 = 64 << 20;
+/// A search that measures more bytes of vectors than that looks for signals meanwhile. It takes so long that a thread more does not show.
+static LONG_SCAN_BYTES: AtomicU64 = AtomicU64::new(1 << 30);
+
+/// Sets what a long scan is, for tests; what it was.
+#[pyfunction]
+pub fn _long_scans(bytes: u64) -> u64 {
+    LONG_SCAN_BYTES.swap(bytes, Ordering::Relaxed)
+}
 
 /// Where a reader's snapshots come from.
 pub enum Source {
@@ -109,7 +116,8 @@ impl Reader {
             self.schema.index_kind() == IndexKind::Flat
                 || effort.unwrap_or_else(|| snapshot.default_effort()) == Effort::Exact
         };
-        snapshot.count().saturating_mul(self.schema.vector_bytes() as u64) > LONG_SCAN_BYTES && measures_all()
+        let bytes = snapshot.count().saturating_mul(self.schema.vector_bytes() as u64);
+        bytes > LONG_SCAN_BYTES.load(Ordering::Relaxed) && measures_all()
     }
 
     fn with<T>(&self, py: Python<'_>, take: impl FnOnce(&Source) -> Option<T>) -> PyResult<T> {
