@@ -16,16 +16,31 @@ PEERS = Path(os.environ.get("STRATAVEC_PEERS", TARGET / "peers"))
 DATA = TARGET / "bench-data"
 
 
-def enter(*packages):
-    """Runs the calling script again in the environment, which is made, and completed, if packages are missing."""
+def enter(*packages, perhaps=()):
+    """Runs the calling script again in the environment, which is made, and completed, if packages are missing. Those of `perhaps` that cannot be
+    installed are what it returns, with the reason: one that is not made for this machine is no reason to measure nothing."""
     python = PEERS / "bin" / "python"
     if Path(sys.prefix).resolve() != PEERS.resolve():
         if not python.exists():
             subprocess.run([interpreter(), "-m", "venv", str(PEERS)], check=True)
         os.execv(python, [str(python), *sys.argv])
-    missing = [name for name in packages if not installed(name)]
-    if missing:
-        subprocess.run([str(python), "-m", "pip", "-q", "install", *missing], check=True)
+    missing = [name for name in (*packages, *perhaps) if not installed(name)]
+    if not missing or install(missing) is None:
+        return {}
+    # All at once could not be had; so one after another.
+    for name in packages:
+        if not installed(name) and (why := install([name])):
+            sys.exit(f"{name} cannot be installed, and nothing works without it: {why}")
+    reasons = {name: install([name]) for name in perhaps if not installed(name)}
+    return {name: why for name, why in reasons.items() if why}
+
+
+def install(names):
+    """Installs packages by name; the last thing that pip said if it cannot."""
+    done = subprocess.run([sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", *names], stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(done.stderr)
+    words = [line for line in done.stderr.splitlines() if line.strip() and not line.startswith(("[notice]", "WARNING"))]
+    return None if done.returncode == 0 else (words[-1] if words else f"pip ended with {done.returncode}")[:200]
 
 
 def interpreter():

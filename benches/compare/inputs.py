@@ -88,7 +88,7 @@ class Live:
         scores = np.einsum("ij,ij->i", rows, rows) - 2 * self.queries @ rows.T
         # Some more than K, measured again without rounding.
         near = np.argpartition(scores, min(K + 20, len(places) - 1), axis=1)[:, : K + 20]
-        return np.sort(self._distances(places[near], self.queries), axis=1)[:, K - 1]
+        return np.sort(self._distances(places[near], self.queries), axis=1)[:, min(K, len(places)) - 1]
 
     def recall(self, found):
         """Of the answers to the first queries, lists of tags: the part of the true neighbours that they hold."""
@@ -101,7 +101,7 @@ class Live:
             places = [self.at[tag] for tag in set(tags[:K]) if tag in self.at]
             if places:
                 hits += int(np.sum(self._distances(np.array(places), query[None])[0] <= limit * (1 + 1e-6)))
-        return hits / (K * len(found))
+        return hits / (min(K, len(self.at)) * len(found))
 
     def sees(self, tags, found):
         """The part of searches for these tags' own rows that find them."""

@@ -7,9 +7,9 @@
 For each figure the best of the others, how many of them are better, and what their writes withstand. Nothing is left out for being close.
 """
 
+import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 from environment import ROOT
@@ -115,10 +115,12 @@ def loads(results):
 def main():
     results = ROOT / "benches" / "results"
     tables = {"losses": losses(results), "kills": kills(results), "stream": stream(results), "loads": loads(results)}
-    if len(sys.argv) == 1:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("page", nargs="?", type=Path, help="where the tables go, between their marks; without it they are printed")
+    page = arguments.parse_args().page
+    if page is None:
         print("\n\n".join("\n".join(lines) for lines in tables.values()))
         return
-    page = Path(sys.argv[1])
     text = page.read_text()
     for name, lines in tables.items():
         text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda found, lines=lines: found[1] + "\n".join(lines) + "\n" + found[2], text, flags=re.S)

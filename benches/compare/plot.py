@@ -1,8 +1,8 @@
 """Draws results of the comparisons as SVG beside them: of rows that do not change the curves of recall and rate; of streams and runbooks both over the steps."""
 
+import argparse
 import json
 import math
-import sys
 from html import escape
 from pathlib import Path
 
@@ -127,8 +127,9 @@ DRAWINGS = {"static_peers": draw_curves, "stream_peers": draw_steps, "runbook_pe
 
 
 def main():
-    for name in sys.argv[1:]:
-        path = Path(name)
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="of the comparisons, in benches/results")
+    for path in arguments.parse_args().results:
         result = json.loads(path.read_text())
         if drawing := DRAWINGS.get(result["benchmark"]):
             path.with_suffix(".svg").write_text(drawing(result))

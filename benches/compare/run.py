@@ -28,13 +28,22 @@ def each(parser, compare, able, *packages):
     names = given.engines.split(",") if given.engines else able
     if unknown := [name for name in names if name not in able]:
         parser.error(f"these cannot take part: {', '.join(unknown)}; these can: {', '.join(able)}")
-    enter("numpy", *packages, *sorted({ENGINES[name].package for name in names} - {"stratavec"}))
+    missing = enter("numpy", *packages, perhaps=sorted({ENGINES[name].package for name in names} - {"stratavec"}))
+    given.absent = {name: {"failed": f"it cannot be installed: {missing[package]}"} for name in names if (package := ENGINES[name].package) in missing}
+    for name, why in given.absent.items():
+        print(f"{name}: {why['failed']}", flush=True)
+    names = [name for name in names if name not in given.absent]
+    if not names:
+        parser.error("nothing is left to compare")
     if "stratavec" in names:
         install_ours()
     DATA.mkdir(parents=True, exist_ok=True)
     for data in given.data.split(","):
         given.data, given.end = data, time.monotonic() + given.limit
-        compare(given, names)
+        try:
+            compare(given, names)
+        except KeyboardInterrupt:
+            sys.exit(f"{data}: interrupted, nothing of it was written")
 
 
 def over(given):
@@ -44,6 +53,7 @@ def over(given):
 
 def keep(given, kind, benchmark, setting, engines, before):
     """Writes a result, and draws it."""
+    engines = engines | given.absent
     packages = sorted({ENGINES[name].package for name in engines if installed(ENGINES[name].package)})
     result = {"benchmark": benchmark, "setting": setting, "load_before": before, "load_after": load(), "engines": engines, "provenance": provenance(SEED, *packages)}
     out = given.results / f"{kind}-{setting['data']}.json"

@@ -4,6 +4,7 @@ own time and disturbs no other.
 The process is this file: `python3 workers.py ENGINE FOLDER_OF_DATA FOLDER_OF_INDEX`.
 """
 
+import ctypes
 import importlib
 import json
 import os
@@ -45,10 +46,13 @@ class Worker:
     def answer(self):
         """The next line, or None if there is none."""
         timer = threading.Timer(self.limit, self.process.kill)
+        timer.daemon = True  # An interrupt does not wait for it.
         timer.start()
-        line = self.process.stdout.readline()
-        over = not timer.is_alive()
-        timer.cancel()
+        try:
+            line = self.process.stdout.readline()
+            over = not timer.is_alive()
+        finally:
+            timer.cancel()
         answer = json.loads(line) if line.endswith("\n") else {"failed": f"not done after {self.limit} s" if over else self.last_words()}
         self.failure = answer.get("failed")
         return None if self.failure else answer
@@ -195,7 +199,7 @@ class Turns:
         signal.pause()
 
     def facts(self):
-        """Memory and disk now. `rss` is without what is mapped from files that can be read again."""
+        """Memory and disk now. `rss` is everything, `anonymous` without what is mapped from files and can be read again."""
         with open("/proc/self/status") as file:
             sizes = {line.split(":")[0]: int(line.split()[1]) for line in file if line.startswith(("VmRSS", "RssAnon"))}
         return {
@@ -227,7 +231,14 @@ def work(name, data, folder):
         say({**spent, **answer})
 
 
+def end_with_parent():
+    """A process that is held still would outlive a parent that was killed: the kernel is told to end it, too."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 if __name__ == "__main__":
+    end_with_parent()
     # Some libraries talk: answers go where standard output went, and what they say goes to the log.
     ANSWERS = os.dup(1)
     os.dup2(2, 1)

@@ -177,7 +177,7 @@ impl Error {
         self
     }
 
-    /// Wraps this error as the cause of one of another kind, keeping its place.
+    /// Wraps this error as the cause of another one, keeping its place; and, if that is of the same kind, what it says of arguments and cures.
     #[must_use]
     pub fn caused(self, kind: ErrorKind, message: impl Into<String>) -> Self {
         let mut error = Error::new(kind, message);
@@ -186,6 +186,10 @@ impl Error {
         inner.section = self.0.section;
         inner.offset = self.0.offset;
         inner.sync_failed = self.0.sync_failed;
+        if kind == self.kind() {
+            inner.argument = self.0.argument.clone();
+            inner.hint = self.0.hint.clone();
+        }
         inner.source = Some(Arc::new(self));
         error
     }

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyOverflowError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyMapping, PyString, PyTuple};
 use stratavec::{Attributes, Value};
 
 use crate::arguments;
@@ -21,9 +21,11 @@ pub fn attributes_from(given: &Bound<'_, PyAny>) -> PyResult<Attributes> {
     if given.is_none() {
         return Ok(Attributes::new());
     }
-    let Ok(names) = given.cast::<PyDict>() else {
-        let what = format!("attributes are a dict, not {}", given.get_type().name()?);
-        return Err(PyTypeError::new_err(what));
+    let names = match given.cast::<PyDict>() {
+        Ok(names) => names.clone(),
+        // Other mappings are read into one.
+        Err(_) if given.cast::<PyMapping>().is_ok() => given.py().get_type::<PyDict>().call1((given,))?.cast_into()?,
+        Err(_) => return Err(arguments::wrong_type(given, "attributes", "a dict or another mapping")),
     };
     let mut attributes = Attributes::new();
     for (name, value) in names {
@@ -71,11 +73,9 @@ fn value_from(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
     if let Some(micros) = times(py)?.getattr("micros")?.call1((name, value))?.extract::<Option<i64>>()? {
         return Ok(Value::Timestamp(micros));
     }
-    if let Ok(item) = value.call_method0("item")
-        && item.get_type().as_ptr() != value.get_type().as_ptr()
-    {
-        // Numpy's numbers.
-        return value_from(name, &item);
+    if let Some(number) = times(py)?.getattr("number")?.call1((value,))?.extract::<Option<Bound<'_, PyAny>>>()? {
+        // One of numpy's.
+        return value_from(name, &number);
     }
     let what = format!(
         "attribute {name} is of type {}; use None, bool, int, float, str, a list of str or a datetime with a time zone",

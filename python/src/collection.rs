@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
-use stratavec::{Collection, Compact, Schema};
+use stratavec::{Collection, Compact, Durability, Schema};
 
 use crate::arguments;
 use crate::batch::PyBatch;
@@ -29,15 +29,17 @@ use crate::terms::Said;
 #[pyclass(frozen, extends = Reader, name = "Collection", module = "stratavec")]
 pub struct PyCollection {
     recovery: RecoveryReport,
+    /// Whether upkeep is done by the call that makes it due: then a commit may take long.
+    does_upkeep: bool,
 }
 
 impl PyCollection {
     /// A handle for Python.
-    pub fn initializer(collection: Collection, path: PathBuf) -> PyClassInitializer<Self> {
+    pub fn initializer(collection: Collection, path: PathBuf, does_upkeep: bool) -> PyClassInitializer<Self> {
         let recovery = RecoveryReport::from(collection.recovery());
         let schema = collection.schema().clone();
         let reader = Reader::new(Source::Writer(Arc::new(collection)), schema, path);
-        PyClassInitializer::from(reader).add_subclass(PyCollection { recovery })
+        PyClassInitializer::from(reader).add_subclass(PyCollection { recovery, does_upkeep })
     }
 }
 
@@ -51,8 +53,11 @@ pub fn schema_of<'a>(slf: &'a Bound<'_, PyCollection>) -> &'a Schema {
     base(slf).schema()
 }
 
-/// Commits steps as one batch.
-pub fn commit(
+/// A batch of at least so many steps looks for signals while it is committed.
+const LONG_BATCH: usize = 4096;
+
+/// Commits steps as one batch, before this call returns.
+fn commit_here(
     slf: &Bound<'_, PyCollection>,
     steps: Vec<Step<'_>>,
     level: Option<&str>,
@@ -60,24 +65,47 @@ pub fn commit(
     let py = slf.py();
     let collection = base(slf).writer(py)?;
     let level = level.map(|name| durability(py, name)).transpose()?;
-    let dim = collection.schema().dim();
-    py.detach(move || {
-        let mut batch = collection.batch();
-        for step in steps {
-            step.apply(&mut batch, dim);
-        }
-        match level {
-            Some(level) => batch.commit_with(level),
-            None => batch.commit(),
-        }
-    })
-    .or_raise(py)
+    py.detach(|| run(&collection, steps, level)).or_raise(py)
+}
+
+/// Commits steps that hold everything they need as one batch. A large one goes on to its end in the background if a signal's handler raises.
+pub fn commit(
+    slf: &Bound<'_, PyCollection>,
+    steps: Vec<Step<'static>>,
+    level: Option<&str>,
+) -> PyResult<stratavec::Receipt> {
+    if steps.iter().map(Step::len).sum::<usize>() < LONG_BATCH && !slf.get().does_upkeep {
+        return commit_here(slf, steps, level);
+    }
+    let py = slf.py();
+    let collection = base(slf).writer(py)?;
+    let level = level.map(|name| durability(py, name)).transpose()?;
+    apart(py, move || run(&collection, steps, level))
+}
+
+fn run(
+    collection: &Collection,
+    steps: Vec<Step<'_>>,
+    level: Option<Durability>,
+) -> stratavec::Result<stratavec::Receipt> {
+    let (mut batch, dim) = (collection.batch(), collection.schema().dim());
+    for step in steps {
+        step.apply(&mut batch, dim);
+    }
+    match level {
+        Some(level) => batch.commit_with(level),
+        None => batch.commit(),
+    }
 }
 
 fn write(slf: &Bound<'_, PyCollection>, given: &Given<'_, '_>, level: Option<&str>, insert: bool) -> PyResult<Receipt> {
     let (facts, held) = given.read(slf.py(), schema_of(slf))?;
+    if slf.get().does_upkeep {
+        let step = Step::Put { facts, vectors: Cow::Owned(held.slice()?.to_vec()), insert };
+        return commit(slf, vec![step], level).map(|receipt| Receipt::from(&receipt));
+    }
     let step = Step::Put { facts, vectors: Cow::Borrowed(held.slice()?), insert };
-    commit(slf, vec![step], level).map(|receipt| Receipt::from(&receipt))
+    commit_here(slf, vec![step], level).map(|receipt| Receipt::from(&receipt))
 }
 
 #[pymethods]

@@ -29,8 +29,7 @@ impl PyFollower {
 
 /// What a handle is pickled as: a call that opens the path read-only.
 pub fn reopen<'py>(py: Python<'py>, reader: &Reader) -> PyResult<(Bound<'py, PyAny>, (OsString,))> {
-    let path = std::path::absolute(reader.path()).unwrap_or_else(|_| reader.path().to_owned());
-    Ok((py.import("stratavec")?.getattr("_reopen")?, (path.into_os_string(),)))
+    Ok((py.import("stratavec")?.getattr("_reopen")?, (reader.home().as_os_str().to_owned(),)))
 }
 
 #[pymethods]

@@ -95,6 +95,12 @@ impl PyHits {
         PyArray1::from_iter(py, self.0.iter().map(|hit| hit.distance))
     }
 
+    /// Whether all distances are exact.
+    #[getter]
+    fn all_exact(&self) -> bool {
+        self.0.all_exact()
+    }
+
     /// How the answer came about.
     #[getter]
     fn explain(&self) -> Explain {

@@ -63,12 +63,19 @@ pub fn ids_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Vec<Id>> {
     if let Some(numbers) = numbers_from(values, kind)? {
         return Ok(numbers);
     }
-    let mut ids = Vec::with_capacity(values.len().unwrap_or(0));
+    // A length may be made up: of a range of a billion, or by an object that says what it likes.
+    let mut ids = Vec::with_capacity(values.len().unwrap_or(0).min(LOOK));
     for value in values.try_iter()? {
         ids.push(id_from(&value?, kind)?);
+        if ids.len() % LOOK == 0 {
+            values.py().check_signals()?;
+        }
     }
     Ok(ids)
 }
+
+/// So many ids are read between two looks for signals.
+const LOOK: usize = 1 << 16;
 
 /// The fast way for arrays of 64-bit integers; `None` for everything else.
 fn numbers_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Option<Vec<Id>>> {
@@ -76,8 +83,9 @@ fn numbers_from(values: &Bound<'_, PyAny>, kind: IdKind) -> PyResult<Option<Vec<
         return Ok(None);
     }
     let py = values.py();
-    // Numbers that lie askew, as in a field of packed records, are taken one by one.
-    if !values.cast::<PyUntypedArray>().is_ok_and(|array| array.is_aligned()) {
+    // Numbers that lie askew, as in a field of packed records, are taken one by one. So are those of classes of their own: a mask hides some.
+    let plain = values.cast_exact::<PyUntypedArray>().is_ok_and(|array| array.is_aligned());
+    if !plain {
         return Ok(None);
     }
     if let Ok(array) = values.extract::<PyReadonlyArray1<'_, u64>>() {

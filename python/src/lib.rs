@@ -61,7 +61,7 @@ fn _open(
         (opened, _) => opened,
     })?;
     wanted.check_same(py, collection.schema())?;
-    Py::new(py, PyCollection::initializer(collection, path))
+    Py::new(py, PyCollection::initializer(collection, path, treatment.does_upkeep()))
 }
 
 /// Makes a collection where there is none.
@@ -78,7 +78,7 @@ fn _create(
         wanted.schema(py)?.ok_or_else(|| Error::argument("dim", "is not said; give dim and metric")).or_raise(py)?;
     let place = path.clone();
     let collection = apart(py, move || Collection::create(&place, schema, options))?;
-    Py::new(py, PyCollection::initializer(collection, path))
+    Py::new(py, PyCollection::initializer(collection, path, treatment.does_upkeep()))
 }
 
 /// Opens for reading.
@@ -160,6 +160,7 @@ fn _stratavec(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(_open, module)?)?;
     module.add_function(wrap_pyfunction!(_create, module)?)?;
     module.add_function(wrap_pyfunction!(_open_read_only, module)?)?;
+    module.add_function(wrap_pyfunction!(reader::_long_scans, module)?)?;
     module.add_function(wrap_pyfunction!(verify, module)?)?;
     module.add_function(wrap_pyfunction!(repair, module)?)?;
     module.add_function(wrap_pyfunction!(upgrade, module)?)?;

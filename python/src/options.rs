@@ -234,6 +234,11 @@ impl Treatment {
         })
     }
 
+    /// Whether calls do the upkeep that they make due.
+    pub fn does_upkeep(&self) -> bool {
+        self.background == Some(false)
+    }
+
     /// The engine's options.
     pub fn options(&self, py: Python<'_>) -> PyResult<OpenOptions> {
         let mut options = OpenOptions::new();

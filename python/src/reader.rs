@@ -4,13 +4,14 @@ use std::ffi::OsStr;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use numpy::{PyArray1, PyArrayMethods};
 use parking_lot::RwLock;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
-use stratavec::{Collection, Error, ErrorKind, Follower, IdKind, Schema, Snapshot};
+use stratavec::{Collection, Effort, Error, ErrorKind, Follower, IdKind, IndexKind, Schema, Snapshot};
 
 use crate::answers::{Answers, Asked};
 use crate::arguments;
@@ -19,11 +20,23 @@ use crate::filter::with_callbacks;
 use crate::fork::Born;
 use crate::hits::{PyHits, PyItem};
 use crate::ids::{id_from, ids_from, number_table};
+use crate::interrupt::apart;
 use crate::options::search_mode;
 use crate::rerank::PySource;
 use crate::scan::Scan;
 use crate::terms::{Said, Terms, apply, effort_dict};
 use crate::vectors::{Vector, Vectors};
+
+/// Rows that are read between two looks for signals.
+const GOT_AT_ONCE: usize = 4096;
+/// A search that measures more bytes of vectors than that looks for signals meanwhile. It takes so long that a thread more does not show.
+static LONG_SCAN_BYTES: AtomicU64 = AtomicU64::new(1 << 30);
+
+/// Sets what a long scan is, for tests; what it was.
+#[pyfunction]
+pub fn _long_scans(bytes: u64) -> u64 {
+    LONG_SCAN_BYTES.swap(bytes, Ordering::Relaxed)
+}
 
 /// Where a reader's snapshots come from.
 pub enum Source {
@@ -33,19 +46,28 @@ pub enum Source {
 }
 
 /// The base class.
-#[pyclass(frozen, subclass, name = "Reader", module = "stratavec")]
+#[pyclass(frozen, subclass, weakref, name = "Reader", module = "stratavec")]
 pub struct Reader {
     /// `None` once closed.
     source: RwLock<Option<Source>>,
     schema: Schema,
     path: PathBuf,
+    /// The same path from the root on, as it was when the handle was made: the process may go to another directory.
+    home: PathBuf,
     born: Born,
 }
 
 impl Reader {
     /// A reader of the collection at `path`.
     pub fn new(source: Source, schema: Schema, path: PathBuf) -> Self {
-        Reader { source: RwLock::new(Some(source)), schema, path, born: Born::here() }
+        let home = std::path::absolute(&path).unwrap_or_else(|_| path.clone());
+        Reader { source: RwLock::new(Some(source)), schema, path, home, born: Born::here() }
+    }
+
+    /// Another one of the same collection.
+    pub fn beside(&self, source: Source) -> Self {
+        let (schema, path, home) = (self.schema.clone(), self.path.clone(), self.home.clone());
+        Reader { source: RwLock::new(Some(source)), schema, path, home, born: Born::here() }
     }
 
     /// What the collection is.
@@ -56,6 +78,11 @@ impl Reader {
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Where it is, whatever directory the process is in.
+    pub fn home(&self) -> &Path {
+        &self.home
     }
 
     /// The newest state, or the pinned one.
@@ -81,6 +108,16 @@ impl Reader {
             Source::Follower(follower) => Some(follower.clone()),
             _ => None,
         })
+    }
+
+    /// Whether a search measures so many rows that it is worth a thread of its own, beside which this one looks for signals.
+    fn is_long(&self, snapshot: &Snapshot, effort: Option<Effort>) -> bool {
+        let measures_all = || {
+            self.schema.index_kind() == IndexKind::Flat
+                || effort.unwrap_or_else(|| snapshot.default_effort()) == Effort::Exact
+        };
+        let bytes = snapshot.count().saturating_mul(self.schema.vector_bytes() as u64);
+        bytes > LONG_SCAN_BYTES.load(Ordering::Relaxed) && measures_all()
     }
 
     fn with<T>(&self, py: Python<'_>, take: impl FnOnce(&Source) -> Option<T>) -> PyResult<T> {
@@ -152,6 +189,10 @@ impl Reader {
             let ask = || apply!(snapshot.search(vector), &terms).mode(mode).rerank_with(&mut source).run();
             let answer = py.detach(|| with_callbacks(ask))?;
             return source.answer(py, answer).map(PyHits::new);
+        }
+        if !terms.asks && self.is_long(&snapshot, terms.effort) {
+            let vector = vector.to_vec();
+            return apart(py, move || apply!(snapshot.search(&vector), &terms).mode(mode).run()).map(PyHits::new);
         }
         let ask = || apply!(snapshot.search(vector), &terms).mode(mode).run();
         let answer = match terms.asks {
@@ -257,8 +298,13 @@ impl Reader {
     fn get_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Vec<Option<PyItem>>> {
         let snapshot = self.snapshot(py)?;
         let ids = ids_from(ids, self.schema.id_kind())?;
-        let items = py.detach(|| ids.iter().map(|id| snapshot.get(id)).collect::<stratavec::Result<Vec<_>>>());
-        Ok(items.or_raise(py)?.into_iter().map(|item| item.map(PyItem)).collect())
+        let mut items = Vec::with_capacity(ids.len());
+        for some in ids.chunks(GOT_AT_ONCE) {
+            let got = py.detach(|| some.iter().map(|id| snapshot.get(id)).collect::<stratavec::Result<Vec<_>>>());
+            items.extend(got.or_raise(py)?.into_iter().map(|item| item.map(PyItem)));
+            py.check_signals()?;
+        }
+        Ok(items)
     }
 
     /// Whether an id has a row.

@@ -9,6 +9,14 @@ use crate::pickling::{Fields, Reduced, reduced};
 /// A class with the fields of an engine's report, made from it by `From`.
 macro_rules! report {
     ($(#[$about:meta])* $name:ident($python:literal) from $source:ty { $($(#[$doc:meta])* $field:ident: $kind:ty = $value:expr;)* }) => {
+        report! { $(#[$about])* $name($python) from $source { $($(#[$doc])* $field: $kind = $value;)* } and {
+            fn __repr__(&self) -> String {
+                let fields: Vec<String> = vec![$(format!("{}={}", stringify!($field), shown(&format!("{:?}", self.$field)))),*];
+                format!("{}({})", $python, fields.join(", "))
+            }
+        } }
+    };
+    ($(#[$about:meta])* $name:ident($python:literal) from $source:ty { $($(#[$doc:meta])* $field:ident: $kind:ty = $value:expr;)* } and { $($more:tt)* }) => {
         $(#[$about])*
         #[pyclass(frozen, get_all, name = $python, module = "stratavec")]
         #[derive(Clone, Debug)]
@@ -22,10 +30,7 @@ macro_rules! report {
 
         #[pymethods]
         impl $name {
-            fn __repr__(&self) -> String {
-                let fields: Vec<String> = vec![$(format!("{}={}", stringify!($field), shown(&format!("{:?}", self.$field)))),*];
-                format!("{}({})", $python, fields.join(", "))
-            }
+            $($more)*
 
             fn __reduce__<'py>(&self, py: Python<'py>) -> PyResult<Reduced<'py>> {
                 let fields: Vec<Bound<'py, PyAny>> = vec![$(self.$field.clone().into_bound_py_any(py)?),*];
@@ -109,6 +114,21 @@ report! {
         growth: Option<f64> = |h: &stratavec::Health| h.growth;
         drift: Option<f64> = |h: &stratavec::Health| h.drift;
         retrain: Option<String> = |h: &stratavec::Health| h.retrain.map(|why| why.name().to_owned());
+    } and {
+        fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+            Self::told(slf, "as_text")
+        }
+
+        fn _repr_html_(slf: &Bound<'_, Self>) -> PyResult<String> {
+            Self::told(slf, "as_html")
+        }
+    }
+}
+
+impl Health {
+    /// As a table, by `stratavec/_health.py`.
+    fn told(slf: &Bound<'_, Self>, how: &str) -> PyResult<String> {
+        slf.py().import("stratavec._health")?.getattr(how)?.call1((slf,))?.extract()
     }
 }
 

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::{PyByteArray, PyBytes, PyDict, PyMapping, PyMemoryView};
 use stratavec::{Attributes, Batch, BulkItem, Id, Schema};
 
+use crate::arguments;
 use crate::attributes::attributes_from;
 use crate::error::refuse;
 use crate::ids::{id_from, ids_from, is_one};
@@ -84,7 +85,7 @@ impl<'py> Given<'_, 'py> {
             return Err(refuse(py, "vectors", format!("are {}, and there are {} ids", vectors.len(), ids.len())));
         }
         let attributes = match self.attributes {
-            Some(one) if one.is_instance_of::<PyDict>() => {
+            Some(one) if one.is_instance_of::<PyDict>() || one.cast::<PyMapping>().is_ok() => {
                 return Err(refuse(
                     py,
                     "attributes",
@@ -95,7 +96,7 @@ impl<'py> Given<'_, 'py> {
             None => Vec::new(),
         };
         let payloads = match self.payloads {
-            Some(one) if one.is_instance_of::<PyBytes>() => {
+            Some(one) if one.is_instance_of::<PyBytes>() || one.is_instance_of::<PyByteArray>() => {
                 return Err(refuse(
                     py,
                     "payloads",
@@ -132,10 +133,10 @@ pub fn payload_from(given: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     if let Ok(bytes) = given.cast::<PyBytes>() {
         return Ok(bytes.as_bytes().to_vec());
     }
-    match given.hasattr("tobytes")? || given.get_type().name()? == "bytearray" {
-        true => Ok(given.py().get_type::<PyBytes>().call1((given,))?.cast::<PyBytes>()?.as_bytes().to_vec()),
-        false => Err(PyTypeError::new_err(format!("a payload is bytes, not {}", given.get_type().name()?))),
+    if given.is_instance_of::<PyByteArray>() || given.is_instance_of::<PyMemoryView>() {
+        return Ok(given.py().get_type::<PyBytes>().call1((given,))?.cast::<PyBytes>()?.as_bytes().to_vec());
     }
+    Err(arguments::wrong_type(given, "a payload", "bytes, a bytearray or a memoryview"))
 }
 
 /// One step of a batch.

@@ -14,7 +14,7 @@ impl PySnapshot {
     /// The state that a reader shows now.
     pub fn of<'py>(py: Python<'py>, reader: &Reader) -> PyResult<Bound<'py, PySnapshot>> {
         let source = Source::Pinned(Box::new(reader.snapshot(py)?));
-        let pinned = Reader::new(source, reader.schema().clone(), reader.path().to_owned());
+        let pinned = reader.beside(source);
         Bound::new(py, PyClassInitializer::from(pinned).add_subclass(PySnapshot))
     }
 }

@@ -1,6 +1,6 @@
 //! Vectors: arrays of f32 in C order are read where they lie; everything else becomes such an array by the rules of `stratavec/_arrays.py`.
 
-use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArrayMethods};
+use numpy::{PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
@@ -15,13 +15,19 @@ fn convert<'py>(given: &Bound<'py, PyAny>, name: &str, dimensions: usize) -> PyR
     convert.call1((given, name, dimensions))
 }
 
+/// Whether it is an array and nothing more: what is derived from arrays may hide numbers, as masked ones do.
+fn is_plain(given: &Bound<'_, PyAny>) -> bool {
+    given.cast_exact::<PyUntypedArray>().is_ok()
+}
+
 /// One vector.
 pub struct Vector<'py>(PyReadonlyArray1<'py, f32>);
 
 impl<'py> Vector<'py> {
     /// Takes the argument `name`.
     pub fn from(given: &Bound<'py, PyAny>, name: &str) -> PyResult<Self> {
-        if let Ok(array) = given.extract::<PyReadonlyArray1<'py, f32>>()
+        if is_plain(given)
+            && let Ok(array) = given.extract::<PyReadonlyArray1<'py, f32>>()
             && array.is_c_contiguous()
             && array.is_aligned()
         {
@@ -44,7 +50,7 @@ impl<'py> Vectors<'py> {
     pub fn from(given: &Bound<'py, PyAny>, name: &str, dim: usize) -> PyResult<Self> {
         let vectors = match given.extract::<PyReadonlyArray2<'py, f32>>() {
             // Contiguous alone could be column after column.
-            Ok(array) if array.is_c_contiguous() && array.is_aligned() => Vectors(array),
+            Ok(array) if is_plain(given) && array.is_c_contiguous() && array.is_aligned() => Vectors(array),
             _ => Vectors(convert(given, name, 2)?.extract::<PyReadonlyArray2<'py, f32>>()?),
         };
         let [rows, columns] = vectors.shape();

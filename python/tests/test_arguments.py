@@ -292,3 +292,74 @@ def test_places_in_hits(filled):
     assert hits.index(hits[2], -(10**30), 10**30) == 2 and hits[-(10**30) : 10**30] == list(hits)
     with pytest.raises(ValueError):
         hits.index(hits[2], 3)
+
+
+def test_masked_numbers_are_refused(filled):
+    """What is masked is hidden, not zero: it must not come out as what lies under the mask."""
+    c, vectors = filled
+    for kind in (np.float32, np.float64):
+        hidden = np.ma.masked_array(vectors[0].astype(kind), [True] + [False] * 7)
+        for call in (lambda: c.search(hidden), lambda: c.upsert(7, hidden), lambda: c.search_batch(np.ma.stack([hidden, hidden])), lambda: c.upsert([7], hidden[None])):  # noqa: B023
+            with pytest.raises(InvalidArgumentError, match="masked"):
+                call()
+        assert c.search(np.ma.masked_array(vectors[7].astype(kind)), 1)[0].id == 7  # Nothing in it is masked.
+    for call in (c.delete, c.get_many, lambda ids: c.search(vectors[0], ids=ids)):
+        with pytest.raises(TypeError):
+            call(np.ma.masked_array([1, 2], [False, True]))
+    assert len(c) == 100 and c.get(7).vector.tolist() == vectors[7].tolist()
+
+
+def test_derived_arrays_are_arrays(filled, tmp_path):
+    c, vectors = filled
+    np.save(tmp_path / "v.npy", vectors)
+    mapped = np.load(tmp_path / "v.npy", mmap_mode="r")
+    assert isinstance(mapped, np.memmap) and c.search(mapped[9], 1)[0].id == 9
+    assert c.search_batch(mapped, 1)[0].ravel().tolist() == list(range(100)) and c.upsert(np.arange(100), mapped).replaced == 100
+
+
+class Boaster:
+    """Has two members and says that it has a trillion trillions."""
+
+    def __len__(self):
+        return 10**18
+
+    def __iter__(self):
+        return iter([1, 2])
+
+
+def test_lengths_are_not_believed(filled):
+    c, vectors = filled
+    assert sorted(c.search(vectors[0], ids=Boaster()).ids) == [1, 2] and len(c.get_many(Boaster())) == 2
+    assert c.delete(Boaster()) == 2 and len(c) == 98
+
+
+@pytest.mark.parametrize("wrong", [np.int64(5), np.str_("text"), np.zeros(8, np.float32), np.float32(1), 7, [1, 2], "text", {}])
+def test_payloads_are_bytes(filled, wrong):
+    c, vectors = filled
+    for call in (lambda: c.upsert(1, vectors[1], None, wrong), lambda: c.upsert([1], vectors[1:2], None, [wrong]), lambda: c.bulk_load([(1, vectors[1], None, wrong)], progress=False)):
+        with pytest.raises(TypeError, match="bytes"):
+            call()
+    for right in (b"ace", bytearray(b"ace"), memoryview(b"abcde")[::2]):
+        c.upsert(1, vectors[1], None, right)
+        assert c.get(1).payload == b"ace"
+
+
+def test_values_of_attributes_are_what_they_say(filled):
+    """Arrays of one number, and moments of numpy, which count nanoseconds or something else, are not taken for numbers."""
+    from types import MappingProxyType
+
+    c, vectors = filled
+    for wrong in (np.array([1]), np.array(1), np.datetime64("2026-01-01T00:00:00.000000001"), np.datetime64("2026-01-01"), np.timedelta64(5, "s"), np.complex64(1)):
+        with pytest.raises(TypeError, match="attribute at"):
+            c.upsert(1, vectors[1], {"at": wrong})
+    c.upsert(1, vectors[1], MappingProxyType({"a": np.int8(3), "b": np.float32(0.5), "c": np.True_, "d": np.longdouble(2), "e": np.str_("x")}))
+    assert c.get(1).attributes == {"a": 3, "b": 0.5, "c": True, "d": 2.0, "e": "x"}
+    with pytest.raises(InvalidArgumentError, match="one dict"):
+        c.upsert([1, 2], vectors[:2], MappingProxyType({"a": 1}))
+
+
+def test_what_is_wrong_with_a_row_of_a_load_is_said_once(filled):
+    c, vectors = filled
+    with pytest.raises(InvalidArgumentError) as told:
+        c.bulk_load([(1, vectors[0]), (2, [1.0, 2.0])], progress=False)
+    assert told.value.argument == "vector" and str(told.value).startswith("item 1: vector has 2 components") and str(told.value).count("components") == 1

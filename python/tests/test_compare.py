@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +21,7 @@ COMPARE = Path(__file__).resolve().parents[2] / "benches" / "compare"
 def path(monkeypatch):
     monkeypatch.syspath_prepend(str(COMPARE))
     yield
-    for name in ("engines", "engines.faiss", "engines.graphs", "engines.stores", "environment", "inputs", "losses", "plot"):
+    for name in ("engines", "engines.faiss", "engines.graphs", "engines.stores", "environment", "inputs", "losses", "plot", "run", "workers"):
         sys.modules.pop(name, None)
 
 
@@ -158,3 +164,99 @@ def test_the_pictures_are_those_of_the_results():
             assert source["date"][:10] in picture and source["cpu"] in picture
             assert all(f"{name} {version}" in picture for name, version in source["peers"].items())
     assert drawn >= 3
+
+
+def test_a_library_that_cannot_be_installed_is_left_out(tmp_path, monkeypatch):
+    import environment
+
+    asked = []
+
+    def install(names):
+        asked.append(names)
+        return "no such package" if "usearch" in names else None
+
+    monkeypatch.setattr(environment, "PEERS", Path(sys.prefix))
+    monkeypatch.setattr(environment, "installed", lambda name: None)
+    monkeypatch.setattr(environment, "install", install)
+    assert environment.enter("numpy", perhaps=["hnswlib", "usearch"]) == {"usearch": "no such package"}
+    assert asked == [["numpy", "hnswlib", "usearch"], ["numpy"], ["hnswlib"], ["usearch"]]
+    with pytest.raises(SystemExit, match="usearch cannot be installed"):
+        environment.enter("usearch")
+
+    import run
+
+    monkeypatch.setattr(run, "enter", lambda *packages, perhaps: {"usearch": "no such package"})
+    monkeypatch.setattr(run, "install_ours", lambda: None)
+    monkeypatch.setattr(run, "DATA", tmp_path)
+    monkeypatch.setattr(run, "subprocess", SimpleNamespace(run=lambda *arguments, **options: None))
+    monkeypatch.setattr(sys, "argv", ["compare", "--engines", "stratavec,usearch-bf16", "--results", str(tmp_path)])
+    compared = []
+
+    def compare(given, names):
+        compared.append(names)
+        run.keep(given, "peers", "static_peers", {"data": "words"}, {"stratavec": {}}, [0, 0, 0])
+
+    run.each(run.arguments("about", "words"), compare, ["stratavec", "usearch-bf16"])
+    assert compared == [["stratavec"]]
+    assert json.loads((tmp_path / "peers-words.json").read_text())["engines"]["usearch-bf16"] == {"failed": "it cannot be installed: no such package"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux does it")
+def test_a_process_that_is_held_still_ends_with_its_parent(rows, tmp_path):
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "queries.npy", rows[:5])
+    program = """
+import os, signal, sys, environment, pathlib
+environment.DATA = pathlib.Path(sys.argv[1])
+import workers
+workers.DATA = environment.DATA
+worker = workers.Worker("stratavec", sys.argv[1], sys.argv[1] + "/idx")
+assert worker.ask("start", tags=[0, 100], room=100), worker.failure
+print(worker.process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(COMPARE)})
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    held = Path(f"/proc/{int(done.stdout)}/stat")
+    for _ in range(100):
+        if not held.exists() or held.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+            return
+        time.sleep(0.05)
+    os.kill(int(done.stdout), signal.SIGKILL)
+    raise AssertionError("it is still there")
+
+
+def test_fewer_rows_than_are_asked_for_can_be_found_as_well(rows):
+    from inputs import Live
+
+    live = Live(rows, rows[:3])
+    live.insert(range(4), range(4))
+    assert live.recall([[0, 1, 2, 3]] * 3) == 1.0 and live.recall([[0, 1]] * 3) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("script", sorted(file.name for file in COMPARE.glob("*.py") if "main()" in file.read_text()))
+def test_scripts_tell_what_they_are_for(script):
+    done = subprocess.run([sys.executable, str(COMPARE / script), "--help"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout.startswith("usage:") and not done.stderr, done.stderr
+
+
+def test_an_interrupt_ends_a_comparison_at_once(rows, tmp_path):
+    np.save(tmp_path / "rows.npy", rows)
+    np.save(tmp_path / "queries.npy", rows[:5])
+    program = """
+import os, pathlib, signal, sys, threading
+import run, workers
+folder = sys.argv.pop(1)
+run.DATA = workers.DATA = pathlib.Path(folder)
+run.enter, run.install_ours = lambda *packages, perhaps: {}, lambda: None
+
+def compare(given, names):
+    worker = workers.Worker("stratavec", folder, folder + "/idx")
+    assert worker.ask("start", tags=[0, 100], room=100), worker.failure
+    threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+    worker.answer()  # It is held still and was asked nothing.
+
+run.each(run.arguments("about", "words"), compare, ["stratavec"])
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, timeout=30, env={**os.environ, "PYTHONPATH": str(COMPARE)})
+    assert done.returncode == 1 and done.stderr.strip() == "words: interrupted, nothing of it was written", done.stderr

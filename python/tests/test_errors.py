@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
+import subprocess
 import sys
+import textwrap
 import threading
 from pathlib import Path
 
@@ -102,9 +105,9 @@ def test_io(place, tmp_path):
         stratavec.open(tmp_path / "file", read_only=True)
 
 
-def test_no_space_busy_and_poisoned_map_to_their_classes():
+def test_busy_and_poisoned_map_to_their_classes():
     """These need a broken disk or a race; the engine's tests make them. Here: the names meet."""
-    for kind, made in [("no_space", stratavec.NoSpaceError), ("busy", stratavec.BusyError), ("poisoned", stratavec.PoisonedError)]:
+    for kind, made in [("busy", stratavec.BusyError), ("poisoned", stratavec.PoisonedError)]:
         assert type(errors._of_engine(kind, "what", {"hint": "do"})) is made
     unknown = errors._of_engine("of_next_year", "what", {})
     assert type(unknown) is stratavec.StratavecError and unknown.kind == "of_next_year"
@@ -237,3 +240,29 @@ def test_properties_are_read_by_all_readers(filled):
     for wrong in (None, 1, b"source"):
         with pytest.raises(TypeError):
             c.property(wrong)
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="needs a file system of its own")
+def test_a_full_disk_is_told_and_takes_nothing_with_it(tmp_path):
+    program = """
+        import sys, numpy as np, stratavec
+        vectors = np.random.default_rng(0).random((500, 256), np.float32)
+        c = stratavec.open(sys.argv[1] + "/idx", 256, "l2", ids="u64")
+        try:
+            for n in range(100):
+                c.upsert(np.arange(500) + 500 * n, vectors)
+        except stratavec.NoSpaceError as error:
+            assert error.outcome == "not_committed" and error.kind == "no_space", error
+        rows = len(c)
+        assert 0 < rows < 50_000 and rows % 500 == 0 and c.search(vectors[7], 1)[0].id == 7
+        assert c.delete(np.arange(100)) == 100
+        with stratavec.open(c.path, read_only=True) as follower:
+            assert len(follower) == rows - 100
+        print("told")
+    """
+    mount = 'mount -t tmpfs -o size=8m tmpfs "$2" && exec "$0" -c "$1" "$2"'
+    command = ["unshare", "-rm", "sh", "-c", mount, sys.executable, textwrap.dedent(program), str(tmp_path)]
+    if subprocess.run(["unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", str(tmp_path)], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "told", done.stdout + done.stderr

@@ -384,3 +384,101 @@ def test_what_is_not_here_is_refused_by_name():
         assert not hasattr(ours, name)
         with pytest.raises(AttributeError, match=name):
             getattr(ours, name)
+
+
+def test_an_index_is_read_changed_and_written_where_it_was(data, tmp_path):
+    """What programs do with a file: any number of them read it, one changes it and writes it again."""
+    xb, xq = data
+    for faiss in modules():
+        place = str(tmp_path / faiss.__name__)
+        index = faiss.IndexFlatL2(D)
+        index.add(xb[:100])
+        faiss.write_index(index, place)
+        one, two = faiss.read_index(place), faiss.read_index(place)
+        assert np.array_equal(one.search(xq, 3)[1], two.search(xq, 3)[1])
+        one.add(xb[100:150])
+        assert (one.ntotal, two.ntotal, index.ntotal) == (150, 100, 100)
+        faiss.write_index(one, place)
+        assert np.array_equal(one.search(xq, 3)[1], nearest(xb[:150], xq, 3)[1]) and np.array_equal(two.search(xq, 3)[1], nearest(xb[:100], xq, 3)[1])
+        again = faiss.read_index(place)
+        assert again.ntotal == 150 and np.array_equal(again.search(xq, 3)[1], one.search(xq, 3)[1])
+        if faiss is ours:
+            first, second, third = one, two, again
+    one, two, again = first, second, third
+    with pytest.raises(stratavec.LockedError):
+        two.add(xb[:1])
+    one.close()
+    with pytest.raises(RuntimeError, match="changed since"):
+        two.add(xb[:1])
+    assert two.ntotal == 100 and again.remove_ids([0]) == 1
+
+
+def test_probes_are_kept_where_an_index_is(data, tmp_path):
+    for faiss in modules():
+        place = str(tmp_path / faiss.__name__)
+        index = faiss.index_factory(D, "IVF8,Flat")
+        index.train(data[0])
+        index.add(data[0])
+        faiss.write_index(index, place)
+        again = faiss.read_index(place)
+        again.nprobe = 5
+        faiss.write_index(again, place)
+        assert faiss.read_index(place).nprobe == 5 and index.nprobe == 1
+
+
+def test_an_index_that_is_only_read(data, tmp_path):
+    index = ours.IndexFlatL2(D)
+    index.add(data[0][:10])
+    ours.write_index(index, tmp_path / "idx")
+    for flags in (ours.IO_FLAG_READ_ONLY, ours.IO_FLAG_READ_ONLY | ours.IO_FLAG_MMAP):
+        read = ours.read_index(tmp_path / "idx", flags)
+        for call in (lambda: read.add(data[0][:1]), lambda: read.remove_ids([1]), lambda: read.reset()):  # noqa: B023
+            with pytest.raises(RuntimeError, match="READ_ONLY"):
+                call()
+        assert read.ntotal == 10 and ours.clone_index(read).ntotal == 10
+    assert ours.read_index(tmp_path / "idx", ours.IO_FLAG_MMAP).remove_ids([1]) == 1
+    with pytest.raises(RuntimeError, match="io_flags"):
+        ours.read_index(tmp_path / "idx", 1)
+    if theirs is not None:
+        assert (ours.IO_FLAG_READ_ONLY, ours.IO_FLAG_MMAP) == (theirs.IO_FLAG_READ_ONLY, theirs.IO_FLAG_MMAP)
+    stratavec.create(tmp_path / "texts", D, "cosine").close()
+    with pytest.raises(RuntimeError, match="no class"):
+        ours.read_index(tmp_path / "texts")
+
+
+def test_ids_may_be_negative(data):
+    """As hashes are."""
+    xb, xq = data
+    ids = np.random.default_rng(3).permutation(np.arange(-100, 100))[:150] * 10**16
+    ids[ids == 0] = 5
+    for faiss in modules():
+        for index in (faiss.IndexIDMap2(faiss.IndexFlatL2(D)), faiss.index_factory(D, "IVF4,Flat")):
+            index.train(xb)
+            index.add_with_ids(xb[:150], ids)
+            if not isinstance(index, faiss.IndexIDMap):
+                index.nprobe = 4
+                index.make_direct_map(True) if faiss is ours else index.set_direct_map_type(faiss.DirectMap.Hashtable)
+            found = index.search(xq, 4)[1]
+            assert found.dtype == np.int64 and np.array_equal(found, ids[nearest(xb[:150], xq, 4)[1]])
+            gone = int(ids.min())
+            assert np.array_equal(index.reconstruct(gone), xb[int(ids.argmin())]) and index.remove_ids(np.array([gone])) == 1
+            rest = np.flatnonzero(ids != gone)
+            assert np.array_equal(index.search(xq, 4)[1], ids[rest][nearest(xb[rest], xq, 4)[1]])
+            sel = faiss.SearchParametersIVF(sel=faiss.IDSelectorBatch(ids[rest[:9]]), nprobe=4)
+            sel = sel if hasattr(index, "nprobe") else faiss.SearchParameters(sel=faiss.IDSelectorBatch(ids[rest[:9]]))
+            assert np.array_equal(index.search(xq, 4, params=sel)[1], ids[rest[:9]][nearest(xb[rest[:9]], xq, 4)[1]])
+            again = faiss.deserialize_index(faiss.serialize_index(index))
+            assert np.array_equal(again.search(xq, 1)[1], index.search(xq, 1)[1]) and again.ntotal == 149
+
+
+def test_shapes_and_names_are_those_of_faiss(data):
+    for faiss in modules():
+        index = faiss.index_factory(D, "IVF4,Flat,IDMap")
+        assert type(index) is faiss.IndexIDMap and type(faiss.index_factory(D, "Flat,IDMap2")) is faiss.IndexIDMap2
+        flat = faiss.IndexFlatL2(D)
+        flat.add(data[0][:10])
+        lims, found, names = flat.range_search(data[1][:2], 20.0)
+        assert (lims.dtype, found.dtype, names.dtype) == (np.uint64, np.float32, np.int64)
+        assert faiss.get_num_gpus() == 0
+        with pytest.raises(RuntimeError):
+            faiss.deserialize_index(np.zeros(10, np.uint8))

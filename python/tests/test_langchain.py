@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
@@ -85,3 +86,44 @@ def test_texts_make_a_store(tmp_path):
     store = StratavecVectorStore.from_texts(["a", "b"], DeterministicFakeEmbedding(size=8), [{"n": 1}, {"n": 2}], ids=["x", "y"], path=tmp_path / "s", index="auto")
     assert store.similarity_search("b", k=1)[0].metadata == {"n": 2} and store.collection.schema["index"] == "auto"
     store.close()
+
+
+def test_many_documents_at_once_are_there_as_a_whole(store):
+    """More than a batch of the log takes."""
+    texts = [f"{n} " + "x" * 4000 for n in range(20_000)]
+    assert len(store.add_texts(texts, ids=[str(n) for n in range(20_000)])) == 20_000 == len(store.collection)
+    assert store.get_by_ids(["19999"])[0].page_content == texts[-1]
+    large = [{"note": "y" * 40_000}] * 2000
+    assert len(store.add_texts(["a"] * 2000, large)) == 2000 and len(store.collection) == 22_000
+    assert store.delete() and len(store.collection) == 0
+
+
+def test_a_store_has_the_metric_that_it_was_made_with(tmp_path):
+    embedding = DeterministicFakeEmbedding(size=16)
+    made = StratavecVectorStore(embedding, tmp_path / "s", metric="l2")
+    made.add_texts(["one", "two"], ids=["1", "2"])
+    made.close()
+    again = StratavecVectorStore(embedding, tmp_path / "s")
+    relevance = again._select_relevance_score_fn()  # Before anything is searched.
+    assert relevance(4.0) == 0 and again.similarity_search_with_relevance_scores("one", k=1)[0][1] == pytest.approx(1)
+    assert again.add_texts(["three"], ids=["3"]) == ["3"] and again.collection.metric == "l2"
+    again.close()
+    with pytest.raises(stratavec.SchemaMismatchError):
+        StratavecVectorStore(embedding, tmp_path / "s", metric="ip").add_texts(["four"])
+
+
+def test_moments_are_metadata_and_what_is_none_is_refused_by_name(store):
+    at = datetime(2026, 11, 22, 1, 2, 3, tzinfo=timezone.utc)
+    store.add_texts(["a", "b"], [{"at": at}, None], ids=["1", "2"])
+    assert [document.metadata for document in store.get_by_ids(["1", "2"])] == [{"at": at}, {}]
+    assert store.collection.get("1").attributes == {"at": at}
+    for wrong in (at.replace(tzinfo=None), at.date(), {1, 2}, b"x", np.arange(3), np.datetime64("2026-01-01T00:00:00.000000001")):
+        with pytest.raises(TypeError, match="'when'"):
+            store.add_texts(["c"], [{"when": wrong}])
+    with pytest.raises(TypeError, match="5"):
+        store.add_texts(["c"], [{5: 1}])
+    assert len(store.collection) == 2
+
+
+def test_documents_may_come_one_by_one(store):
+    assert store.add_documents(Document(f"text {n}", id=str(n)) for n in range(3)) == ["0", "1", "2"]

@@ -34,10 +34,23 @@ def test_a_typed_program_is_checked(tmp_path):
         "stratavec.open('a', read_only=True).upsert\n"
         "c.search([1, 2, 3], where={})\n"
         "stratavec.open('a', 3, 'hamming')\n"
+        "stratavec.create('a', 3, 'l2', rows='f8')\n"
+        "stratavec.create('a', 3, 'l2', colour='red')\n"
+        "stratavec.create('a', 3, 'l2', rows='f16', memory_budget=1 << 30)\n"
     )
     done = subprocess.run([sys.executable, "-m", "mypy", "--strict", str(program)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     wrong = sorted(int(line.split(":")[1]) for line in done.stdout.splitlines() if "error:" in line)
-    assert wrong == [7, 8, 9], done.stdout + done.stderr
+    assert wrong == [7, 8, 9, 10, 11], done.stdout + done.stderr
+
+
+def test_create_takes_what_open_takes():
+    """Names are written three times: where they are sorted, for ``open`` and for ``create``."""
+    import inspect
+
+    from stratavec._types import Options
+
+    named = set(inspect.signature(stratavec.open).parameters) - {"path", "read_only"}
+    assert named == set(stratavec._SCHEMA + stratavec._TREATMENT) == set(Options.__annotations__) | {"dim", "metric"}
 
 
 def test_numpy_is_all_that_is_needed():

@@ -153,6 +153,12 @@ LONG = {
             return False
         work = lambda: c.search(vectors[0], 10, filter=wait)
     """,
+    "reading rows": "work = lambda: c.get_many(np.tile(np.arange(4000), 1000))",
+    "deleting ids": "work = lambda: [c.delete(np.arange(4000, 1_000_000)) for _ in range(60)]",
+    "training in the call": """
+        inline = stratavec.open(sys.argv[1] + "-inline", 96, "l2", ids="u64", durability="os", background=False, index="ivf", nlist=3000, flush_rows=4000)
+        work = lambda: [inline.upsert(np.arange(4000) + 4000 * n, vectors + n) for n in range(100)]
+    """,
     "scrub": "work = lambda: slow.scrub(progress=False)",
     "callback of progress": """
         def tell(done, total):

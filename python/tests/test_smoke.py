@@ -508,3 +508,118 @@ def test_a_callback_is_told_what_was_recovered(place, capsys):
     assert isinstance(raised[0].exc_value, ZeroDivisionError)
     with pytest.raises(TypeError, match="on_recovery"):
         stratavec.open(place, on_recovery=7)
+
+
+def test_health_shows_itself(place, rng):
+    with stratavec.open(place, 16, "l2", ids="u64", index="ivf", durability="os") as c:
+        empty = c.health()
+        assert "every search is exact" in repr(empty) and "<caption>" in empty._repr_html_()
+        c.bulk_load(np.arange(3000), rng.standard_normal((3000, 16), np.float32), progress=False)
+        health = c.health()
+    text, page = str(health), health._repr_html_()
+    assert text.startswith(f"health {health.score:.0f} of 100") and f"{health.lists:,} " in text and "of the ten nearest" in text
+    assert max(map(len, text.splitlines())) <= 80 and page.count("<tr>") == text.count("\n") - text.count("\n   ") and "</table>" in page
+
+
+def test_tables_fit_a_terminal_and_pages_show_what_names_hold(tmp_path):
+    with stratavec.open(tmp_path / "<b>&amp;", 512, "cosine", rows="bf16", index="auto", memory_budget=1 << 30) as c:
+        c.upsert([f"r{n}" for n in range(500)], np.random.default_rng(0).random((500, 512), np.float32))
+        c.flush()
+        c.delete("r1")
+        text, page = str(c.stats()), c.stats()._repr_html_()
+        assert len(text.splitlines()) > 6 and max(map(len, text.splitlines()[1:])) <= 80
+        assert "<b>" not in page and "&lt;b&gt;&amp;amp;" in page
+
+
+def test_whether_all_distances_are_exact(place, rng):
+    vectors = rng.standard_normal((50, 8), np.float32)
+    with stratavec.open(place, 8, "l2", ids="u64", rows="i8") as c:
+        c.upsert(np.arange(50), vectors)
+        assert not c.search(vectors[0]).all_exact and c.search(vectors[0], rerank_with=lambda ids: vectors[ids]).all_exact
+
+
+def test_handles_can_be_kept_weakly(filled):
+    import gc
+    import weakref
+
+    c, _ = filled
+    with stratavec.open(c.path, read_only=True) as follower:
+        kept = weakref.WeakValueDictionary({"c": c, "f": follower, "s": c.snapshot()})
+    del follower
+    gc.collect()
+    assert list(kept) == ["c"] and kept["c"] is c
+
+
+def test_a_long_exact_search_is_as_any_other(filled):
+    """It is done in a thread of its own, beside which the caller's looks for signals."""
+    from stratavec import _stratavec
+
+    c, vectors = filled
+    before = _stratavec._long_scans(1000)
+    try:
+        hits = c.search(vectors[77], 3, include="vector", exact=True)
+        assert hits[0].id == 77 and hits[0].distance == 0 and hits.explain.rows_scored == 100 and np.array_equal(hits[0].vector, vectors[77])
+        assert c.search(vectors[77], 3, ids=[5, 77]).ids == [77, 5] and c.search(vectors[77], 1, filter=lambda id: id == 9)[0].id == 9
+        with pytest.raises(stratavec.InvalidArgumentError):
+            c.search(vectors[77][:5])
+    finally:
+        assert _stratavec._long_scans(before) == 1000
+
+
+class Screen:
+    """What a bar is drawn on."""
+
+    def __init__(self, terminal):
+        self.terminal, self.text = terminal, ""
+
+    def isatty(self):
+        return self.terminal
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def drawn(monkeypatch, screen, columns=80, **wanted):
+    """What a bar draws of a job that takes long."""
+    from stratavec import _progress
+
+    clock = iter(range(1000))
+    monkeypatch.setattr(_progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys, "stderr", screen)
+    bar = _progress.bar(wanted.get("wanted"), "compacting", "rows")
+    if bar is None:
+        return None
+    for done in range(0, 1_200_001, 100_000):
+        bar.update(done, 1_200_000)
+    bar.end()
+    return getattr(screen, "text", "")
+
+
+@pytest.mark.parametrize("columns", [30, 60, 80, 200])
+def test_a_bar_keeps_to_its_line(monkeypatch, columns):
+    text = drawn(monkeypatch, Screen(True), columns)
+    lines = text.rstrip("\n").split("\r")[1:]
+    assert len(lines) > 5 and max(map(len, lines)) < columns and "\n" not in text[:-1] and text.endswith("\n")
+    assert ("█" in text) == (columns >= 80) and "compacting" in lines[-1]
+
+
+def test_a_bar_in_a_file_is_some_lines(monkeypatch):
+    assert drawn(monkeypatch, Screen(False)) is None
+    text = drawn(monkeypatch, Screen(False), wanted=True)
+    assert "\r" not in text and 1 < len(text.splitlines()) <= 5 and "100%" in text.splitlines()[-1]
+
+
+def test_a_job_does_not_fail_for_its_bar(monkeypatch, filled):
+    class Broken(Screen):
+        def write(self, text):
+            raise BrokenPipeError
+
+    assert drawn(monkeypatch, Broken(True)) == ""
+    c, vectors = filled
+    for screen in (object(), None, Broken(True)):
+        monkeypatch.setattr(sys, "stderr", screen)
+        assert c.bulk_load([1], vectors[:1]).items == 1 and c.compact("full", progress=True) is not None

@@ -9,8 +9,9 @@ Vectors are arrays of float32, taken as they are if they lie in C order. float16
 converted exactly, float64 is rounded to the nearest float32, wider integers are refused if float32 does not hold them. Do not write to an
 array while a call reads it: calls work without the interpreter's lock.
 
-Calls can be made from any thread. Ctrl-C ends every long call: a bulk load, compaction or scrub is cancelled; anything else that was
-begun goes on to its end in the background. A handle belongs to the process that opened it; after a fork it raises
+Calls can be made from any thread. Ctrl-C ends every long call: a bulk load, compaction or scrub is cancelled, a batch of queries and a walk
+over rows stop; anything else that was begun goes on to its end in the background. Only what is short is waited for: a search by lists, and
+the commit of arrays of at most 64 MiB. A handle belongs to the process that opened it; after a fork it raises
 :class:`ForkedError`, and the fork keeps the collection locked until it ends. Pickling a handle pickles the path: what comes out is a
 :class:`Follower`. Answers, rows and reports are plain data and can be pickled as they are.
 """
@@ -76,7 +77,9 @@ if _TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Literal
 
-    from ._types import Access, Durability, IdKind, IndexKind, Metric, Path, RowFormat
+    from typing_extensions import Unpack as _Unpack
+
+    from ._types import Access, Durability, IdKind, IndexKind, Metric, Options, Path, RowFormat
 
 __all__ = [
     "AlreadyExistsError",
@@ -298,12 +301,12 @@ def open(  # noqa: A001
     return _open_read_only(path, wanted, access)
 
 
-def create(path: Path, dim: int, metric: str, **options: Any) -> Collection:
+def create(path: Path, dim: int, metric: Metric, **options: _Unpack[Options]) -> Collection:
     """Makes a collection in a directory that does not exist or is empty. Arguments are those of :func:`open`."""
     unknown = [name for name in options if name not in _SCHEMA + _TREATMENT]
     if unknown:
         raise TypeError(f"create() got an unexpected keyword argument {unknown[0]!r}")
-    told = {"dim": dim, "metric": metric, **options}
+    told: dict[str, Any] = {"dim": dim, "metric": metric, **options}
     wanted = {name: told.get(name) for name in _SCHEMA}
     return _create(path, wanted, {name: told.get(name) for name in _TREATMENT})
 

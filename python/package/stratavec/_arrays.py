@@ -18,6 +18,8 @@ def as_f32(given: Any, name: str, dimensions: int) -> np.ndarray[Any, np.dtype[n
     No copy of what is that already. Half floats, bfloat16 and integers of up to 16 bits are converted exactly; float64 is rounded to the
     nearest float32; wider integers are taken if float32 holds each of them. Everything else is refused.
     """
+    if np.ma.is_masked(given):
+        raise InvalidArgumentError(f"{name} has masked numbers", argument=name, hint="leave out those rows, or fill them with filled()")
     array = np.asarray(given)
     if array.ndim != dimensions:
         if dimensions == 2 and array.size == 0:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
+
+from . import _table
 
 _STEPS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -72,15 +73,10 @@ class Stats(dict[str, Any]):
         return f"{kind}, exact: a query measures every vector"
 
     def __str__(self) -> str:
-        lines = [f"{label:<9}{text}" for label, text in self.table()]
-        return "\n".join([str(self["path"]), *lines])
+        return _table.as_text(str(self["path"]), self.table())
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        cells = "".join(
-            f'<tr><th style="text-align:left">{html.escape(label)}</th><td style="text-align:left">{html.escape(text)}</td></tr>'
-            for label, text in self.table()
-        )
-        return f"<table><caption>{html.escape(str(self['path']))}</caption>{cells}</table>"
+        return _table.as_html(str(self["path"]), self.table())

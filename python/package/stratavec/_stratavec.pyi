@@ -146,7 +146,7 @@ class Collection(Reader):
     ) -> Receipt:
         """Writes rows as one batch, replacing those that have these ids: n ids with n x dim components, or one id with dim.
 
-        A batch takes at most 64 MiB; :meth:`bulk_load` takes any number of rows.
+        A batch takes at most 64 MiB, and at most a sixteenth of a ``memory_budget``; :meth:`bulk_load` takes any number of rows.
         """
     def insert(
         self,
@@ -367,6 +367,9 @@ class Hits(Sequence[Hit]):
     def distances(self) -> NDArray[np.float32]:
         """The distances alone."""
     @property
+    def all_exact(self) -> bool:
+        """Whether all distances are exact with respect to the stored vectors."""
+    @property
     def explain(self) -> Explain:
         """How the answer came about."""
 
@@ -456,7 +459,7 @@ class CompactReport:
 
 @final
 class Health:
-    """How good the lists of a collection are, measured on a sample of its rows.
+    """How good the lists of a collection are, measured on a sample of its rows. Shows itself as a small table, in notebooks as well.
 
     Where no row is in a list every search is exact and there is nothing to grade: ``score`` and what it is made of are ``None``. What asks or
     is compared with vectors is ``None``, and counts as good, if the collection keeps none.
@@ -510,6 +513,7 @@ class Health:
     @property
     def retrain(self) -> Literal["growth", "drift", "balance"] | None:
         """Why the lists are to be made anew, if they are."""
+    def _repr_html_(self) -> str: ...
 
 @final
 class CheckpointReport:
@@ -644,6 +648,7 @@ class RepairReport:
 def _open(path: Path, wanted: dict[str, Any], treatment: dict[str, Any]) -> Collection: ...
 def _create(path: Path, wanted: dict[str, Any], treatment: dict[str, Any]) -> Collection: ...
 def _open_read_only(path: Path, wanted: dict[str, Any], access: str | None = None) -> Follower: ...
+def _long_scans(bytes: int) -> int: ...
 def verify(path: Path, mode: Literal["quick", "full"] = "full") -> VerifyReport:
     """Checks a collection without changing anything. Damage is no error: it is in the report."""
 

@@ -1,13 +1,15 @@
 """Classes in the shape of FAISS: ``import stratavec.faiss as faiss`` runs code that was written for it, as far as this module goes.
 
 An index lives in a directory. ``IndexFlatL2(64)`` makes a temporary one, which goes with the index; ``IndexFlatL2(64, path="data/idx")`` makes
-or opens one that stays, and what was added to it is durable. :func:`write_index` makes a copy in another directory, :func:`read_index` opens it.
-Indexes can be cloned, pickled and turned into bytes.
+or opens one that stays, and what was added to it is durable. :func:`write_index` makes a copy in another directory, :func:`read_index` opens it:
+any number of processes may, until one of them changes it. From then on that one has it for itself, and its changes stay without another
+:func:`write_index`. Indexes can be cloned, pickled and turned into bytes.
 
 What is different: ``train`` takes vectors and does nothing with them, since lists are trained on the rows themselves as they are filed. An
 ``IndexIVFFlat`` looks at ``nprobe`` lists by their codes and measures the best rows exactly; with ``nprobe`` equal to ``nlist`` every row is
 measured. So does an ``IndexIVFPQ``: its codes are those of FAISS, but the vectors are kept as well, so distances are exact and so is what is
-reconstructed. Vectors hold 32-bit floats and must be finite. A search uses one thread until :func:`omp_set_num_threads` says otherwise.
+reconstructed. Vectors hold 32-bit floats and must be finite. An id has one row: adding it again replaces that, and what ``add`` of an index with
+lists numbers after a removal gets numbers that no row had (FAISS would give some of them twice); -1 is no id. A search uses one thread until :func:`omp_set_num_threads` says otherwise.
 What FAISS has beyond this (graphs, scalar quantizers, binary indexes, GPUs, ``Kmeans``) is not here, and asking for it raises ``AttributeError``.
 """
 
@@ -43,6 +45,8 @@ from ._selectors import (
 )
 
 __all__ = [
+    "IO_FLAG_MMAP",
+    "IO_FLAG_READ_ONLY",
     "METRIC_INNER_PRODUCT",
     "METRIC_L2",
     "IDSelectorAll",
@@ -69,6 +73,7 @@ __all__ = [
     "deserialize_index",
     "downcast_index",
     "extract_index_ivf",
+    "get_num_gpus",
     "index_factory",
     "knn",
     "normalize_L2",
@@ -82,6 +87,10 @@ __all__ = [
 
 METRIC_INNER_PRODUCT = 0
 METRIC_L2 = 1
+
+#: How :func:`read_index` opens an index; the values are those of FAISS.
+IO_FLAG_READ_ONLY = 2
+IO_FLAG_MMAP = 0x646F0008
 
 #: Vectors that are written to the log in one batch, in bytes; more than so many at once go straight to files.
 _BATCH_BYTES = 16 << 20
@@ -103,6 +112,10 @@ _Ints: TypeAlias = NDArray[np.int64]
 class Index:
     """Rows numbered from 0 on in the order in which they were added, or by ids of the caller's."""
 
+    _reader: stratavec.Collection | stratavec.Follower
+    #: A temporary directory that goes with the index.
+    _own: tempfile.TemporaryDirectory[str] | None
+
     def __init__(self, d: int, metric: int, path: str | Path | None, **options: Any) -> None:
         names = {METRIC_L2: "l2", METRIC_INNER_PRODUCT: "ip"}
         if metric not in names:
@@ -110,43 +123,67 @@ class Index:
         self._open(path, dim=d, metric=names[metric], ids="u64", **options)
 
     def _open(self, path: str | Path | None, **options: Any) -> None:
-        self._own: tempfile.TemporaryDirectory[str] | None = None
+        own: tempfile.TemporaryDirectory[str] | None = None
         if path is None:
-            self._own = tempfile.TemporaryDirectory(prefix="stratavec-", ignore_cleanup_errors=True)
-            path = Path(self._own.name) / "index"
+            own = _room()
+            path = Path(own.name) / "index"
             options["durability"] = "os"
-        self._collection: stratavec.Collection = stratavec.open(path, **options)
-        if self._collection.property(_KIND) is None:
-            self._mark(b"places")
+        collection = stratavec.open(path, **options)
+        if collection.property(_KIND) is None:
+            _mark(collection, b"places")
+        self._adopt(collection)
+        self._own = own
+
+    def _adopt(self, reader: stratavec.Collection | stratavec.Follower) -> None:
+        """Takes rows that are there."""
+        self._reader = reader
+        self._home = Path(reader.path).absolute()
+        self._inode = self._home.stat().st_ino
+        self._own = None
+        self._fixed = False
         self.verbose = False
         self._live: _Ints | None = None
         self._next = 0
-        rows = len(self._collection)
-        if rows:
-            stored = np.fromiter((item.id for item in self._collection.scan()), np.int64, rows)
+        if len(reader):
+            stored = _signed([item.id for item in reader.scan()])
             self._next = int(stored.max()) + 1
-            if self._next != rows:
+            if self._next != len(stored):
                 self._live = np.sort(stored)
 
-    def _mark(self, kind: bytes) -> None:
-        self._collection.bulk_load([], properties={_KIND: kind}, progress=False)
+    def _opened(self) -> stratavec.Collection:
+        """The rows opened for writing, if they are still those that were read."""
+        collection = stratavec.open(self._home)
+        if collection.seq != self._reader.seq or self._home.stat().st_ino != self._inode:
+            collection.close()
+            raise RuntimeError(f"{self._home} was changed since it was read; read it again")
+        return collection
+
+    def _writer(self) -> stratavec.Collection:
+        """What changes go to. An index that was read is opened for writing by the first of them."""
+        if self._fixed:
+            raise RuntimeError("the index was read with IO_FLAG_READ_ONLY")
+        if isinstance(self._reader, stratavec.Follower):
+            collection = self._opened()
+            self._reader.close()
+            self._reader = collection
+        return self._reader
 
     @property
     def collection(self) -> stratavec.Collection:
-        """What holds the rows."""
-        return self._collection
+        """What holds the rows, opened for writing."""
+        return self._writer()
 
     @property
     def d(self) -> int:
-        return self._collection.dim
+        return self._reader.dim
 
     @property
     def metric_type(self) -> int:
-        return METRIC_L2 if self._collection.metric == "l2" else METRIC_INNER_PRODUCT
+        return METRIC_L2 if self._reader.metric == "l2" else METRIC_INNER_PRODUCT
 
     @property
     def ntotal(self) -> int:
-        return len(self._collection)
+        return len(self._reader)
 
     @property
     def is_trained(self) -> bool:
@@ -170,17 +207,17 @@ class Index:
 
     def _write(self, ids: _Ints, rows: _Floats) -> None:
         if rows.nbytes > 4 * _BATCH_BYTES:
-            self._collection.bulk_load(ids, rows, progress=False)
+            self._writer().bulk_load(_unsigned(ids), rows, progress=False)
             return
         step = max(1, _BATCH_BYTES // (4 * self.d))
         for start in range(0, len(rows), step):
-            self._collection.upsert(ids[start : start + step], rows[start : start + step])
+            self._writer().upsert(_unsigned(ids[start : start + step]), rows[start : start + step])
 
     def search(
         self, x: ArrayLike, k: int, *, params: SearchParameters | None = None, D: _Floats | None = None, I: _Ints | None = None
     ) -> tuple[_Floats, _Ints]:
         """Distances and ids of the k nearest rows of each vector; where there are fewer, -1 behind them."""
-        found, distances = self._collection.search_batch(self._rows(x), k, threads=_threads, **self._effort(params), **self._chosen(params))
+        found, distances = self._reader.search_batch(self._rows(x), k, threads=_threads, **self._effort(params), **self._chosen(params))
         distances = self._distances(distances)
         ids = self._outer(found.astype(np.int64, copy=False))
         if D is not None:
@@ -203,25 +240,25 @@ class Index:
             vectors[tuple(place)] = self.reconstruct(int(ids[tuple(place)]))
         return distances, ids, vectors
 
-    def range_search(self, x: ArrayLike, thresh: float, *, params: SearchParameters | None = None) -> tuple[_Ints, _Floats, _Ints]:
+    def range_search(self, x: ArrayLike, thresh: float, *, params: SearchParameters | None = None) -> tuple[NDArray[np.uint64], _Floats, _Ints]:
         """All rows that are nearer than ``thresh``, or whose product is larger: ``lims``, ``D`` and ``I``. Those of vector ``i`` are at
         ``lims[i]`` to ``lims[i + 1]``, nearest first."""
         bound = thresh if self.metric_type == METRIC_L2 else -thresh
         lims, parts, names = [0], [np.empty(0, np.float32)], [np.empty(0, np.int64)]
         terms = {**self._effort(params), **self._chosen(params)}
         for row in self._rows(x):
-            hits = self._collection.search(row, max(1, self.ntotal), max_distance=float(bound), **terms)
+            hits = self._reader.search(row, max(1, self.ntotal), max_distance=float(bound), **terms)
             distances = hits.distances
             inside = distances < np.float32(bound)
             parts.append(self._distances(distances[inside]))
-            names.append(np.asarray(hits.ids, np.int64)[inside])
+            names.append(_signed(hits.ids)[inside])
             lims.append(lims[-1] + int(inside.sum()))
-        return np.asarray(lims, np.int64), np.concatenate(parts), self._outer(np.concatenate(names))
+        return np.asarray(lims, np.uint64), np.concatenate(parts), self._outer(np.concatenate(names))
 
     def remove_ids(self, x: ArrayLike | Selector) -> int:
         """Removes rows and tells how many there were. As in FAISS, rows that are numbered by their place move up."""
         gone = self._inner(self._named(x))
-        removed = self._collection.delete(gone) if len(gone) else 0
+        removed = self._writer().delete(gone) if len(gone) else 0
         if removed:
             before = np.arange(self._next, dtype=np.int64) if self._live is None else self._live
             self._live = np.setdiff1d(before, gone)
@@ -230,7 +267,7 @@ class Index:
     def reconstruct(self, key: int) -> _Floats:
         """The vector of a row."""
         inner = self._inner(np.asarray([key], np.int64))
-        item = self._collection.get(int(inner[0])) if len(inner) else None
+        item = self._reader.get(int(inner[0])) if len(inner) else None
         vector = None if item is None else item.vector
         if vector is None:
             raise RuntimeError(f"id {key} not found")
@@ -259,10 +296,10 @@ class Index:
 
     def reset(self) -> None:
         """Removes all rows."""
-        ids = [item.id for item in self._collection.scan()]
+        ids = [item.id for item in self._reader.scan()]
         step = 500_000
         for start in range(0, len(ids), step):
-            self._collection.delete(ids[start : start + step])
+            self._writer().delete(ids[start : start + step])
         self._next, self._live = 0, None
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -270,7 +307,7 @@ class Index:
 
     def close(self) -> None:
         """Lets go of the directory; a temporary one is removed."""
-        self._collection.close()
+        self._reader.close()
         if self._own is not None:
             self._own.cleanup()
 
@@ -325,6 +362,10 @@ class Index:
             return ids[(ids >= 0) & (ids < self._next)]
         return self._live[ids[(ids >= 0) & (ids < len(self._live))]]
 
+    def _kept(self) -> dict[str, bytes]:
+        """What a copy of the index has to know beside its rows."""
+        return {}
+
 
 class IndexFlat(Index):
     """Every row is measured."""
@@ -371,43 +412,53 @@ class _ByIds(Index):
 
     def remove_ids(self, x: ArrayLike | Selector) -> int:
         """Removes rows and tells how many there were. The others keep their ids."""
-        gone = self._named(x)
-        gone = gone[gone >= 0]
-        return self._collection.delete(gone) if len(gone) else 0
+        gone = self._inner(self._named(x))
+        return self._writer().delete(gone) if len(gone) else 0
 
     def reconstruct_n(self, n0: int = 0, ni: int = -1) -> _Floats:
         """The vectors of rows in the order of their ids."""
         ids = sorted(self._all())
         return self.reconstruct_batch(np.asarray(ids[n0:] if ni < 0 else ids[n0 : n0 + ni], np.int64))
 
-    def _open(self, path: str | Path | None, **options: Any) -> None:
-        super()._open(path, **options)
+    def _adopt(self, reader: stratavec.Collection | stratavec.Follower) -> None:
+        super()._adopt(reader)
         self._live = None
 
     def _all(self) -> Iterable[int]:
-        return (item.id for item in self._collection.scan())
+        return [int(id) for id in _signed([item.id for item in self._reader.scan()])]
+
+    # Ids with a sign are stored as the numbers without one that have the same bits.
 
     def _outer(self, ids: _Ints) -> _Ints:
         return ids
 
-    def _inner(self, ids: _Ints) -> _Ints:
-        return ids[ids >= 0]
+    def _inner(self, ids: _Ints) -> Any:
+        return _unsigned(ids[ids != -1])
 
 
 class IndexIVFFlat(_ByIds):
     """Lists of neighbours, of which ``nprobe`` are looked at."""
+
+    quantizer: Index | None
 
     def __init__(
         self, quantizer: Index | None, d: int, nlist: int, metric: int = METRIC_L2, *, path: str | Path | None = None, **options: Any
     ) -> None:
         super().__init__(d, metric, path, index="ivf", nlist=nlist, **options)
         self.quantizer = quantizer
-        self.nprobe = int(self._collection.property(_PROBES) or b"1")
-        self._trained = self.ntotal > 0 or self._collection.property(_TRAINED) is not None
+
+    def _adopt(self, reader: stratavec.Collection | stratavec.Follower) -> None:
+        super()._adopt(reader)
+        self.quantizer = None
+        self.nprobe = int(reader.property(_PROBES) or b"1")
+        self._trained = self.ntotal > 0 or reader.property(_TRAINED) is not None
+
+    def _kept(self) -> dict[str, bytes]:
+        return {_PROBES: str(self.nprobe).encode(), **({_TRAINED: b"yes"} if self._trained else {})}
 
     @property
     def nlist(self) -> int:
-        return int(self._collection.schema["nlist"])
+        return int(self._reader.schema["nlist"])
 
     @property
     def is_trained(self) -> bool:
@@ -422,14 +473,14 @@ class IndexIVFFlat(_ByIds):
             raise RuntimeError("Error: 'is_trained' failed: train the index before rows are added")
         # Rows in files are in lists; a load of many makes and fills them.
         if len(rows) >= 1000:
-            self._collection.bulk_load(ids, rows, progress=False)
+            self._writer().bulk_load(_unsigned(ids), rows, progress=False)
         else:
             super()._write(ids, rows)
 
     def update_vectors(self, keys: ArrayLike, x: ArrayLike) -> None:
         """Replaces the vectors of rows that are there."""
         names = np.asarray(keys, np.int64).ravel()
-        if any(item is None for item in self._collection.get_many(names)):
+        if any(item is None for item in self._reader.get_many(_unsigned(names))):
             raise RuntimeError("update_vectors: one of the keys is no row")
         self.add_with_ids(x, names)
 
@@ -457,10 +508,10 @@ class IndexIDMap:
     """Gives rows of an index the ids of the caller's. The index must be empty, or one that has such ids already."""
 
     def __init__(self, index: Index) -> None:
-        if index.collection.property(_KIND) != b"ids":
+        if index._reader.property(_KIND) != b"ids":
             if index.ntotal:
                 raise RuntimeError("index must be empty on input")
-            index._mark(b"ids")
+            _mark(index._writer(), b"ids")
         self.index = index
         if not isinstance(index, _ByIds):
             # From here on rows are known by their ids.
@@ -492,16 +543,31 @@ class _WithIds(_ByIds):
     """A flat index in an ``IndexIDMap``."""
 
 
+def _mark(collection: stratavec.Collection, kind: bytes) -> None:
+    collection.bulk_load([], properties={_KIND: kind}, progress=False)
+
+
+def _signed(ids: list[Any]) -> _Ints:
+    """Ids as FAISS has them: with a sign."""
+    return np.asarray(ids, np.uint64).view(np.int64)
+
+
+def _unsigned(ids: _Ints) -> NDArray[np.uint64]:
+    """Ids as collections have them."""
+    return np.ascontiguousarray(ids).view(np.uint64)
+
+
 def _inside(index: Index | IndexIDMap) -> Index:
     """The index itself, without what gives its rows ids."""
     return index.index if isinstance(index, IndexIDMap) else index
 
 
 def index_factory(d: int, description: str, metric: int = METRIC_L2, *, path: str | Path | None = None) -> Index | IndexIDMap:
-    """``"Flat"``, ``"IVF100,Flat"``, ``"IVF100,PQ16"`` or ``"IVF100,PQ16x4"``, each perhaps with ``"IDMap,"`` or ``"IDMap2,"`` before it."""
+    """``"Flat"``, ``"IVF100,Flat"``, ``"IVF100,PQ16"`` or ``"IVF100,PQ16x4"``, each perhaps with ``"IDMap"`` or ``"IDMap2"`` before or behind it."""
     parts = [part.strip() for part in description.split(",")]
-    mapped = parts[0] in ("IDMap", "IDMap2")
-    rest = parts[1:] if mapped else parts
+    maps: dict[str, type[IndexIDMap]] = {"IDMap": IndexIDMap, "IDMap2": IndexIDMap2}
+    mapped = maps.get(parts[0]) or (maps.get(parts[-1]) if len(parts) > 1 else None)
+    rest = parts if mapped is None else parts[1:] if parts[0] in maps else parts[:-1]
     lists = int(rest[0][3:]) if len(rest) == 2 and rest[0].startswith("IVF") and rest[0][3:].isdigit() else None
     code = rest[-1][2:].split("x") if rest and rest[-1].startswith("PQ") else []
     index: Index
@@ -513,8 +579,8 @@ def index_factory(d: int, description: str, metric: int = METRIC_L2, *, path: st
         bits = int(code[1]) if len(code) == 2 else 8
         index = IndexIVFPQ(None, d, lists, int(code[0]), bits, metric, path=path)
     else:
-        raise RuntimeError(f"no index for {description!r}; there are Flat, IVF<n>,Flat and IVF<n>,PQ<m>[x<bits>], with IDMap or IDMap2 before them")
-    return IndexIDMap(index) if mapped else index
+        raise RuntimeError(f"no index for {description!r}; there are Flat, IVF<n>,Flat and IVF<n>,PQ<m>[x<bits>], with IDMap or IDMap2 before or behind them")
+    return index if mapped is None else mapped(index)
 
 
 class ParameterSpace:
@@ -551,6 +617,11 @@ def vector_to_array(v: ArrayLike) -> NDArray[Any]:
     return np.asarray(v)
 
 
+def get_num_gpus() -> int:
+    """None are used."""
+    return 0
+
+
 def omp_set_num_threads(num_threads: int) -> None:
     """How many threads a search of many vectors may use from now on."""
     global _threads
@@ -584,19 +655,28 @@ def normalize_L2(x: _Floats) -> None:
 def _copy(index: Index | IndexIDMap, target: Path) -> None:
     """Makes a copy of an index in a directory that is not there, with how it is searched."""
     inner = _inside(index)
-    inner.collection.checkpoint(target)
-    if isinstance(inner, IndexIVFFlat) and inner.is_trained:
+    if isinstance(inner._reader, stratavec.Follower):
+        with inner._opened() as collection:
+            collection.checkpoint(target)
+    else:
+        inner._reader.checkpoint(target)
+    if kept := inner._kept():
         with stratavec.open(target) as made:
-            made.bulk_load([], properties={_PROBES: str(inner.nprobe).encode(), _TRAINED: b"yes"}, progress=False)
+            made.bulk_load([], properties=kept, progress=False)
 
 
 def write_index(index: Index | IndexIDMap, fname: str | Path) -> None:
-    """Makes a copy of an index in a directory, instead of an index that is there. Anything else that is there is left alone, and refused."""
-    target = Path(fname)
+    """Makes a copy of an index in a directory, instead of an index that is there. Anything else that is there is left alone, and refused. Where
+    the index is in that directory already, what was changed is there, and nothing is copied."""
+    target, inner = Path(fname), _inside(index)
+    occupied = target.exists()
+    if occupied and target.samefile(inner._home):
+        if any(inner._reader.property(name) != value for name, value in inner._kept().items()):
+            inner._writer().bulk_load([], properties=inner._kept(), progress=False)
+        return
     beside = (target.with_name(f".{target.name}.{n}") for n in itertools.count())
     fresh = next(place for place in beside if not place.exists())
     old = next(place for place in beside if not place.exists())
-    occupied = target.exists()
     if occupied:
         with stratavec.open(target) as there:
             if there.property(_KIND) is None:
@@ -609,19 +689,22 @@ def write_index(index: Index | IndexIDMap, fname: str | Path) -> None:
         shutil.rmtree(old)
 
 
-def read_index(fname: str | Path) -> Index | IndexIDMap:
-    """Opens what :func:`write_index` wrote. It is opened for writing and changes as the index does."""
-    with stratavec.open(fname, read_only=True) as found:
-        schema, kind = found.schema, found.property(_KIND)
-    metric = METRIC_L2 if schema["metric"] == "l2" else METRIC_INNER_PRODUCT
-    index: Index
-    if schema["index"] == "ivf" and (codes := str(schema["codes"])).startswith("product:"):
-        parts, _, words = codes.removeprefix("product:").partition("x")
-        index = IndexIVFPQ(None, schema["dim"], schema["nlist"], int(parts), int(words).bit_length() - 1, metric, path=fname)
-    elif schema["index"] == "ivf":
-        index = IndexIVFFlat(None, schema["dim"], schema["nlist"], metric, path=fname)
-    else:
-        index = IndexFlat(schema["dim"], metric, path=fname)
+def read_index(fname: str | Path, io_flags: int = 0) -> Index | IndexIDMap:
+    """Opens what :func:`write_index` wrote. Others may read it as well, until it is changed here: then it is opened for writing, and changes as the
+    index does. With ``IO_FLAG_READ_ONLY`` it cannot be changed. Files are always mapped, with ``IO_FLAG_MMAP`` or without."""
+    if io_flags & ~(IO_FLAG_READ_ONLY | IO_FLAG_MMAP):
+        raise RuntimeError(f"io_flags is {io_flags}; there are IO_FLAG_READ_ONLY and IO_FLAG_MMAP")
+    found = stratavec.open(fname, read_only=True)
+    schema, kind = found.schema, found.property(_KIND)
+    shapes = {("flat", "l2"): IndexFlatL2, ("flat", "ip"): IndexFlatIP}
+    product = str(schema.get("codes")).startswith("product:")
+    shape = (IndexIVFPQ if product else IndexIVFFlat) if schema["index"] == "ivf" else shapes.get((schema["index"], schema["metric"]))
+    if shape is None or schema["ids"] != "u64":
+        found.close()
+        raise RuntimeError(f"{fname} is a collection that no class of this module stands for")
+    index: Index = shape.__new__(shape)
+    index._adopt(found)
+    index._fixed = bool(io_flags & IO_FLAG_READ_ONLY)
     return IndexIDMap(index) if kind == b"ids" else index
 
 
@@ -660,11 +743,14 @@ def deserialize_index(data: NDArray[np.uint8]) -> Index | IndexIDMap:
     own = _room()
     folder = Path(own.name) / "index"
     folder.mkdir(mode=0o700)
-    with zipfile.ZipFile(io.BytesIO(np.asarray(data, np.uint8).tobytes())) as archive:
-        for name in archive.namelist():
-            if Path(name).name != name:
-                raise RuntimeError(f"these are not the bytes of an index: they name {name!r}")
-            (folder / name).write_bytes(archive.read(name))
+    try:
+        with zipfile.ZipFile(io.BytesIO(np.asarray(data, np.uint8).tobytes())) as archive:
+            for name in archive.namelist():
+                if Path(name).name != name:
+                    raise RuntimeError(f"these are not the bytes of an index: they name {name!r}")
+                (folder / name).write_bytes(archive.read(name))
+    except zipfile.BadZipFile as error:
+        raise RuntimeError("these are not the bytes of an index") from error
     return _temporary(own)
 
 

@@ -12,6 +12,7 @@ import json
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from langchain_core.vectorstores import VectorStore
 from langchain_core.vectorstores.utils import maximal_marginal_relevance
 
 import stratavec
+from stratavec._times import number
 from stratavec._types import IncludeName, Metric
 
 __all__ = ["StratavecVectorStore"]
@@ -29,13 +31,17 @@ __all__ = ["StratavecVectorStore"]
 #: The attribute that holds what of a document's metadata is no attribute value, as JSON.
 _REST = "langchain.json"
 _LARGEST = 2**63
+#: More bytes than that are not written to the log in one batch but straight to files; they, too, are there as a whole or not at all.
+_BATCH_BYTES = 32 << 20
+_DELETED_AT_ONCE = 50_000
 
 
 class StratavecVectorStore(VectorStore):
     """Documents in a collection: text as payload, metadata as attributes, vectors from an embedding.
 
     The collection is made with the first documents, since the embedding's dimension is not known before. ``options`` are those of
-    :func:`stratavec.open`. Instead of a path an open collection with byte ids can be given. Text and metadata of a document take at most 64 KiB each.
+    :func:`stratavec.open`; ``metric`` is that of a collection that is made, cosine if none is said. Instead of a path an open collection with byte
+    ids can be given. Text and metadata of a document take at most 64 KiB each.
     """
 
     def __init__(
@@ -44,7 +50,7 @@ class StratavecVectorStore(VectorStore):
         path: str | Path | None = None,
         *,
         collection: stratavec.Collection | None = None,
-        metric: Metric = "cosine",
+        metric: Metric | None = None,
         **options: Any,
     ) -> None:
         if (path is None) == (collection is None):
@@ -68,13 +74,13 @@ class StratavecVectorStore(VectorStore):
         with self._opening:
             if self._collection is None:
                 assert self._path is not None
-                if dim is None:
-                    try:
-                        self._collection = stratavec.open(self._path, **self._options)
-                    except stratavec.NotFoundError:
-                        return None
-                else:
+                try:
+                    # What is there already keeps its metric.
                     self._collection = stratavec.open(self._path, dim, self._metric, ids="bytes", **self._options)
+                except stratavec.NotFoundError:
+                    if dim is None:
+                        return None
+                    self._collection = stratavec.open(self._path, dim, self._metric or "cosine", ids="bytes", **self._options)
             return self._collection
 
     def close(self) -> None:
@@ -97,25 +103,36 @@ class StratavecVectorStore(VectorStore):
         names = [name or str(uuid.uuid4()) for name in (ids or [""] * len(texts))]
         if not texts:
             return []
-        return self._write(names, texts, metadatas or [{}] * len(texts), self._embedding.embed_documents(texts))
+        attributes = [_to_attributes(metadata or {}) for metadata in metadatas or [{}] * len(texts)]
+        return self._write(names, texts, attributes, self._embedding.embed_documents(texts))
 
     def add_documents(self, documents: list[Document], **kwargs: Any) -> list[str]:
         """Embeds documents and writes them, replacing those that have these ids. ``ids`` wins over the documents' own."""
+        documents = list(documents)
         ids = kwargs.pop("ids", None) or [document.id or "" for document in documents]
         return self.add_texts([document.page_content for document in documents], [document.metadata for document in documents], ids=ids, **kwargs)
 
-    def _write(self, ids: list[str], texts: list[str], metadatas: Sequence[dict[str, Any]], vectors: Sequence[Sequence[float]]) -> list[str]:
-        rows = np.asarray(vectors, np.float32)
+    def _write(self, ids: list[str], texts: list[str], attributes: list[dict[str, Any]], vectors: Sequence[Sequence[float]]) -> list[str]:
+        rows, payloads = np.asarray(vectors, np.float32), [text.encode() for text in texts]
         collection = self._open(rows.shape[1])
         assert collection is not None
-        collection.upsert(ids, rows, [_to_attributes(metadata) for metadata in metadatas], [text.encode() for text in texts])
+        if rows.nbytes + sum(map(len, payloads)) > _BATCH_BYTES:
+            collection.bulk_load(ids, rows, attributes, payloads, progress=False)
+            return ids
+        try:
+            collection.upsert(ids, rows, attributes, payloads)
+        except stratavec.BatchTooLargeError:
+            # The attributes were large.
+            collection.bulk_load(ids, rows, attributes, payloads, progress=False)
         return ids
 
     def delete(self, ids: list[str] | None = None, **kwargs: Any) -> bool | None:
         """Deletes documents; all of them if no ids are given. No error for ids that are not there."""
         collection = self._open(None)
         if collection is not None:
-            collection.delete([item.id for item in collection.scan()] if ids is None else ids)
+            gone = [item.id for item in collection.scan()] if ids is None else list(ids)
+            for start in range(0, len(gone), _DELETED_AT_ONCE):
+                collection.delete(gone[start : start + _DELETED_AT_ONCE])
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
@@ -179,7 +196,8 @@ class StratavecVectorStore(VectorStore):
                 yield _document(hit.id, hit.payload, hit.attributes or {}), hit.distance, hit.vector
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        metric = self._collection.metric if self._collection is not None else self._metric
+        collection = self._open(None)
+        metric = self._metric or "cosine" if collection is None else collection.metric
         if metric == "cosine":
             return lambda distance: 1.0 - distance / 2.0
         if metric == "l2":
@@ -216,6 +234,9 @@ def _is_value(value: Any) -> bool:
     """Whether a value is an attribute as it is, and comes back as it was."""
     if value is None or isinstance(value, (bool, float, str)):
         return value == value
+    if isinstance(value, datetime):
+        # Those without a time zone would come back with one.
+        return value.tzinfo is not None
     if isinstance(value, int):
         return -_LARGEST <= value < _LARGEST
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
@@ -223,12 +244,21 @@ def _is_value(value: Any) -> bool:
 
 def _to_attributes(metadata: dict[str, Any]) -> dict[str, Any]:
     # Numbers of numpy, as tables of data have them, become Python's.
-    metadata = {name: value.item() if isinstance(value, np.generic) else value for name, value in metadata.items()}
+    metadata = {name: value if (plain := number(value)) is None else plain for name, value in metadata.items()}
+    if odd := [name for name in metadata if not isinstance(name, str)]:
+        raise TypeError(f"names in metadata are str, not {type(odd[0]).__name__}: {odd[0]!r}")
     attributes = {name: value for name, value in metadata.items() if _is_value(value) and 0 < len(name.encode()) < 256 and name != _REST}
     rest = {name: value for name, value in metadata.items() if name not in attributes}
     if rest:
-        attributes[_REST] = json.dumps(rest)
+        attributes[_REST] = "{" + ", ".join(f"{json.dumps(name)}: {_to_json(name, value)}" for name, value in rest.items()) + "}"
     return attributes
+
+
+def _to_json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except TypeError as error:
+        raise TypeError(f"metadata {name!r} cannot be stored: {error}; use what JSON has, or a datetime with a time zone") from None
 
 
 def _document(id: Any, payload: bytes | None, attributes: dict[str, Any]) -> Document:

@@ -201,7 +201,8 @@ impl Bulk<'_> {
 
     /// A record that the engine does not take, by its number in the file.
     fn refused(&self, error: &Error, first: u64, source: &dyn RecordSource) -> Failure {
-        let inside = error.message().strip_prefix("item ").and_then(|rest| rest.split_once(": "));
+        let said = error.to_string();
+        let inside = said.strip_prefix("item ").and_then(|rest| rest.split_once(": "));
         let Some((Ok(number), why)) = inside.map(|(number, why)| (number.parse::<u64>(), why)) else {
             return Failure::engine(error, self.path);
         };

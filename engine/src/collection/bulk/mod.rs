@@ -308,8 +308,8 @@ impl Shared {
         let mut parts = Parts::new(self, control, install::first_row(self))?;
         let mut taken = 0;
         for item in items {
-            let refused =
-                |error: Error| error.clone().caused(error.kind(), format!("item {taken}: {}", error.message()));
+            // What is wrong with it is told by the cause.
+            let refused = |error: Error| error.clone().caused(error.kind(), format!("item {taken}"));
             let item = item.into_bulk_item().map_err(refused)?;
             parts.push(&item).map_err(|error| match error.kind() {
                 ErrorKind::InvalidArgument => refused(error),
