@@ -226,7 +226,8 @@ impl Points for FramedPoints<'_> {
         let mut inside = Vec::new();
         for (out, i) in out.chunks_exact_mut(self.dim()).zip(start..) {
             self.points.read(i, &mut row)?;
-            self.frame.enter(kernels(), &row, length(&row), &mut inside);
+            let length = if self.frame.metric() == Metric::Cosine { length(&row) } else { 1.0 };
+            self.frame.enter(kernels(), &row, length, &mut inside);
             out.copy_from_slice(&inside);
         }
         Ok(())
