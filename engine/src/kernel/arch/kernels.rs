@@ -98,6 +98,7 @@ impl Kernels {
         self.each_of(self.distance(op, format).block, format, query, (rows, stride), out);
     }
 
+    #[inline(always)]
     fn each_of(
         &self,
         function: Many,
