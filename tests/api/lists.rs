@@ -249,3 +249,72 @@ fn a_bounded_search_finds_all_that_lies_within() {
         assert!(found.len() >= 650, "{} of 700 within {bound}", found.len());
     }
 }
+
+/// Names of files in memory that begin so.
+fn files(disk: &MemDir, prefix: &str) -> Vec<String> {
+    let names = stratavec::storage::Storage::list(disk).unwrap().into_iter().map(|entry| entry.text);
+    names.filter(|name| name.starts_with(prefix)).collect()
+}
+
+fn answers(c: &Collection) -> Vec<Vec<(u64, f32)>> {
+    let snapshot = c.snapshot();
+    let ask = |id: u64| {
+        let hits = snapshot.search(&vector(id)).k(5).effort(Effort::Probe { nprobe: 2, patience: 2 }).run().unwrap();
+        hits.iter().map(|hit| (hit.id.as_u64().unwrap(), hit.distance)).collect()
+    };
+    (0..200).step_by(7).map(ask).collect()
+}
+
+// The model of a first load is trained while its rows are written where there are threads; it is the one that training later makes.
+#[test]
+fn a_first_load_gets_the_same_lists_with_threads_and_without() {
+    let load = |background: Background, repeated: bool| {
+        let disk = MemDir::new(7);
+        let options = OpenOptions::new().background(background);
+        let c = Collection::create_in(Arc::new(disk.clone()), schema(few_lists()).seed(3), options).unwrap();
+        let ids = (0..500).chain((0..if repeated { 90 } else { 0 }).rev());
+        let items: Vec<BulkItem> = ids.map(|id| BulkItem::new(id, vector(id))).collect();
+        let report = c.bulk_load(items).unwrap().wait().unwrap();
+        assert_eq!(report.inserted, 500);
+        assert_eq!((c.stats().lists, c.stats().rows_in_lists), (8, 500));
+        assert_eq!(files(&disk, "mod-").len(), 1);
+        let answers = answers(&c);
+        c.close().unwrap();
+        sound(&disk);
+        answers
+    };
+    for repeated in [false, true] {
+        assert_eq!(load(Background::Thread, repeated), load(Background::Inline, repeated));
+    }
+}
+
+// What was committed while the items came is trained on, too: a model of the load's rows alone is given up, file and all.
+#[test]
+fn a_model_of_other_rows_than_there_are_is_given_up() {
+    let disk = MemDir::new(8);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema(IvfOptions::auto()), OpenOptions::new()).unwrap();
+    let (send, receive) = std::sync::mpsc::sync_channel(0);
+    let load = c.bulk_load(receive.into_iter().map(|id: u64| BulkItem::new(id, vector(id)))).unwrap();
+    (0..1_500).for_each(|id| send.send(id).unwrap());
+    fill(&c, 1_400..3_000);
+    drop(send);
+    load.wait().unwrap();
+    assert_eq!(ids(&c), Vec::from_iter(0..3_000));
+    assert_eq!(c.stats().rows_in_lists, 3_000);
+    assert_eq!(files(&disk, "mod-").len(), 1);
+    c.close().unwrap();
+    sound(&disk);
+}
+
+// A load that is given up takes its model with it.
+#[test]
+fn a_load_that_is_refused_leaves_no_model() {
+    let disk = MemDir::new(9);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema(few_lists()), OpenOptions::new()).unwrap();
+    let load = c.bulk_load((0..500).map(|id| BulkItem::new(id, vector(id)))).unwrap();
+    load.cancel();
+    let outcome = load.wait();
+    assert!(files(&disk, "mod-").len() <= usize::from(outcome.is_ok()));
+    c.close().unwrap();
+    sound(&disk);
+}

@@ -8,6 +8,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::bulk::Ahead;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
@@ -15,8 +16,8 @@ use super::retrain::list_skew;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, anchor_memory, choose_lists, codebook_memory,
-    merge_lists, next_old, next_unfiled, rows_for_lists,
+    Aged, Control, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
+    codebook_memory, merge_lists, next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
@@ -128,10 +129,22 @@ impl Shared {
     }
 
     fn next_training(&self, version: &Version, options: &IvfOptions) -> Option<ListStep> {
-        let live: u64 = version.rows.iter().map(LiveRows::live).sum();
+        let live = version.rows.iter().map(LiveRows::live).sum();
+        self.lists_of(live, options).map(ListStep::Train)
+    }
+
+    /// Lists that a first model of so many rows has; none if they are too few.
+    fn lists_of(&self, live: u64, options: &IvfOptions) -> Option<usize> {
         let asked = matches!(self.schema.index_kind(), IndexKind::Ivf(_));
         let enough = live > 0 && live >= rows_for_lists(asked, options.wanted_nlist());
-        enough.then(|| ListStep::Train(options.lists_for(live)))
+        enough.then(|| options.lists_for(live))
+    }
+
+    /// Lists of the model that so many rows get which are to be the first ones of the collection.
+    pub(super) fn first_lists(&self, live: u64) -> Option<usize> {
+        let (view, options) = (self.view.load(), self.schema.index_kind().lists()?);
+        let first = view.version.rows.is_empty() && view.version.current_model().is_none();
+        self.lists_of(live, &options).filter(|_| first)
     }
 
     /// Rows that are filed at a time.
@@ -166,6 +179,11 @@ impl Shared {
                 ListChange { calibration: Some((found, list_skew(version))), ..ListChange::default() }
             }
         };
+        self.install_step(step, change, report)
+    }
+
+    /// Steps 3 to 5, and what is counted.
+    fn install_step(&self, step: ListStep, change: ListChange, report: &mut CompactReport) -> Result<()> {
         let (made, bytes, trained) = (change.made(), change.bytes(), change.model.is_some());
         if let Err(error) = self.install_lists(change) {
             if !error.is_sync_failure() {
@@ -207,8 +225,36 @@ impl Shared {
     }
 
     fn train(&self, version: &Version, nlist: usize, control: &Control) -> Result<ListChange> {
+        let live = version.rows.iter().map(LiveRows::live).sum();
+        let rows = || LivePoints::all(&version.rows, &self.schema);
+        let made = self.train_on(rows, live, nlist, self.ids(version), control)?;
+        Ok(self.change_of(version, made, live))
+    }
+
+    /// What a model that was trained on so many rows changes.
+    fn change_of(&self, version: &Version, made: Made, live: u64) -> ListChange {
+        let Made { entry, model, energy } = made;
+        let next_row = version.manifest.next_row;
+        let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
+        let mut change = ListChange { training: Some(training), ..ListChange::default() };
+        match version.current_model().is_some_and(|current| *current.file.hash() == entry.hash) {
+            // Nothing has changed since: the lists are what they would become.
+            true => drop(remove_all(&*self.storage, &[FileName::File(FileKind::Model, entry.file.id)])),
+            false => change.model = Some((entry, Arc::new(model))),
+        }
+        change
+    }
+
+    /// Trains so many lists, or fewer if there is little memory, on `live` rows.
+    pub(super) fn train_on<'r>(
+        &self,
+        rows: impl FnOnce() -> Result<LivePoints<'r>>,
+        live: u64,
+        nlist: usize,
+        ids: (u128, u128),
+        control: &Control,
+    ) -> Result<Made> {
         let (crew, dim) = (Crew::of(self), self.schema.dim());
-        let live: u64 = version.rows.iter().map(LiveRows::live).sum();
         let most = self.budget.limit().map_or(MOST_TRAINING, |limit| (limit / 4).min(MOST_TRAINING));
         let needs = |lists: usize| {
             let training = Training::new(lists);
@@ -239,18 +285,8 @@ impl Shared {
         self.refuse_without_room("model", model_bytes)?;
         let _working =
             self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + anchor_bytes + live * 16 + model_bytes)?;
-        let (schema, ids) = (&*self.schema, self.ids(version));
-        let job = ModelJob { storage: &*self.storage, schema, ids, parallel: &crew, control };
-        let Made { entry, model, energy } = job.make(&version.rows, self.new_file_id(), lists, wanted)?;
-        let next_row = version.manifest.next_row;
-        let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
-        let mut change = ListChange { training: Some(training), ..ListChange::default() };
-        match version.current_model().is_some_and(|current| *current.file.hash() == entry.hash) {
-            // Nothing has changed since: the lists are what they would become.
-            true => drop(remove_all(&*self.storage, &[FileName::File(FileKind::Model, entry.file.id)])),
-            false => change.model = Some((entry, Arc::new(model))),
-        }
-        Ok(change)
+        let job = ModelJob { storage: &*self.storage, schema: &self.schema, ids, parallel: &crew, control };
+        job.make(rows()?, self.new_file_id(), lists, wanted)
     }
 
     fn file(
@@ -489,8 +525,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Trains and files, at the end of a bulk load; merges nothing. Returns the bytes written.
-    pub(super) fn file_all(&self, control: &Control) -> Result<u64> {
+    /// Trains, unless the rows are those that `ahead` was trained on, and files, at the end of a bulk load; merges nothing. Returns the bytes
+    /// written.
+    pub(super) fn file_all(&self, control: &Control, mut ahead: Option<Ahead<'_>>) -> Result<u64> {
         let mut report = CompactReport::default();
         if self.schema.index_kind() == IndexKind::Flat {
             return Ok(0);
@@ -503,6 +540,14 @@ impl Shared {
             let version = self.view.load().version.clone();
             match self.next_list_step(&version, &wanted)? {
                 None | Some(ListStep::Merge(_)) => return Ok(report.bytes_written),
+                Some(ListStep::Train(lists)) if ahead.is_some() => {
+                    let made = ahead.take().and_then(|ahead| ahead.model_for(&version.rows, lists));
+                    let change = match made {
+                        Some((made, live)) => self.change_of(&version, made, live),
+                        None => self.train(&version, lists, control)?,
+                    };
+                    self.install_step(ListStep::Train(lists), change, &mut report)?;
+                }
                 Some(step) => self.take_or_leave(&version, step, &mut wanted, control, &mut report)?,
             }
         }

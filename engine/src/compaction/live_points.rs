@@ -1,5 +1,6 @@
-//! Live rows of files, as clustering and coding read them.
+//! Live rows, as clustering and coding read them: of files, or of a block that is about to become one.
 
+use crate::delta::Block;
 use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::ivf::Frame;
@@ -20,9 +21,17 @@ pub(crate) struct Place {
     pub(crate) ordinal: u32,
 }
 
-/// Some live rows of neighbouring files, in row order. Holds eight bytes for each.
+/// Where rows are.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    Files(&'a [LiveRows]),
+    /// Places name it as the only file.
+    Block(&'a Block),
+}
+
+/// Some live rows of neighbouring files or of a block, in row order. Holds eight bytes for each.
 pub(crate) struct LivePoints<'a> {
-    files: &'a [LiveRows],
+    rows: Rows<'a>,
     schema: &'a Schema,
     places: Vec<Place>,
 }
@@ -38,7 +47,13 @@ impl<'a> LivePoints<'a> {
 
     /// No rows.
     pub(crate) fn none(schema: &'a Schema) -> LivePoints<'a> {
-        LivePoints { files: &[], schema, places: Vec::new() }
+        LivePoints { rows: Rows::Files(&[]), schema, places: Vec::new() }
+    }
+
+    /// The rows of a block at some places, ascending.
+    pub(crate) fn of_block(block: &'a Block, places: &[u32], schema: &'a Schema) -> LivePoints<'a> {
+        let places = places.iter().map(|ordinal| Place { file: 0, ordinal: *ordinal }).collect();
+        LivePoints { rows: Rows::Block(block), schema, places }
     }
 
     /// Those from `next` on with numbers up to `last_row`, at most so many and of no more pages than a list segment may have; `next` is left
@@ -53,7 +68,7 @@ impl<'a> LivePoints<'a> {
         most: usize,
         last_row: u64,
     ) -> Result<LivePoints<'a>> {
-        let mut points = LivePoints { files, schema, places: Vec::new() };
+        let mut points = LivePoints { rows: Rows::Files(files), schema, places: Vec::new() };
         let (mut pages, mut last_page) = (0, None);
         while let Some(rows) = files.get(next.file as usize) {
             let at = next.ordinal as usize;
@@ -88,14 +103,14 @@ impl<'a> LivePoints<'a> {
     pub(crate) fn thinned(&self, step: usize, most: usize) -> LivePoints<'a> {
         let further = (self.len() / step.max(1)).div_ceil(most.max(1)).max(1);
         let places = self.places.iter().skip(step.saturating_sub(1)).step_by(step.max(1).saturating_mul(further));
-        LivePoints { files: self.files, schema: self.schema, places: places.copied().collect() }
+        LivePoints { rows: self.rows, schema: self.schema, places: places.copied().collect() }
     }
 
     /// All rows but each `step`th.
     pub(crate) fn others(&self, step: usize) -> LivePoints<'a> {
         let places =
             self.places.iter().enumerate().filter(|(i, _)| !(i + 1).is_multiple_of(step)).map(|(_, place)| *place);
-        LivePoints { files: self.files, schema: self.schema, places: places.collect() }
+        LivePoints { rows: self.rows, schema: self.schema, places: places.collect() }
     }
 
     /// Leaves the last row out.
@@ -116,11 +131,11 @@ impl<'a> LivePoints<'a> {
         (0..self.len()).map(|i| self.source(i).and_then(|(source, at)| source.row_number(at))).collect()
     }
 
-    /// Smallest and largest sequence number of the rows' files.
+    /// Smallest and largest sequence number of the rows' files; zeros of a block, whose rows have none yet.
     pub(crate) fn seqs(&self) -> (u64, u64) {
         let ends = (self.places.first(), self.places.last());
-        let (Some(first), Some(last)) = ends else { return (0, 0) };
-        let files = self.files.get(first.file as usize..=last.file as usize).unwrap_or_default();
+        let (Some(first), Some(last), Rows::Files(files)) = (ends.0, ends.1, self.rows) else { return (0, 0) };
+        let files = files.get(first.file as usize..=last.file as usize).unwrap_or_default();
         let facts = files.iter().map(|rows| rows.file.facts());
         facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)))
     }
@@ -135,10 +150,13 @@ impl<'a> LivePoints<'a> {
     }
 
     fn source(&self, i: usize) -> Result<(Source<'a>, usize)> {
-        let place = self.places.get(i);
-        let found = place.and_then(|place| Some((self.files.get(place.file as usize)?, place.ordinal as usize)));
+        let source = |place: &Place| match self.rows {
+            Rows::Files(files) => files.get(place.file as usize).map(Source::File),
+            Rows::Block(block) => Some(Source::Block(block)),
+        };
+        let found = self.places.get(i).and_then(|place| Some((source(place)?, place.ordinal as usize)));
         match found {
-            Some((rows, at)) => Ok((Source::File(rows), at)),
+            Some(found) => Ok(found),
             None => Err(Error::argument("rows", format!("are {}; there is no row {i}", self.len()))),
         }
     }
@@ -226,7 +244,8 @@ impl Points for FramedPoints<'_> {
         let mut inside = Vec::new();
         for (out, i) in out.chunks_exact_mut(self.dim()).zip(start..) {
             self.points.read(i, &mut row)?;
-            self.frame.enter(kernels(), &row, length(&row), &mut inside);
+            let length = if self.frame.metric() == Metric::Cosine { length(&row) } else { 1.0 };
+            self.frame.enter(kernels(), &row, length, &mut inside);
             out.copy_from_slice(&inside);
         }
         Ok(())

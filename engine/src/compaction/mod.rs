@@ -25,7 +25,7 @@ pub(crate) use filing::{Filed, Filing};
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
 pub(crate) use list_policy::{ListState, choose_lists, next_old, next_unfiled, rows_for_lists};
-pub(crate) use live_points::Place;
+pub(crate) use live_points::{LivePoints, Place};
 pub(crate) use merge::{Ids, Merged, merge};
 pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};
 pub(crate) use retrain_policy::{Aged, aged, drifts_with, skew};

@@ -13,7 +13,7 @@ use crate::kernel::{kernels, padded_dim};
 use crate::manifest::{FileEntry, HashedEntry};
 use crate::options::Schema;
 use crate::segment::{ModelContent, ModelFile, write_model};
-use crate::snapshot::{LiveRows, OpenModel};
+use crate::snapshot::OpenModel;
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
 /// From so many rows on each `HELD_OUT`th is kept from training, to tell how far rows are from their centroids that those do not know. Of
@@ -43,14 +43,13 @@ pub(crate) struct ModelJob<'a> {
 }
 
 impl ModelJob<'_> {
-    /// Trains so many lists on the live rows of files and writes the model; it is synced and read back, and no manifest names it yet.
+    /// Trains so many lists on all live rows and writes the model; it is synced and read back, and no manifest names it yet.
     /// Holds 16 bytes per row and what `budget_bytes` lets training have.
     ///
     /// # Errors
     /// `InvalidArgument` naming `budget_bytes`; `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
-    pub(crate) fn make(&self, files: &[LiveRows], id: FileId, nlist: usize, budget_bytes: u64) -> Result<Made> {
+    pub(crate) fn make(&self, all: LivePoints<'_>, id: FileId, nlist: usize, budget_bytes: u64) -> Result<Made> {
         let (schema, dim) = (self.schema, self.schema.dim());
-        let all = LivePoints::all(files, schema)?;
         let (live, held_out) = match all.len() >= LEAST_HELD_OUT {
             true => (all.others(HELD_OUT), all.thinned(HELD_OUT, MOST_HELD_OUT)),
             false => (all, LivePoints::none(schema)),

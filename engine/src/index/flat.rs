@@ -117,6 +117,17 @@ impl FlatQuery {
     /// Distances of up to [`CHUNK`] contiguous rows; `norm(i)` is the stored length of row `i`, asked only under cosine.
     pub(crate) fn score_chunk(&self, rows: &[u8], stride: usize, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
         self.kernels.many(self.op, self.format, &self.vector, rows, stride, out);
+        self.to_distances(norm, out);
+    }
+
+    /// The same of few rows that other queries are compared with, too.
+    pub(crate) fn score_block(&self, rows: &[u8], stride: usize, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
+        self.kernels.block(self.op, self.format, &self.vector, rows, stride, out);
+        self.to_distances(norm, out);
+    }
+
+    #[inline]
+    fn to_distances(&self, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
         match self.metric {
             Metric::L2 => {}
             Metric::InnerProduct => out.iter_mut().for_each(|d| *d = 0.0 - *d),

@@ -51,6 +51,6 @@ pub(crate) use model_writer::{ModelContent, write_model};
 pub(crate) use records::Records;
 pub(crate) use row_file::RowFile;
 pub(crate) use row_source::{RowInput, RowSource};
-pub(crate) use row_writer::write_row_file;
+pub(crate) use row_writer::{WrittenRows, write_row_file};
 pub(crate) use tombstone_writer::write_tombstones;
 pub(crate) use tombstones::TombstoneFile;

@@ -35,14 +35,57 @@ pub(crate) fn write_row_file(
     layout: &RowLayout,
     rows: &dyn RowSource,
 ) -> Result<RowFile> {
-    let plan = Plan::count(layout, rows)?;
-    let name = FileName::File(FileKind::Row, id);
-    let writer = FileWriter::create(storage, name, ContainerKind::Rows, collection)?;
-    settle(storage, name, write(writer, origin, layout, rows, &plan), |facts| {
-        let file = RowFile::open(storage, id, collection, origin, layout, facts)?;
-        file.prove_all()?;
-        Ok(file)
-    })
+    WrittenRows::write(storage, id, collection, origin, layout, rows)?.settle(storage, collection, origin, layout)
+}
+
+/// A row file that is written and synced, and not yet read back.
+pub(crate) struct WrittenRows {
+    id: FileId,
+    facts: FileFacts,
+    file: Arc<dyn StorageFile>,
+}
+
+impl WrittenRows {
+    /// The first half of [`write_row_file`].
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn write(
+        storage: &dyn Storage,
+        id: FileId,
+        collection: u128,
+        origin: u128,
+        layout: &RowLayout,
+        rows: &dyn RowSource,
+    ) -> Result<WrittenRows> {
+        let plan = Plan::count(layout, rows)?;
+        let name = FileName::File(FileKind::Row, id);
+        let writer = FileWriter::create(storage, name, ContainerKind::Rows, collection)?;
+        let written = write(writer, origin, layout, rows, &plan).inspect_err(|_| {
+            // Nobody names the file yet: if it stays, the next open removes it.
+            let _ = storage.remove(name);
+        });
+        written.map(|(facts, file)| WrittenRows { id, facts, file })
+    }
+
+    /// The second half: opens it again and checks every byte.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn settle(
+        self,
+        storage: &dyn Storage,
+        collection: u128,
+        origin: u128,
+        layout: &RowLayout,
+    ) -> Result<RowFile> {
+        let name = FileName::File(FileKind::Row, self.id);
+        settle(storage, name, Ok((self.facts, self.file)), |facts| {
+            let file = RowFile::open(storage, self.id, collection, origin, layout, facts)?;
+            file.prove_all()?;
+            Ok(file)
+        })
+    }
 }
 
 /// What the first pass finds out.

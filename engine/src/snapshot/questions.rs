@@ -1,6 +1,6 @@
 //! Stored rows that ask for the rows nearest to them, and the true answers: what recall is measured with.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
 use super::read_ahead::ReadAhead;
 use super::scan::{CHUNK, Scan};
@@ -15,6 +15,8 @@ use crate::kernel::decode_row;
 const COMPARISONS: u64 = 100_000_000;
 /// Words of rows between two looks at whether to go on.
 const WORDS_PER_LOOK: usize = 64;
+/// Bytes of rows that fit the first cache beside a question.
+const CACHED_BYTES: usize = 32 << 10;
 
 /// A stored row that serves as a query, and the rows nearest to it with their distances. Equally distant rows are as good as each other.
 pub(super) struct Question {
@@ -54,6 +56,23 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
     Ok(questions)
 }
 
+/// The distances of some rows, at most [`CHUNK`], from all questions: `CHUNK` places for each. Rows are taken so few at a time that they stay in the
+/// first cache until every question was compared with them.
+fn score_all(questions: &[FlatQuery], source: &Source<'_>, rows: Range<usize>, distances: &mut [f32]) -> Result<()> {
+    let (count, stride) = (rows.len(), source.stride().max(1));
+    let vectors = source.vectors(rows)?;
+    let step = (CACHED_BYTES / stride / 4 * 4).clamp(4, CHUNK);
+    for from in (0..count).step_by(step) {
+        let to = count.min(from + step);
+        let bytes = vectors.bytes().get(from * stride..).unwrap_or_default();
+        for (question, distances) in questions.iter().zip(distances.chunks_exact_mut(CHUNK)) {
+            let distances = distances.get_mut(from..to).unwrap_or_default();
+            question.score_block(bytes, stride, |i| vectors.norm(from + i), distances);
+        }
+    }
+    Ok(())
+}
+
 /// Finds the `k` live rows of some sources that are nearest to each question, without itself, in one pass over the sources.
 /// `go_on` is asked now and then.
 ///
@@ -70,6 +89,7 @@ pub(super) fn answer<'s>(
     let ready = |question: &Question| FlatQuery::new(&question.vector, snapshot.schema());
     let ready: Vec<FlatQuery> = questions.iter().map(ready).collect::<Result<_>>()?;
     let mut scans: Vec<Scan<'_, '_>> = ready.iter().map(|query| new_scan(snapshot, &terms, k + 1, query)).collect();
+    let mut distances = vec![0.0; ready.len() * CHUNK];
     for source in sources {
         let mut ahead = ReadAhead::new(&source);
         for word in 0..source.len().div_ceil(CHUNK) {
@@ -80,7 +100,12 @@ pub(super) fn answer<'s>(
             let live = source.live_word(word, &mut first.killed)?;
             if live != 0 {
                 ahead.before(&source, word * CHUNK);
-                scans.iter_mut().try_for_each(|scan| scan.scan_chunk(source, word, live))?;
+                let start = word * CHUNK;
+                let rows = (source.len() - start).min(CHUNK);
+                score_all(&ready, &source, start..start + rows, &mut distances)?;
+                for (scan, distances) in scans.iter_mut().zip(distances.chunks_exact(CHUNK)) {
+                    scan.take_scored(source, start, live, distances.get(..rows).unwrap_or_default())?;
+                }
             }
         }
     }

@@ -89,6 +89,11 @@ impl<'s> Scan<'s, '_> {
         self.query.score_chunk(vectors.bytes(), source.stride(), |i| vectors.norm(i), distances);
         self.explain.rows_scored += rows as u64;
         self.explain.bytes_read += vectors.bytes().len() as u64;
+        self.take_scored(source, start, live, distances)
+    }
+
+    /// Offers the live ones of up to 64 rows from `start` on, whose distances are known.
+    pub(super) fn take_scored(&mut self, source: Source<'s>, start: usize, live: u64, distances: &[f32]) -> Result<()> {
         let mut near = within(distances, self.limit()) & live;
         if self.best.threshold() == f32::INFINITY {
             self.count_unscorable(distances, live);

@@ -1,5 +1,6 @@
 //! Bulk load: rows straight to files, any number of them, made visible by one manifest.
 
+mod ahead;
 mod install;
 mod item;
 mod overlap;
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+pub(super) use self::ahead::Ahead;
 use self::parts::Parts;
 use super::Collection;
 use super::job::Running;
@@ -270,10 +272,10 @@ impl Shared {
         I: Iterator,
         I::Item: IntoBulkItem,
     {
-        let mut report = self.load(items, announced, options, control, running)?;
+        let (mut report, ahead) = self.load(items, announced, options, control, running)?;
         if report.items > 0 && self.options.compaction != Compaction::Manual {
             // The rows are there, whatever becomes of their lists: they are searched one by one until they have some.
-            match self.file_all(control) {
+            match self.file_all(control, ahead) {
                 Ok(bytes) => report.bytes_written += bytes,
                 Err(error) => {
                     tracing::warn!(%error, "the rows of a load are not in lists yet; compaction will file them")
@@ -292,14 +294,14 @@ impl Shared {
         Ok(report)
     }
 
-    fn load<I>(
-        &self,
+    fn load<'s, I>(
+        &'s self,
         items: I,
         announced: u64,
         options: &BulkOptions,
-        control: &Control,
+        control: &'s Control,
         running: &Running,
-    ) -> Result<BulkReport>
+    ) -> Result<(BulkReport, Option<Ahead<'s>>)>
     where
         I: Iterator,
         I::Item: IntoBulkItem,
@@ -322,18 +324,19 @@ impl Shared {
             control.step()?;
         }
         running.hold()?;
-        parts.finish()?;
+        let ahead = parts.finish()?;
         if parts.done.is_empty() && options.properties.is_empty() {
-            return Ok(BulkReport { seq: self.view.load().seq, ..BulkReport::default() });
+            return Ok((BulkReport { seq: self.view.load().seq, ..BulkReport::default() }, None));
         }
         let done = install::install(self, &mut parts, options, control)?;
-        Ok(BulkReport {
+        let report = BulkReport {
             seq: done.seq,
             items: taken,
             inserted: done.rows - done.replaced,
             replaced: done.replaced,
             repeated: taken - done.rows,
             bytes_written: parts.bytes,
-        })
+        };
+        Ok((report, ahead))
     }
 }

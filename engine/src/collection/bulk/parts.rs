@@ -13,13 +13,15 @@ use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
 use crate::compaction::{Control, Ids, merge};
 use crate::delta::{Block, BlockBuilder};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
 use crate::manifest::FileEntry;
-use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, write_id_table, write_row_file};
+use crate::planted;
+use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, WrittenRows, write_id_table};
 use crate::snapshot::LiveRows;
 use crate::storage::{FileKind, FileName};
 
+use super::ahead::Ahead;
 use super::item::BulkItem;
 
 /// Parts that are merged into one at the latest: each holds two files open.
@@ -105,15 +107,16 @@ impl<'s> Parts<'s> {
         item.push_to(&mut self.rows, &self.shared.schema)?;
         let held = self.rows.data_bytes() + self.rows.len() * ROW_OVERHEAD;
         match held >= self.part_bytes || self.rows.len() >= self.part_rows {
-            true => self.write_part(),
+            true => self.write_part(false).map(drop),
             false => Ok(()),
         }
     }
 
-    /// Writes what is left. After this `done` holds everything; an id is live in at most one row of each of its files.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        self.write_part()?;
-        self.merge_open()
+    /// Writes what is left. After this `done` holds everything; an id is live in at most one row of each of its files. Returns the model that the
+    /// rows get, if it was trained meanwhile.
+    pub(super) fn finish(&mut self) -> Result<Option<Ahead<'s>>> {
+        let ahead = self.write_part(true)?;
+        self.merge_open().map(|()| ahead)
     }
 
     /// From here on the files stay: a manifest names them, or may.
@@ -121,43 +124,76 @@ impl<'s> Parts<'s> {
         self.kept = true;
     }
 
-    /// Writes the rows in memory. A crash or an error leaves orphans.
-    fn write_part(&mut self) -> Result<()> {
+    /// Writes the rows in memory, the last ones perhaps while a model is trained on them. A crash or an error leaves orphans.
+    fn write_part(&mut self, last: bool) -> Result<Option<Ahead<'s>>> {
         self.shared.check_writable()?;
         let next = BlockBuilder::new(&self.shared.schema, self.shared.collection);
         let rows = std::mem::replace(&mut self.rows, next);
         self.expected = rows.len();
-        let Some(block) = rows.finish() else { return Ok(()) };
+        let Some(block) = rows.finish() else { return Ok(None) };
         let block = block.number(self.next_row, 0);
         self.next_row = block.end_row();
         let source = NewestRows::new(&block, self.shared.collection);
         self.shared.refuse_without_room("load", block.memory_bytes() as u64)?;
-        let part = self.write(&source)?;
+        let all = last && self.open.is_empty() && self.done.is_empty();
+        let (written, ahead) = match Ahead::lists(self.shared, source.len()).filter(|_| all) {
+            Some(lists) => self.write_and_train(&source, lists),
+            None => (self.write(&source), None),
+        };
+        // Gone before the rows are read back, so that they are never in memory twice.
+        let entries = source.id_entries(self.shared.collection);
+        drop(source);
+        drop(block);
+        let part = self.settle(written?, entries)?;
+        let ahead = ahead.map(|ahead| ahead.of(part.rows.id));
         self.bytes += part.bytes();
         self.open.push(part);
+        if last {
+            return Ok(ahead);
+        }
         self.rows.reserve(self.expected);
         let (bytes, rows) = self.open.iter().fold((0, 0), |(b, r), part| (b + part.bytes(), r + part.live.live()));
         // Another part like this one would make the file too large.
         let full =
             bytes + bytes / self.open.len() as u64 > MOST_BYTES || rows + rows / self.open.len() as u64 > MOST_ROWS;
         match full || self.open.len() >= MOST_PARTS {
-            true => self.merge_open(),
-            false => Ok(()),
+            true => self.merge_open().map(|()| None),
+            false => Ok(None),
         }
     }
 
-    fn write(&self, source: &NewestRows<'_>) -> Result<Part> {
+    /// Writes rows and trains on them, both at once.
+    fn write_and_train(&self, source: &NewestRows<'_>, lists: usize) -> (Result<WrittenRows>, Option<Ahead<'s>>) {
+        std::thread::scope(|scope| {
+            let write = planted::carrying(|| self.write(source));
+            let Ok(writing) = std::thread::Builder::new().name("stratavec-rows".into()).spawn_scoped(scope, write)
+            else {
+                return (self.write(source), None);
+            };
+            let ahead = Ahead::train(self.shared, source, self.origin, lists, self.control);
+            let ended = |_| Err(Error::new(ErrorKind::Io, "the thread that wrote rows ended unexpectedly"));
+            (writing.join().unwrap_or_else(ended), ahead)
+        })
+    }
+
+    /// Writes and syncs a row file.
+    fn write(&self, source: &NewestRows<'_>) -> Result<WrittenRows> {
+        let layout = RowLayout::from(&*self.shared.schema);
+        let id = self.shared.new_file_id();
+        WrittenRows::write(&*self.shared.storage, id, self.shared.collection, self.origin, &layout, source)
+    }
+
+    /// Reads a row file back and writes the table of its ids.
+    fn settle(&self, written: WrittenRows, mut entries: Vec<IdEntry>) -> Result<Part> {
         let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
         let layout = RowLayout::from(&**schema);
-        let row_id = self.shared.new_file_id();
-        let file = write_row_file(storage, row_id, collection, self.origin, &layout, source)?;
-        let facts = file.facts();
+        let file = written.settle(storage, collection, self.origin, &layout)?;
+        let (row_id, facts) = (file.id_of_file(), file.facts());
         let undo = |error: Error| {
             remove_all(storage, &[FileName::File(FileKind::Row, row_id)]);
             error
         };
         let (kind, table_id) = (schema.id_kind(), self.shared.new_file_id());
-        let mut entries = source.id_entries(collection);
         let table =
             write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
         let table_facts = table.facts();
@@ -230,9 +266,9 @@ impl Drop for Parts<'_> {
 }
 
 /// The rows of a block, of each id the last.
-struct NewestRows<'b> {
-    block: &'b Block,
-    places: Vec<u32>,
+pub(super) struct NewestRows<'b> {
+    pub(super) block: &'b Block,
+    pub(super) places: Vec<u32>,
 }
 
 impl<'b> NewestRows<'b> {

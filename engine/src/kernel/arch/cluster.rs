@@ -15,6 +15,8 @@ use super::{avx2, avx512};
 pub(super) struct ClusterTable {
     pub(super) scores: unsafe fn(Block<'_>, &mut [f32]),
     pub(super) coarse_scores: unsafe fn(CoarseBlock<'_>, &mut [f32]),
+    pub(super) coarse_rows: unsafe fn(&[f32], usize, &mut [u8], &mut [f32]),
+    pub(super) add_rows: unsafe fn(&[f32], &[u32], &mut [f64]),
     pub(super) best: unsafe fn(&[f32], usize, &mut [(f32, u32)]),
     pub(super) above: unsafe fn(&[f32], &[u32], usize, &mut Vec<(f32, u32)>),
     pub(super) norms: unsafe fn(&[f32], usize, &mut [f32]),
@@ -29,7 +31,9 @@ macro_rules! cluster_functions {
         use crate::kernel::cluster::{coarse, tile};
 
         pub(in crate::kernel::arch) static TABLE: crate::kernel::arch::cluster::ClusterTable =
-            crate::kernel::arch::cluster::ClusterTable { scores, coarse_scores, best, above, norms, nearer, distances, spill_terms };
+            crate::kernel::arch::cluster::ClusterTable {
+                scores, coarse_scores, coarse_rows, add_rows, best, above, norms, nearer, distances, spill_terms,
+            };
 
         macro_rules! lanes {
             () => {{
@@ -48,6 +52,19 @@ macro_rules! cluster_functions {
         $($attribute)*
         unsafe fn coarse_scores(block: coarse::CoarseBlock<'_>, out: &mut [f32]) {
             coarse::coarse_scores::<_, $rows, $panels>(lanes!(), block, out);
+        }
+
+        $($attribute)*
+        unsafe fn coarse_rows(rows: &[f32], dim: usize, bytes: &mut [u8], steps: &mut [f32]) {
+            let rows = rows.chunks_exact(dim).zip(bytes.chunks_exact_mut(dim));
+            for ((row, bytes), step) in rows.zip(steps) {
+                *step = coarse::coarse_row(row, bytes);
+            }
+        }
+
+        $($attribute)*
+        unsafe fn add_rows(rows: &[f32], which: &[u32], sums: &mut [f64]) {
+            tile::add_rows(rows, which, sums);
         }
 
         $($attribute)*
@@ -143,18 +160,31 @@ impl Kernels {
     /// The same by bytes, about; see `kernel::cluster::coarse`.
     ///
     /// # Panics
-    /// If rows, panels and places do not fit together.
+    /// If rows, panels and places do not fit together, or a row is not there.
     pub(in crate::kernel) fn coarse_scores(&self, block: CoarseBlock<'_>, out: &mut [f32]) {
-        let (rows, panels) = (block.steps.len(), block.terms.len());
+        let (rows, panels) = (block.which.len(), block.terms.len());
         if rows == 0 || panels == 0 {
             return;
         }
         assert!(block.dim.is_multiple_of(QUAD), "whole lines");
         assert_eq!(Some(out.len()), panels.checked_mul(LANES).and_then(|width| width.checked_mul(rows)), "places");
         assert_eq!(Some(block.lines.len()), (block.dim / QUAD).checked_mul(panels), "lines of all panels");
-        assert_eq!(Some(block.rows.len()), rows.checked_mul(block.dim), "rows for all places");
         // SAFETY: the path is available; the function takes slices and checks what it reads.
         unsafe { (self.cluster().coarse_scores)(block, out) }
+    }
+
+    /// Rows of `dim` components in bytes, and the step of each; see `kernel::cluster::coarse`.
+    pub(in crate::kernel) fn coarse_rows(&self, rows: &[f32], dim: usize, bytes: &mut [u8], steps: &mut [f32]) {
+        if dim > 0 {
+            // SAFETY: the path is available; the function takes slices and checks what it reads.
+            unsafe { (self.cluster().coarse_rows)(rows, dim, bytes, steps) }
+        }
+    }
+
+    /// Adds the rows named by `which`, one after the other, to sums of their components.
+    pub(in crate::kernel) fn add_rows(&self, rows: &[f32], which: &[u32], sums: &mut [f64]) {
+        // SAFETY: the path is available; the function takes slices and checks what it reads.
+        unsafe { (self.cluster().add_rows)(rows, which, sums) }
     }
 
     /// The best of each row of `width` scores, the first of equals, with its place.

@@ -17,7 +17,7 @@ use crate::kernel::rotation::{PADDING, Rotation};
 use crate::kernel::select::{Chosen, SLACK, Selection};
 use crate::metric::RowFormat;
 
-use super::{DistanceFns, Table, prefetch, scalar};
+use super::{DistanceFns, Many, Table, prefetch, scalar};
 
 /// Rows prefetched ahead of the one in hand.
 const EXTRA_AHEAD: usize = 4;
@@ -87,11 +87,30 @@ impl Kernels {
     /// # Panics
     /// If the last row reaches past the end of `rows`.
     pub fn many(&self, op: Op, format: RowFormat, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+        self.each_of(self.distance(op, format).many, format, query, (rows, stride), out);
+    }
+
+    /// The same for few rows that several queries are compared with, one after the other: nothing is read ahead.
+    ///
+    /// # Panics
+    /// If the last row reaches past the end of `rows`.
+    pub fn block(&self, op: Op, format: RowFormat, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+        self.each_of(self.distance(op, format).block, format, query, (rows, stride), out);
+    }
+
+    #[inline(always)]
+    fn each_of(
+        &self,
+        function: Many,
+        format: RowFormat,
+        query: &[f32],
+        (rows, stride): (&[u8], usize),
+        out: &mut [f32],
+    ) {
         let Some(last) = out.len().checked_sub(1) else { return };
         let width = format.vector_bytes(query.len());
         let end = last.checked_mul(stride).and_then(|start| start.checked_add(width));
         assert!(end.is_some_and(|end| end <= rows.len()), "rows reach past the slice");
-        let function = self.distance(op, format).many;
         // SAFETY: the assertion proves last * stride + width <= rows.len(), which bounds every earlier row too; `out` is as long
         // as the count passed; the path is available.
         unsafe { function(query.as_ptr(), query.len(), rows.as_ptr(), stride, out.as_mut_ptr(), out.len()) }

@@ -39,6 +39,8 @@ type Gather = unsafe fn(*const f32, usize, *const u8, *const usize, *mut f32, us
 struct DistanceFns {
     one: One,
     many: Many,
+    /// `many` for rows that are in the first cache.
+    block: Many,
     gather: Gather,
 }
 
@@ -351,7 +353,7 @@ macro_rules! portable_compression {
 }
 use portable_compression;
 
-/// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `gather` of the calling module and its types
+/// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `block`, `gather` of the calling module and its types
 /// `L2`, `Dot`, `F32`, `F16`, `Bf16`, `I8`.
 macro_rules! distance_table {
     () => {
@@ -364,6 +366,7 @@ macro_rules! distance_table {
         super::DistanceFns {
             one: one::<$component, $op>,
             many: many::<$component, $op>,
+            block: block::<$component, $op>,
             gather: gather::<$component, $op>,
         }
     };

@@ -61,7 +61,7 @@ impl Assigner {
             sums.iter_mut().zip(from).for_each(|(sum, x)| *sum += f64::from(*x));
         }
         let offset = sums.iter().map(|sum| (sum / centroids.count() as f64) as f32).collect();
-        let frame = frame_around(offset, &rows, width)?;
+        let frame = frame_around(work, offset, &rows, width)?;
         rows.chunks_exact_mut(width).for_each(|row| frame.enter_in_place(row));
         let centroids = Matrix::new(work, rows, width);
         let router = Router::new(work, Stage::Assign, &centroids)?;
@@ -128,7 +128,7 @@ impl Assigner {
             let nearest = near.iter().map(|near| near.first().map_or(0, |nearest| nearest.1));
             places.lists.iter_mut().zip(nearest).for_each(|(list, nearest)| *list = nearest);
         } else {
-            let (coarse, mut best) = (self.router.coarse(&inside), vec![(0.0, 0); places.lists.len()]);
+            let (coarse, mut best) = (self.router.coarse(work.kernels, &inside), vec![(0.0, 0); places.lists.len()]);
             self.router.nearest(work.kernels, &self.centroids, &inside, (&coarse, 0), self.probes, &mut best);
             places.lists.iter_mut().zip(best).for_each(|(list, best)| *list = best.1);
         }

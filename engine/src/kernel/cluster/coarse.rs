@@ -5,7 +5,10 @@
 //! they are the same on every machine; with 7 bits no instruction has to cut a sum off. What follows from them is one multiplication after the other,
 //! nothing fused: the same bits everywhere, as everything here.
 
+use super::sample::PART_ROWS;
 use super::tile::Fused;
+use super::watch::{Stage, Work};
+use crate::error::Result;
 use crate::kernel::Kernels;
 use crate::kernel::lanes::LANES;
 
@@ -53,11 +56,13 @@ impl Bytewise for crate::kernel::lanes::Plain {
     }
 }
 
-/// What [`coarse_scores`] reads: rows of `dim` bytes end to end with their steps, and panels of sixteen centroids.
+/// What [`coarse_scores`] reads: some rows of `dim` bytes, which lie end to end, with their steps, and panels of sixteen centroids.
 #[derive(Clone, Copy)]
 pub(in crate::kernel) struct CoarseBlock<'a> {
     pub rows: &'a [u8],
     pub steps: &'a [f32],
+    /// The rows that are scored.
+    pub which: &'a [u32],
     /// Components, a multiple of [`QUAD`].
     pub dim: usize,
     /// `dim / 4` lines for each panel.
@@ -83,7 +88,7 @@ pub(in crate::kernel) fn coarse_scores<L: Bytewise, const R: usize, const V: usi
     block: CoarseBlock<'_>,
     out: &mut [f32],
 ) {
-    let (count, width) = (block.steps.len(), block.terms.len() * LANES);
+    let (count, width) = (block.which.len(), block.terms.len() * LANES);
     let mut panel = 0;
     while panel < block.terms.len() {
         let wide = panel + V <= block.terms.len();
@@ -114,7 +119,8 @@ fn tile<L: Bytewise, const R: usize, const V: usize>(
     let quads = block.dim / QUAD;
     let mut rows = [&[][..]; R];
     for (r, row) in rows.iter_mut().enumerate() {
-        *row = &block.rows[(first_row + r) * block.dim..][..block.dim].as_chunks::<QUAD>().0[..quads];
+        let at = block.which[first_row + r] as usize;
+        *row = &block.rows[at * block.dim..][..block.dim].as_chunks::<QUAD>().0[..quads];
     }
     let mut panels = [&block.lines[..0]; V];
     for (v, panel) in panels.iter_mut().enumerate() {
@@ -129,7 +135,7 @@ fn tile<L: Bytewise, const R: usize, const V: usize>(
         }
     }
     for (r, sums) in sums.iter().enumerate() {
-        let step = lanes.splat(block.steps[first_row + r]);
+        let step = lanes.splat(block.steps[block.which[first_row + r] as usize]);
         let out = &mut out[(first_row + r) * width + first_panel * LANES..][..V * LANES];
         for ((to, sum), terms) in out.as_chunks_mut::<LANES>().0.iter_mut().zip(sums).zip(&block.terms[first_panel..]) {
             let product = lanes.sub(lanes.to_numbers(*sum), lanes.load(&terms.zeros));
@@ -186,18 +192,34 @@ impl CoarsePanels {
         self.terms.len() * LANES
     }
 
-    /// Places `from..from + out.len() / rows` (multiples of the lanes) of the scores of each row.
-    pub(super) fn scores(&self, kernels: &Kernels, rows: &CoarseRows, from: usize, places: usize, out: &mut [f32]) {
+    /// Places `from..from + places` (multiples of the lanes) of the scores of each of some rows: `which` of those from `first_row` on.
+    pub(super) fn scores(
+        &self,
+        kernels: &Kernels,
+        (rows, first_row, which): (&CoarseRows, usize, &[u32]),
+        (from, places): (usize, usize),
+        out: &mut [f32],
+    ) {
         let (first, count, quads) = (from / LANES, places / LANES, self.dim / QUAD);
         let lines = self.lines.get(first * quads..(first + count) * quads).unwrap_or_default();
         let terms = self.terms.get(first..first + count).unwrap_or_default();
-        kernels.coarse_scores(CoarseBlock { rows: &rows.bytes, steps: &rows.steps, dim: self.dim, lines, terms }, out);
+        let steps = rows.steps.get(first_row..).unwrap_or_default();
+        let rows = rows.bytes.get(first_row * self.dim..).unwrap_or_default();
+        kernels.coarse_scores(CoarseBlock { rows, steps, which, dim: self.dim, lines, terms }, out);
     }
 }
 
 /// The step of some components, whose largest is so many of them, and its inverse: both 0 where all components are 0.
+#[inline(always)]
 fn steps(components: &[f32], most: f32) -> (f32, f32) {
-    let largest = components.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+    let larger = |largest: f32, x: f32| if x > largest { x } else { largest };
+    // Sixteen largest side by side; what is the largest of all does not depend on the order.
+    let (lines, rest) = components.as_chunks::<LANES>();
+    let mut tops = [0.0_f32; LANES];
+    for line in lines {
+        tops.iter_mut().zip(line).for_each(|(top, x)| *top = larger(*top, x.abs()));
+    }
+    let largest = tops.into_iter().chain(rest.iter().map(|x| x.abs())).fold(0.0, larger);
     // Of components so small that their inverse is no number, nothing is left.
     let inverse = most / largest;
     match inverse.is_finite() {
@@ -215,33 +237,45 @@ pub(super) struct CoarseRows {
 
 impl CoarseRows {
     /// Rows of `dim` components, end to end.
-    pub(super) fn new(rows: &[f32], dim: usize) -> Self {
-        let mut coarse = CoarseRows::default();
-        for row in rows.chunks_exact(dim) {
-            let (step, inverse) = steps(row, ROW_STEPS);
-            coarse.steps.push(step);
-            coarse.bytes.extend(row.iter().map(|x| (x * inverse + (ZERO + 0.5)) as u8));
-        }
+    pub(super) fn new(kernels: &Kernels, rows: &[f32], dim: usize) -> Self {
+        let mut coarse = CoarseRows::blank(rows.len() / dim, dim);
+        kernels.coarse_rows(rows, dim, &mut coarse.bytes, &mut coarse.steps);
         coarse
     }
 
-    /// Some rows from `first` on of another, of `dim` components.
-    pub(super) fn gather(&mut self, rows: &CoarseRows, first: usize, which: &[u32], dim: usize) {
-        self.bytes.clear();
-        self.steps.clear();
-        for row in which {
-            let row = first + *row as usize;
-            self.bytes.extend_from_slice(rows.bytes.get(row * dim..(row + 1) * dim).unwrap_or_default());
-            self.steps.push(rows.steps.get(row).copied().unwrap_or(0.0));
-        }
+    /// The same of many rows, side by side.
+    pub(super) fn of(work: &Work<'_>, rows: &[f32], dim: usize) -> Result<Self> {
+        let mut coarse = CoarseRows::blank(rows.len() / dim, dim);
+        let parts = rows.chunks(PART_ROWS * dim).zip(coarse.bytes.chunks_mut(PART_ROWS * dim));
+        let parts = parts.zip(coarse.steps.chunks_mut(PART_ROWS)).collect();
+        work.each(Stage::Initial, parts, |_, ((rows, bytes), steps): ((&[f32], &mut [u8]), &mut [f32])| {
+            work.kernels.coarse_rows(rows, dim, bytes, steps);
+            Ok(())
+        })?;
+        Ok(coarse)
     }
+
+    fn blank(count: usize, dim: usize) -> Self {
+        CoarseRows { bytes: vec![0; count * dim], steps: vec![0.0; count] }
+    }
+}
+
+/// A row of components in bytes; returns its step.
+#[inline(always)]
+pub(in crate::kernel) fn coarse_row(row: &[f32], bytes: &mut [u8]) -> f32 {
+    let (step, inverse) = steps(row, ROW_STEPS);
+    for (to, x) in bytes.iter_mut().zip(row) {
+        // Between 1 and 127, or zero for what is no number.
+        *to = (x * inverse + (ZERO + 0.5)) as i32 as u8;
+    }
+    step
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernel::SplitMix64;
     use crate::kernel::code::tests::every_path;
+    use crate::kernel::{SplitMix64, kernels};
 
     fn rows(count: usize, dim: usize, draw: &mut SplitMix64) -> Vec<f32> {
         (0..count * dim).map(|_| (draw.next_u64() >> 40) as f32 / (1 << 23) as f32 - 1.0).collect()
@@ -254,11 +288,12 @@ mod tests {
             let mut x = rows(count, dim, &mut draw);
             x.iter_mut().take(dim).for_each(|x| *x *= 1e-3);
             let c = rows(centroids, dim, &mut draw);
-            let (coarse, panels) = (CoarseRows::new(&x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
+            let (coarse, panels) = (CoarseRows::new(kernels(), &x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
+            let all: Vec<u32> = (0..count as u32).collect();
             let mut first: Option<Vec<u32>> = None;
             for kernels in every_path() {
                 let mut scores = vec![0.0; count * panels.places()];
-                panels.scores(kernels, &coarse, 0, panels.places(), &mut scores);
+                panels.scores(kernels, (&coarse, 0, &all), (0, panels.places()), &mut scores);
                 for (x, scores) in x.chunks_exact(dim).zip(scores.chunks_exact(panels.places())) {
                     for (c, score) in c.chunks_exact(dim).zip(scores) {
                         let product: f32 = x.iter().zip(c).map(|(x, c)| x * c).sum();
@@ -279,10 +314,10 @@ mod tests {
         let dim = 16;
         let x = [vec![0.0; dim], vec![1e-45; dim], vec![f32::MAX; dim]].concat();
         let c = [vec![0.0; dim], vec![1e-45; dim], vec![1.0; dim]].concat();
-        let (coarse, panels) = (CoarseRows::new(&x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
+        let (coarse, panels) = (CoarseRows::new(kernels(), &x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
         for kernels in every_path() {
-            let mut scores = vec![0.0; 3 * panels.places()];
-            panels.scores(kernels, &coarse, 0, panels.places(), &mut scores);
+            let (all, mut scores) = ([0, 1, 2], vec![0.0; 3 * panels.places()]);
+            panels.scores(kernels, (&coarse, 0, &all), (0, panels.places()), &mut scores);
             assert_eq!(scores[..3], [0.0, 0.0, -8.0]);
             assert!(
                 scores.chunks_exact(panels.places()).all(|scores| scores[..2].iter().all(|score| score.is_finite()))
@@ -296,10 +331,10 @@ mod tests {
         let dim = 1_024;
         for sign in [1.0, -1.0] {
             let (x, c) = (vec![3.0; dim], vec![sign * 5.0; dim]);
-            let (coarse, panels) = (CoarseRows::new(&x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
+            let (coarse, panels) = (CoarseRows::new(kernels(), &x, dim), CoarsePanels::new(dim, c.chunks_exact(dim)));
             for kernels in every_path() {
-                let mut scores = vec![0.0; panels.places()];
-                panels.scores(kernels, &coarse, 0, panels.places(), &mut scores);
+                let (all, mut scores) = ([0], vec![0.0; panels.places()]);
+                panels.scores(kernels, (&coarse, 0, &all), (0, panels.places()), &mut scores);
                 let want = dim as f32 * (sign * 15.0 - 12.5);
                 assert!((scores[0] - want).abs() < want.abs() * 1e-3, "{} {want}", scores[0]);
             }

@@ -1,4 +1,4 @@
-//! Lloyd's algorithm: on a few rows by one thread, and the means of lists.
+//! Lloyd's algorithm on a few rows, and the means of lists.
 
 use crate::error::Result;
 use crate::kernel::{Kernels, SplitMix64};
@@ -11,6 +11,8 @@ use super::watch::{Stage, Work};
 
 /// Rows whose scores are computed at once.
 pub(super) const TILE_ROWS: usize = 120;
+/// Fewest rows that are worth several threads.
+const FEWEST_SHARED: usize = 8 * TILE_ROWS;
 /// Lists per part when means are computed.
 const PART_LISTS: usize = 32;
 
@@ -23,30 +25,31 @@ pub(super) struct Clustered {
 /// Clusters some rows into at most `count` lists, none of them empty: random distinct rows first, then `passes` of means and
 /// nearest centroids.
 pub(super) fn cluster(
-    kernels: &Kernels,
+    work: &Work<'_>,
     rows: &Matrix,
     members: &[u32],
     count: usize,
     passes: usize,
     draw: &mut SplitMix64,
-) -> Clustered {
+) -> Result<Clustered> {
     let count = count.min(members.len()).max(1);
     let mut centroids = Vec::new();
     rows.gather(&pick(members, count, draw), &mut centroids);
     let mut best = vec![(0.0, 0); members.len()];
-    nearest(kernels, rows, members, &centroids, &mut best);
+    nearest(work, rows, members, &centroids, &mut best)?;
     for pass in 0..passes {
         let lists: Vec<u32> = best.iter().map(|best| best.1).collect();
         let groups = Groups::new(&lists, centroids.len() / rows.width);
         for (list, centroid) in centroids.chunks_exact_mut(rows.width).enumerate() {
-            mean(rows, groups.members(list).iter().map(|at| members[*at as usize]), centroid);
+            let of_list: Vec<u32> = groups.members(list).iter().map(|at| members[*at as usize]).collect();
+            mean(work.kernels, rows, &of_list, centroid);
         }
         if pass + 1 < passes {
             reseed(rows, members, &groups, &best, &mut centroids);
         }
-        nearest(kernels, rows, members, &centroids, &mut best);
+        nearest(work, rows, members, &centroids, &mut best)?;
     }
-    drop_empty(&best, centroids, rows.width)
+    Ok(drop_empty(&best, centroids, rows.width))
 }
 
 /// `count` of the members, each at most once, in the order drawn.
@@ -61,25 +64,34 @@ pub(super) fn pick(members: &[u32], count: usize, draw: &mut SplitMix64) -> Vec<
 }
 
 /// The nearest centroid of each member and its score.
-fn nearest(kernels: &Kernels, rows: &Matrix, members: &[u32], centroids: &[f32], best: &mut [(f32, u32)]) {
+fn nearest(work: &Work<'_>, rows: &Matrix, members: &[u32], centroids: &[f32], best: &mut [(f32, u32)]) -> Result<()> {
     let panels = Panels::new(rows.width, centroids.chunks_exact(rows.width));
-    let (mut gathered, mut scores) = (Vec::new(), Vec::new());
-    for (members, best) in members.chunks(TILE_ROWS).zip(best.chunks_mut(TILE_ROWS)) {
-        rows.gather(members, &mut gathered);
-        panels.best(kernels, &gathered, &mut scores, best);
+    let some = |members: &[u32], best: &mut [(f32, u32)]| {
+        let (mut gathered, mut scores) = (Vec::new(), Vec::new());
+        for (members, best) in members.chunks(TILE_ROWS).zip(best.chunks_mut(TILE_ROWS)) {
+            rows.gather(members, &mut gathered);
+            panels.best(work.kernels, &gathered, &mut scores, best);
+        }
+    };
+    if members.len() < FEWEST_SHARED {
+        some(members, best);
+        return Ok(());
     }
+    let parts = members.chunks(TILE_ROWS).zip(best.chunks_mut(TILE_ROWS)).collect();
+    work.each(Stage::Initial, parts, |_, (members, best): (&[u32], &mut [(f32, u32)])| {
+        some(members, best);
+        Ok(())
+    })
 }
 
 /// The mean of some rows, summed in f64 in their order; without rows, `out` stays as it is.
-pub(super) fn mean(rows: &Matrix, members: impl ExactSizeIterator<Item = u32>, out: &mut [f32]) {
+pub(super) fn mean(kernels: &Kernels, rows: &Matrix, members: &[u32], out: &mut [f32]) {
     let count = members.len();
     if count == 0 {
         return;
     }
     let mut sums = vec![0.0_f64; rows.width];
-    for row in members {
-        sums.iter_mut().zip(rows.row(row as usize)).for_each(|(sum, x)| *sum += f64::from(*x));
-    }
+    kernels.add_rows(&rows.rows, members, &mut sums);
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = (sum / count as f64) as f32);
 }
 
@@ -120,7 +132,7 @@ pub(super) fn move_to_means(
     let parts = ranges(groups.count(), PART_LISTS).zip(centroids.chunks_mut(PART_LISTS * rows.width)).collect();
     work.each(stage, parts, |_, (lists, centroids)| {
         for (list, centroid) in lists.zip(centroids.chunks_exact_mut(rows.width)) {
-            mean(rows, groups.members(list).iter().copied(), centroid);
+            mean(work.kernels, rows, groups.members(list), centroid);
         }
         Ok(())
     })

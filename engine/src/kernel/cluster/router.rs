@@ -60,20 +60,19 @@ impl Router {
         }
         let count = all.len().isqrt();
         let some: Vec<u32> = all.iter().copied().step_by(all.len().div_ceil(count * SAMPLE).max(1)).collect();
-        let supers =
-            lloyd::cluster(work.kernels, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED)).centroids;
+        let supers = lloyd::cluster(work, centroids, &some, count, PASSES, &mut SplitMix64::new(SEED))?.centroids;
         let by_super = Groups::new(&shared_out(work, stage, centroids, &supers)?, supers.len() / width);
-        let means = (0..by_super.count()).flat_map(|group| {
-            let mut mean = supers[group * width..][..width].to_vec();
-            lloyd::mean(centroids, by_super.members(group).iter().copied(), &mut mean);
-            mean
-        });
-        let means: Vec<f32> = means.collect();
-        let groups = (0..by_super.count()).map(|group| {
-            let lists = by_super.members(group).to_vec();
-            Group { panels: CoarsePanels::new(width, lists.iter().map(|list| centroids.row(*list as usize))), lists }
-        });
-        let (groups, names) = (groups.collect(), (0..by_super.count() as u32).collect());
+        let (mut means, mut groups) = (supers, Vec::new());
+        groups.resize_with(by_super.count(), || None);
+        let parts = means.chunks_exact_mut(width).zip(&mut groups).collect();
+        work.each(stage, parts, |number, (mean, group): (&mut [f32], &mut Option<Group>)| {
+            let lists = by_super.members(number).to_vec();
+            lloyd::mean(work.kernels, centroids, &lists, mean);
+            let panels = CoarsePanels::new(width, lists.iter().map(|list| centroids.row(*list as usize)));
+            *group = Some(Group { panels, lists });
+            Ok(())
+        })?;
+        let (groups, names) = (groups.into_iter().flatten().collect(), (0..by_super.count() as u32).collect());
         Ok(Router { width, panels: Panels::new(width, means.chunks_exact(width)), names, groups })
     }
 
@@ -83,10 +82,10 @@ impl Router {
     }
 
     /// Rows as this router looks at them first; nothing if it need not.
-    pub(super) fn coarse(&self, rows: &[f32]) -> CoarseRows {
+    pub(super) fn coarse(&self, kernels: &Kernels, rows: &[f32]) -> CoarseRows {
         match self.exact() {
             true => CoarseRows::default(),
-            false => CoarseRows::new(rows, self.width),
+            false => CoarseRows::new(kernels, rows, self.width),
         }
     }
 
@@ -142,7 +141,7 @@ impl Router {
             return self.scored(kernels, rows, most);
         }
         let mut near = vec![Vec::with_capacity(most + 1); rows.len() / self.width];
-        self.visit(kernels, rows, (&self.coarse(rows), 0), probes, |members, lists, scores, places| {
+        self.visit(kernels, rows, (&self.coarse(kernels, rows), 0), probes, |members, lists, scores, places| {
             for (row, scores) in members.iter().zip(scores.chunks_exact(places)) {
                 kernels.keep_best(scores, lists, most, &mut near[*row as usize]);
             }
@@ -179,17 +178,17 @@ impl Router {
     fn looks(&self, kernels: &Kernels, rows: &[f32], probes: usize) -> Vec<u32> {
         let places = self.panels.places();
         let mut looks = vec![0; rows.len() / self.width * probes];
-        let (mut scores, mut order) = (Vec::new(), Vec::with_capacity(places));
+        let (mut scores, mut order) = (Vec::new(), Vec::<u64>::with_capacity(places));
         for (rows, looks) in rows.chunks(TILE_ROWS * self.width).zip(looks.chunks_mut(TILE_ROWS * probes)) {
             scores.resize(rows.len() / self.width * places, 0.0);
             self.panels.scores(kernels, rows, 0, places, &mut scores);
             for (scores, looks) in scores.chunks_exact(places).zip(looks.chunks_exact_mut(probes)) {
                 order.clear();
-                order.extend(scores.iter().zip(&self.names).map(|(score, name)| (*score, *name)));
+                order.extend(scores.iter().zip(&self.names).map(|(score, name)| rank(*score) << 32 | u64::from(*name)));
                 if probes < order.len() {
-                    order.select_nth_unstable_by(probes, |a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+                    order.select_nth_unstable(probes);
                 }
-                looks.iter_mut().zip(&order).for_each(|(look, (_, name))| *look = *name);
+                looks.iter_mut().zip(&order).for_each(|(look, rank)| *look = *rank as u32);
             }
         }
         looks
@@ -206,19 +205,26 @@ impl Router {
     ) {
         let probes = probes.clamp(1, self.groups.len());
         let looks = Groups::new(&self.looks(kernels, rows, probes), self.groups.len());
-        let (mut some, mut scores) = (CoarseRows::default(), Vec::new());
+        let (mut members, mut scores) = (Vec::new(), Vec::new());
         for (number, group) in self.groups.iter().enumerate() {
             for looks in looks.members(number).chunks(TILE_ROWS) {
-                let members: Vec<u32> = looks.iter().map(|look| look / probes as u32).collect();
-                some.gather(coarse, first, &members, self.width);
+                members.clear();
+                members.extend(looks.iter().map(|look| look / probes as u32));
                 for (from, places) in parts(group.panels.places()) {
                     scores.resize(members.len() * places, 0.0);
-                    group.panels.scores(kernels, &some, from, places, &mut scores);
+                    group.panels.scores(kernels, (coarse, first, &members), (from, places), &mut scores);
                     see(&members, group.lists.get(from..).unwrap_or_default(), &scores, places);
                 }
             }
         }
     }
+}
+
+/// A number that is the smaller the larger a score is, in the order of all scores.
+fn rank(score: f32) -> u64 {
+    let bits = score.to_bits();
+    // Of numbers below zero the bits grow as the numbers fall.
+    u64::from(if bits >> 31 == 0 { bits ^ 0x7FFF_FFFF } else { bits })
 }
 
 /// Puts a score where it belongs among the best, the largest first; of equals the lower list.

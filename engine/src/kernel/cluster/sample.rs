@@ -84,7 +84,7 @@ pub(super) fn draw(work: &Work<'_>, points: &dyn Points, count: usize, seed: u64
         }
         Ok(())
     })?;
-    let frame = frame_around(mean_of(&sums, count), &rows, width)?;
+    let frame = frame_around(work, mean_of(&sums, count), &rows, width)?;
     let parts = rows.chunks_mut(PART_ROWS * width).collect();
     work.each(Stage::Sample, parts, |_, rows: &mut [f32]| {
         rows.chunks_exact_mut(width).for_each(|row| frame.enter_in_place(row));
@@ -102,19 +102,23 @@ fn mean_of(sums: &[Vec<f64>], count: usize) -> Vec<f32> {
 }
 
 /// The frame of rows, padded to `width`, around an offset.
-pub(super) fn frame_around(offset: Vec<f32>, rows: &[f32], width: usize) -> Result<Frame> {
-    let mut reach = 0.0_f64;
-    for row in rows.chunks_exact(width) {
-        // Without a way out in the middle: several components are looked at once.
-        let mut finite = true;
-        for (x, offset) in row.iter().zip(&offset) {
-            let distance = (f64::from(*x) - f64::from(*offset)).abs();
-            finite &= distance.is_finite();
-            reach = if distance > reach { distance } else { reach };
+pub(super) fn frame_around(work: &Work<'_>, offset: Vec<f32>, rows: &[f32], width: usize) -> Result<Frame> {
+    let mut reaches = vec![0.0; rows.len().div_ceil(PART_ROWS * width)];
+    let parts = rows.chunks(PART_ROWS * width).zip(&mut reaches).collect();
+    work.each(Stage::Sample, parts, |_, (rows, reach): (&[f32], &mut f64)| {
+        for row in rows.chunks_exact(width) {
+            // Without a way out in the middle: several components are looked at once.
+            let mut finite = true;
+            for (x, offset) in row.iter().zip(&offset) {
+                let distance = (f64::from(*x) - f64::from(*offset)).abs();
+                finite &= distance.is_finite();
+                *reach = if distance > *reach { distance } else { *reach };
+            }
+            if !finite {
+                return Err(Error::argument("points", "must have finite components"));
+            }
         }
-        if !finite {
-            return Err(Error::argument("points", "must have finite components"));
-        }
-    }
-    Ok(Frame::new(offset, reach))
+        Ok(())
+    })?;
+    Ok(Frame::new(offset, reaches.into_iter().fold(0.0, f64::max)))
 }

@@ -40,7 +40,7 @@ impl<'a> Splitter<'a> {
                 Some(members) => members,
                 None => self.groups.members(list),
             };
-            let two = cluster(work.kernels, self.rows, members, 2, PASSES, &mut self.draw);
+            let two = cluster(work, self.rows, members, 2, PASSES, &mut self.draw)?;
             if two.centroids.len() < 2 * self.rows.width {
                 continue;
             }

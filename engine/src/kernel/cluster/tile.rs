@@ -145,6 +145,23 @@ pub(in crate::kernel) fn above<L: Fused>(
     }
 }
 
+/// Adds some rows, as long as there are sums, to the sums: one after the other, four at a time.
+#[inline(always)]
+pub(in crate::kernel) fn add_rows(rows: &[f32], which: &[u32], sums: &mut [f64]) {
+    let dim = sums.len();
+    let row = |number: u32| &rows[number as usize * dim..][..dim];
+    let (fours, rest) = which.as_chunks::<4>();
+    for four in fours {
+        let [a, b, c, d] = four.map(row);
+        for (((sum, a), b), (c, d)) in sums.iter_mut().zip(a).zip(b).zip(c.iter().zip(d)) {
+            *sum = *sum + f64::from(*a) + f64::from(*b) + f64::from(*c) + f64::from(*d);
+        }
+    }
+    for number in rest {
+        sums.iter_mut().zip(row(*number)).for_each(|(sum, x)| *sum += f64::from(*x));
+    }
+}
+
 /// `|a|^2` of a row whose length is a multiple of sixteen.
 #[inline(always)]
 pub(in crate::kernel) fn norm<L: Fused>(lanes: L, a: &[f32]) -> f32 {

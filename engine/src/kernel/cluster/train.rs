@@ -127,7 +127,7 @@ pub fn train(work: &Work<'_>, points: &dyn Points, training: &Training) -> Resul
         return Err(Error::argument("rows_per_list", format!("gives a sample of {rows} rows; 2^31 - 1 are possible")));
     }
     let (frame, sample) = draw(work, points, rows, training.seed)?;
-    let coarse = CoarseRows::new(&sample.rows, sample.width);
+    let coarse = CoarseRows::of(work, &sample.rows, sample.width)?;
     let mut run = Run { work, training, sample: &sample, coarse, errors: Vec::new(), reseeded: 0, halved: 0 };
     let inside = run.train()?;
     let mut values = Vec::with_capacity(inside.len());

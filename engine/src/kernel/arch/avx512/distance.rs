@@ -252,6 +252,31 @@ pub(super) unsafe fn many<C: Component, T: Term>(
     }
 }
 
+/// The same for rows in the first cache: a load of the query serves several rows.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+pub(super) unsafe fn block<C: Component, T: Term>(
+    query: *const f32,
+    dim: usize,
+    base: *const u8,
+    stride: usize,
+    out: *mut f32,
+    count: usize,
+) {
+    let mut i = 0;
+    // SAFETY: rows below `count` and their places in `out` are granted by the caller.
+    unsafe {
+        while i + ROWS <= count {
+            let at = std::array::from_fn::<_, ROWS, _>(|r| base.add((i + r) * stride));
+            out.add(i).cast::<[f32; ROWS]>().write_unaligned(rows::<C, T, ROWS>(query, dim, at, 0));
+            i += ROWS;
+        }
+        while i < count {
+            *out.add(i) = rows::<C, T, 1>(query, dim, [base.add(i * stride)], 0)[0];
+            i += 1;
+        }
+    }
+}
+
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
 pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
