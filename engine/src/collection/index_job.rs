@@ -11,18 +11,18 @@ use std::sync::Arc;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
-use super::retrain::list_skew;
+use super::retrain::{list_lengths, list_skew};
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Filed, Filing, ListState, Made, ModelJob, Place, anchor_memory, choose_lists, codebook_memory,
-    merge_lists, next_old, next_unfiled, rows_for_lists,
+    Aged, Control, Extended, Filed, Filing, ListState, Made, ModelJob, Place, anchor_memory, choose_lists,
+    codebook_memory, merge_lists, next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::{HashedEntry, Training as TrainedOn};
-use crate::options::{Codes, IndexKind, IvfOptions};
+use crate::options::{Anchors, Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
 use crate::snapshot::{Calibrated, FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
@@ -156,7 +156,8 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let change = match &step {
-            ListStep::Train(nlist) | ListStep::Retrain(nlist, _) => self.train(version, *nlist, control)?,
+            ListStep::Train(nlist) => self.train(version, *nlist, None, control)?,
+            ListStep::Retrain(nlist, why) => self.train(version, *nlist, *why, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Convert(range) => self.convert(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
@@ -206,7 +207,7 @@ impl Shared {
         (self.collection, version.manifest.own_origin())
     }
 
-    fn train(&self, version: &Version, nlist: usize, control: &Control) -> Result<ListChange> {
+    fn train(&self, version: &Version, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
         let (crew, dim) = (Crew::of(self), self.schema.dim());
         let live: u64 = version.rows.iter().map(LiveRows::live).sum();
         let most = self.budget.limit().map_or(MOST_TRAINING, |limit| (limit / 4).min(MOST_TRAINING));
@@ -241,7 +242,12 @@ impl Shared {
             self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + anchor_bytes + live * 16 + model_bytes)?;
         let (schema, ids) = (&*self.schema, self.ids(version));
         let job = ModelJob { storage: &*self.storage, schema, ids, parallel: &crew, control };
-        let Made { entry, model, energy } = job.make(&version.rows, self.new_file_id(), lists, wanted)?;
+        let extended = match why {
+            Some(Aged::Foreign | Aged::Crowded) => self.extend(version, &job, lists, wanted)?,
+            _ => None,
+        };
+        let made = extended.map_or_else(|| job.make(&version.rows, self.new_file_id(), lists, wanted), Ok)?;
+        let Made { entry, model, energy } = made;
         let next_row = version.manifest.next_row;
         let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
         let mut change = ListChange { training: Some(training), ..ListChange::default() };
@@ -251,6 +257,26 @@ impl Shared {
             false => change.model = Some((entry, Arc::new(model))),
         }
         Ok(change)
+    }
+
+    /// The newest model with more lists, for a kind of rows that it has none for; `None` if it has to be trained anew: its lists are of
+    /// a number that was asked for, or not around the means of rows, or share codewords, or would be too many.
+    fn extend(&self, version: &Version, job: &ModelJob<'_>, lists: usize, bytes: u64) -> Result<Option<Made>> {
+        let Some((model, options)) = version.current_model().zip(self.schema.index_kind().lists()) else {
+            return Ok(None);
+        };
+        let Some(trained) = version.manifest.training_of(model.file.hash()) else { return Ok(None) };
+        let plain = options.wanted_nlist().is_none()
+            && options.wanted_anchors() == Anchors::KMeans
+            && model.file.codebook().is_none();
+        if !plain {
+            return Ok(None);
+        }
+        let came = version.manifest.next_row.saturating_sub(trained.next_row).min(self.most_filed());
+        let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, came))?;
+        let lengths = list_lengths(version);
+        let old = Extended { model, trained, lengths: &lengths, most_lists: lists * 5 / 4, most_rows: came as usize };
+        job.extend(&version.rows, &old, self.new_file_id(), bytes)
     }
 
     fn file(
