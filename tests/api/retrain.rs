@@ -309,11 +309,11 @@ fn rows_that_crowd_in_a_few_lists_are_spread_over_more_of_them() {
     assert_eq!(settle(&c), 0);
     // Of one spot of 37.
     let one_spot = |id: u64| near(id * 37);
-    put(&c, 30_000..31_500, one_spot);
+    put(&c, 30_000..32_400, one_spot);
     c.flush().unwrap();
     assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Balance));
     assert_eq!(settle(&c), 1);
-    put(&c, 31_500..31_700, one_spot);
+    put(&c, 32_400..32_600, one_spot);
     assert_eq!(settle(&c), 0);
     answers_exactly(&c, 20, one_spot);
     sound(&disk);

@@ -173,8 +173,8 @@ mod tests {
     fn rows_in_memory_count_as_they_will_in_files() {
         let drifts_with = |training: &Training, came, rows, energy| drifts_with(training, came, rows, energy, 0.2);
         let known = Training { fresh: 3_000, fresh_energy: 1.0, ..training(50_000) };
-        assert!(!drifts_with(&known, 6_249, 3_249, 9_000.0), "too few to tell");
-        assert!(drifts_with(&known, 6_250, 3_250, 9_000.0));
+        assert!(!drifts_with(&known, 6_249, 3_249, 5_750.0), "too few to tell");
+        assert!(drifts_with(&known, 6_250, 3_250, 5_750.0));
         assert!(!drifts_with(&known, 10_000, 7_000, 7_000.0), "as near as others");
         assert!(drifts_with(&known, 10_000, 7_000, 9_000.0), "a little, of many");
         let drifted = Training { fresh: 6_250, fresh_energy: 1.5, ..known };
