@@ -216,7 +216,8 @@ pub enum Compaction {
     Auto {
         /// A file of which this part of the rows is dead (0.01..=1.0) is rewritten without them. Less: less space lost to
         /// dead rows, more rewriting. It counts for files of a flat collection and for lists; files whose rows are in lists wait for twice
-        /// as much, since nothing scans their dead rows.
+        /// as much, since nothing scans their dead rows. Lists never wait for more than 0.27, or searches would scan too many dead. Whoever
+        /// has lists rewritten later than by default also has them trained anew later.
         dead_ratio: f64,
         /// This many small files (2..=64) become one. More: less rewriting, more files.
         fanout: u32,

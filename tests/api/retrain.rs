@@ -236,7 +236,7 @@ fn lists_that_have_become_uneven_are_made_anew_once() {
 /// Data without structure is always far from its centroids: that is no reason to train again.
 #[test]
 fn normal_numbers_that_come_and_go_cause_no_retrain() {
-    for nlist in [None, Some(600)] {
+    for (nlist, rows) in [(None, 5_000), (Some(600), 5_000), (None, 21_000)] {
         let disk = MemDir::new(6);
         let options = nlist.map_or(IvfOptions::auto(), |lists| IvfOptions::auto().nlist(lists));
         let c = create(&disk, options);
@@ -244,14 +244,79 @@ fn normal_numbers_that_come_and_go_cause_no_retrain() {
             let mut draw = draw(id);
             (0..DIM).map(|_| draw.normal()).collect()
         };
-        put(&c, 0..5_000, normal);
+        put(&c, 0..rows, normal);
         settle(&c);
+        let part = rows * 2 / 25;
         for round in 0..6 {
-            (round * 400..round * 400 + 400).for_each(|id| assert!(c.delete(id).unwrap()));
-            put(&c, 5_000 + round * 400..5_400 + round * 400, normal);
+            (round * part..round * part + part).for_each(|id| assert!(c.delete(id).unwrap()));
+            put(&c, rows + round * part..rows + part + round * part, normal);
             assert_eq!(settle(&c), 0, "round {round}");
         }
     }
+}
+
+/// Rows of a kind that was not there are few when they get lists of their own: all searches near them would read all of them.
+#[test]
+fn rows_of_a_new_kind_get_lists_of_their_own_while_they_are_few() {
+    let disk = MemDir::new(23);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..20_480, near);
+    assert_eq!(settle(&c), 0);
+    let foreign = |id: u64| vector(id, 6.0);
+    let scanned = || {
+        let ask = |n: u64| {
+            let query = foreign(n * 37 + 900_000);
+            let hits = c.snapshot().search(&query).effort(Effort::Probe { nprobe: 16, patience: 99 }).run().unwrap();
+            hits.explain().entries_scanned
+        };
+        (0..20).map(ask).sum::<u64>() / 20
+    };
+    let lists = c.stats().lists;
+    put(&c, 30_000..30_400, foreign);
+    assert_eq!(settle(&c), 0, "few rows say little");
+    put(&c, 30_400..31_200, foreign);
+    c.flush().unwrap();
+    let before = scanned();
+    assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Drift));
+    assert_eq!(settle(&c), 1);
+    let stats = c.stats();
+    assert!(stats.lists > lists + 100 && stats.lists <= lists * 3 / 2, "{lists} lists became {}", stats.lists);
+    assert!(scanned() * 2 < before, "{before} entries became {}", scanned());
+    put(&c, 31_200..31_600, foreign);
+    assert_eq!(settle(&c), 0, "they are known now");
+    answers_exactly(&c, 40, foreign);
+    sound(&disk);
+    drop(c);
+    let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+    assert_eq!((c.stats().lists, c.stats().rows_to_convert), (stats.lists, 0));
+}
+
+/// All lists, looked at to the end, find what measuring every row finds.
+fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
+    for n in 0..queries {
+        let (query, snapshot) = (of(n + 700_000), c.snapshot());
+        let ask = |effort: Effort| found(&snapshot.search(&query).k(5).effort(effort).run().unwrap());
+        assert_eq!(ask(Effort::Probe { nprobe: 99_999, patience: usize::MAX }), ask(Effort::Exact), "query {n}");
+    }
+}
+
+/// Rows that are as near to centroids as others, but all to the same few.
+#[test]
+fn rows_that_crowd_in_a_few_lists_are_spread_over_more_of_them() {
+    let disk = MemDir::new(24);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..20_480, near);
+    assert_eq!(settle(&c), 0);
+    // Of one spot of 37.
+    let one_spot = |id: u64| near(id * 37);
+    put(&c, 30_000..32_400, one_spot);
+    c.flush().unwrap();
+    assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Balance));
+    assert_eq!(settle(&c), 1);
+    put(&c, 32_400..32_600, one_spot);
+    assert_eq!(settle(&c), 0);
+    answers_exactly(&c, 20, one_spot);
+    sound(&disk);
 }
 
 /// Each vector the same: no centroid can be better than the one there is.

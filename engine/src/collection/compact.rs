@@ -501,7 +501,7 @@ fn id_bytes(version: &Version) -> Vec<u64> {
 }
 
 /// The numbers of the rules; those of the default where nobody compacts by himself.
-fn policy_of(compaction: Compaction) -> Policy {
+pub(super) fn policy_of(compaction: Compaction) -> Policy {
     let (dead_ratio, fanout) = match (compaction, Compaction::default()) {
         (Compaction::Auto { dead_ratio, fanout }, _) | (_, Compaction::Auto { dead_ratio, fanout }) => {
             (dead_ratio, fanout)

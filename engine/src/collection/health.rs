@@ -1,8 +1,10 @@
 //! How healthy the lists of a collection are, and whether they are to be made anew.
 
+use super::compact::policy_of;
 use super::retrain::{list_skew, why_retrain};
 use crate::compaction::Aged;
 use crate::error::Result;
+use crate::options::Compaction;
 use crate::snapshot::{Asked, LiveRows, Measured, Snapshot, measure};
 
 /// Why lists are to be made anew.
@@ -32,8 +34,8 @@ impl From<Aged> for RetrainReason {
     fn from(aged: Aged) -> Self {
         match aged {
             Aged::Grown => RetrainReason::Growth,
-            Aged::Drifted => RetrainReason::Drift,
-            Aged::Unbalanced => RetrainReason::Balance,
+            Aged::Drifted | Aged::Foreign => RetrainReason::Drift,
+            Aged::Unbalanced | Aged::Crowded => RetrainReason::Balance,
         }
     }
 }
@@ -117,7 +119,7 @@ pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>)
         drift: training
             .filter(|training| training.energy > 0.0 && training.fresh > 0)
             .map(|training| training.fresh_energy / training.energy),
-        retrain: why_retrain(version, live).map(RetrainReason::from),
+        retrain: why_retrain(version, live, &policy_of(Compaction::default())).map(RetrainReason::from),
     })
 }
 

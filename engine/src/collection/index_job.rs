@@ -12,18 +12,18 @@ use super::bulk::Ahead;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
-use super::retrain::list_skew;
+use super::retrain::{list_lengths, list_skew};
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
+    Aged, Control, Extended, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
     codebook_memory, merge_lists, next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::{HashedEntry, Training as TrainedOn};
-use crate::options::{Codes, IndexKind, IvfOptions};
+use crate::options::{Anchors, Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
 use crate::snapshot::{Calibrated, FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
@@ -169,7 +169,8 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let change = match &step {
-            ListStep::Train(nlist) | ListStep::Retrain(nlist, _) => self.train(version, *nlist, control)?,
+            ListStep::Train(nlist) => self.train(version, *nlist, None, control)?,
+            ListStep::Retrain(nlist, why) => self.train(version, *nlist, *why, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Convert(range) => self.convert(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
@@ -224,10 +225,14 @@ impl Shared {
         (self.collection, version.manifest.own_origin())
     }
 
-    fn train(&self, version: &Version, nlist: usize, control: &Control) -> Result<ListChange> {
+    fn train(&self, version: &Version, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
         let live = version.rows.iter().map(LiveRows::live).sum();
         let rows = || LivePoints::all(&version.rows, &self.schema);
-        let made = self.train_on(rows, live, nlist, self.ids(version), control)?;
+        let extend = |job: &ModelJob<'_>, lists, bytes| match why {
+            Some(Aged::Foreign | Aged::Crowded) => self.extend(version, job, lists, bytes),
+            _ => Ok(None),
+        };
+        let made = self.train_on(rows, live, nlist, extend, self.ids(version), control)?;
         Ok(self.change_of(version, made, live))
     }
 
@@ -245,12 +250,14 @@ impl Shared {
         change
     }
 
-    /// Trains so many lists, or fewer if there is little memory, on `live` rows.
+    /// Trains so many lists, or fewer if there is little memory, on `live` rows, if `instead` makes no model: it is told the number of
+    /// lists, and the bytes that training them on those rows takes.
     pub(super) fn train_on<'r>(
         &self,
         rows: impl FnOnce() -> Result<LivePoints<'r>>,
         live: u64,
         nlist: usize,
+        instead: impl FnOnce(&ModelJob<'_>, usize, u64) -> Result<Option<Made>>,
         ids: (u128, u128),
         control: &Control,
     ) -> Result<Made> {
@@ -286,7 +293,30 @@ impl Shared {
         let _working =
             self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + anchor_bytes + live * 16 + model_bytes)?;
         let job = ModelJob { storage: &*self.storage, schema: &self.schema, ids, parallel: &crew, control };
-        job.make(rows()?, self.new_file_id(), lists, wanted)
+        match instead(&job, lists, wanted)? {
+            Some(made) => Ok(made),
+            None => job.make(rows()?, self.new_file_id(), lists, wanted),
+        }
+    }
+
+    /// The newest model with more lists, for a kind of rows that it has none for; `None` if it has to be trained anew: its lists are of
+    /// a number that was asked for, or not around the means of rows, or share codewords, or would be too many.
+    fn extend(&self, version: &Version, job: &ModelJob<'_>, lists: usize, bytes: u64) -> Result<Option<Made>> {
+        let Some((model, options)) = version.current_model().zip(self.schema.index_kind().lists()) else {
+            return Ok(None);
+        };
+        let Some(trained) = version.manifest.training_of(model.file.hash()) else { return Ok(None) };
+        let plain = options.wanted_nlist().is_none()
+            && options.wanted_anchors() == Anchors::KMeans
+            && model.file.codebook().is_none();
+        if !plain {
+            return Ok(None);
+        }
+        let came = version.manifest.next_row.saturating_sub(trained.next_row).min(self.most_filed());
+        let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, came))?;
+        let lengths = list_lengths(version);
+        let old = Extended { model, trained, lengths: &lengths, most_lists: lists * 5 / 4, most_rows: came as usize };
+        job.extend(&version.rows, &old, self.new_file_id(), bytes)
     }
 
     fn file(
@@ -544,7 +574,7 @@ impl Shared {
                     let made = ahead.take().and_then(|ahead| ahead.model_for(&version.rows, lists));
                     let change = match made {
                         Some((made, live)) => self.change_of(&version, made, live),
-                        None => self.train(&version, lists, control)?,
+                        None => self.train(&version, lists, None, control)?,
                     };
                     self.install_step(ListStep::Train(lists), change, &mut report)?;
                 }

@@ -2,7 +2,7 @@
 //!
 //! 1. Train the new model on the rows there are and name it in a manifest, behind the old one (one step). What is in memory is then flushed:
 //!    rows that come from now on are filed by the new one. A crash: an orphan, or two models.
-//! 2. Convert the list segments of the old model one by one, oldest first: the rows of that range of numbers are filed again (a step each).
+//! 2. Convert the list segments of the old model one by one, youngest first: the rows of that range of numbers are filed again (a step each).
 //!    The manifest that names the new segments no longer names the old one, so each row is in the lists of one model at any time. A crash:
 //!    orphans, or a segment that is converted; the next handle goes on with the rest.
 //! 3. With the last of its segments the old model goes. Only then is another one trained.
@@ -12,14 +12,16 @@
 //! Row files are only read. Searches meanwhile rank the centroids of both models and look at the lists of both.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::compact::{Compact, CompactReport};
 use super::index_job::{ListChange, ListStep, ToFile, Wanted, live_between};
 use super::shared::Shared;
-use crate::compaction::{Aged, Control, Place, aged, skew};
+use crate::compaction::{Aged, Control, Lengths, Place, Policy, aged, crowding, many_rows, skew};
 use crate::error::Result;
 use crate::options::IvfOptions;
 use crate::planted::{self, Bug};
+use crate::segment::ListFile;
 use crate::snapshot::{LiveRows, Version};
 
 impl Shared {
@@ -33,7 +35,7 @@ impl Shared {
         let lists = options.lists_for(live);
         match wanted.what {
             Compact::Retrain => Some(ListStep::Retrain(lists, None)),
-            _ => why_retrain(version, live).map(|why| ListStep::Retrain(lists, Some(why))),
+            _ => why_retrain(version, live, &self.policy()).map(|why| ListStep::Retrain(lists, Some(why))),
         }
     }
 
@@ -67,13 +69,20 @@ impl Shared {
 }
 
 /// Why the model is to be trained anew, if it is. Where no vectors are kept it never is: there is nothing to train on.
-pub(super) fn why_retrain(version: &Version, live: u64) -> Option<Aged> {
+pub(super) fn why_retrain(version: &Version, live: u64, policy: &Policy) -> Option<Aged> {
     if !version.manifest.schema.row_format().keeps_vectors() {
         return None;
     }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
     let came = version.manifest.next_row.saturating_sub(training.next_row);
-    aged(training, live, came, list_skew(version))
+    let (entries, in_lists) =
+        (list_lengths(version).iter().sum::<u64>(), version.rows.iter().filter(|rows| rows.in_lists()));
+    let lists = Lengths {
+        skew: list_skew(version),
+        crowded: crowded(version, training.next_row),
+        entries: entries as f64 / in_lists.map(LiveRows::live).sum::<u64>().max(1) as f64,
+    };
+    aged(training, live, came, lists, many_rows(policy))
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].
@@ -81,11 +90,24 @@ pub(super) fn list_skew(version: &Version) -> f32 {
     skew(&mut list_lengths(version))
 }
 
+/// How many times as crowded the lists of the newest model are as they were with the rows below this number alone, which it was trained on.
+/// Segments with rows of either kind count as those.
+fn crowded(version: &Version, next_row: u64) -> f64 {
+    let before = crowding(&lengths_below(version, next_row));
+    if before > 0.0 { crowding(&list_lengths(version)) / before } else { 1.0 }
+}
+
 /// First copies in each list of the newest model, dead ones included.
 pub(super) fn list_lengths(version: &Version) -> Vec<u64> {
+    lengths_below(version, u64::MAX)
+}
+
+/// The same, of segments that begin below this row number.
+fn lengths_below(version: &Version, end_row: u64) -> Vec<u64> {
     let Some(model) = version.current_model() else { return Vec::new() };
     let mut lengths = vec![0; model.file.lists()];
-    for file in version.lists.iter().filter(|file| file.model() == model.file.hash()) {
+    let counts = |file: &&Arc<ListFile>| file.model() == model.file.hash() && file.facts().first_row < end_row;
+    for file in version.lists.iter().filter(counts) {
         let view = file.view();
         lengths.iter_mut().enumerate().for_each(|(list, length)| *length += u64::from(view.counts(list).0));
     }

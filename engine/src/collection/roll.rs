@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
 use crate::budget::Share;
-use crate::compaction::drifts_with;
+use crate::compaction::{drifts_with, many_rows};
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
 use crate::options::{Background, Compaction};
@@ -67,7 +67,7 @@ impl Shared {
         let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
         training.is_some_and(|training| {
             let came = active.end_row().saturating_sub(training.next_row);
-            drifts_with(training, came, active.rows(), members.energy())
+            drifts_with(training, came, active.rows(), members.energy(), many_rows(&self.policy()))
         })
     }
 

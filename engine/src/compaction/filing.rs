@@ -109,8 +109,20 @@ impl<'a> Filing<'a> {
         Ok(energy / points.len().max(1) as f64)
     }
 
+    /// The list of each row, and its squared distance from the centroid.
+    pub(super) fn nearest(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<f32>)> {
+        let (lists, _, distances) = self.lists_of(points)?;
+        Ok((lists, distances))
+    }
+
     /// First and second lists of rows, and the sum of their squared distances from the centroids of the first.
     fn assign(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, f64)> {
+        let (lists, seconds, distances) = self.lists_of(points)?;
+        let energy = distances.iter().map(|distance| f64::from(*distance)).sum();
+        Ok((lists, seconds, energy))
+    }
+
+    fn lists_of(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, Vec<f32>)> {
         let watch = Watched(self.control);
         let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
         let framed = FramedPoints { points, frame: &self.model.frame };
@@ -120,8 +132,7 @@ impl<'a> Filing<'a> {
         let mut distances = vec![0.0; points.len()];
         let places = Places { lists: &mut lists, seconds: second, distances: Some(&mut distances) };
         self.assigner.assign(&work, &framed, 0, places)?;
-        let energy = distances.iter().map(|distance| f64::from(*distance)).sum();
-        Ok((lists, seconds, energy))
+        Ok((lists, seconds, distances))
     }
 }
 

@@ -21,8 +21,20 @@ pub(crate) struct ListState {
     pub(crate) old: bool,
 }
 
+/// The dead part with which lists are rewritten at the latest, and the least that a policy that rewrites them sooner still waits for with training: to
+/// train is to rewrite them.
+const MOST_DEAD: f64 = 0.27;
+const LEAST_CAME: f64 = 0.2;
+
+/// The part of the rows that are new when a model that suits them a little less is to be trained anew: about as many as are dead when lists are
+/// rewritten in any case.
+pub(crate) fn many_rows(policy: &Policy) -> f64 {
+    policy.dead_ratio.clamp(LEAST_CAME, MOST_DEAD)
+}
+
 /// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be.
 pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> Option<Range<usize>> {
+    let policy = &Policy { dead_ratio: policy.dead_ratio.min(MOST_DEAD), ..*policy };
     let mut end = lists.len();
     lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before && a.old == b.old).rev().find_map(|run| {
         end -= run.len();
@@ -45,19 +57,23 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> 
 
 /// Segments that are converted at a time at most, so that not much is lost when that is interrupted.
 const MOST_CONVERTED: usize = 4;
+/// A segment with so many times the rows of those after it is converted by itself, after them.
+const MUCH_LARGER: u64 = 8;
 
-/// The oldest segments that are of an older model, neighbours without rows to be filed between them, a few with at most so many rows together, or
-/// one. `None` once all are of the newest.
+/// The youngest segments that are of an older model, neighbours without rows to be filed between them, a few with at most so many rows together,
+/// or one. `None` once all are of the newest. The youngest have the rows that the older model suits least; they are few, and off its lists
+/// long before a large segment is.
 pub(crate) fn next_old(lists: &[ListState], most_rows: u64) -> Option<Range<usize>> {
-    let start = lists.iter().position(|list| list.old)?;
-    let before = lists.get(start)?.unfiled_before;
+    let last = lists.iter().rposition(|list| list.old)?;
+    let before = lists.get(last)?.unfiled_before;
     let mut rows = 0u64;
     let fits = |list: &&ListState| {
+        let much_larger = rows > 0 && list.rows > rows.saturating_mul(MUCH_LARGER);
         rows = rows.saturating_add(list.rows);
-        list.old && list.unfiled_before == before && rows <= most_rows
+        list.old && list.unfiled_before == before && rows <= most_rows && !much_larger
     };
-    let count = lists.get(start..)?.iter().take(MOST_CONVERTED).take_while(fits).count();
-    Some(start..start + count.max(1))
+    let count = lists.get(..=last)?.iter().rev().take(MOST_CONVERTED).take_while(fits).count().max(1);
+    Some(last + 1 - count..last + 1)
 }
 
 /// Rows from which on a collection has a model: some thousand for one that asked for lists, or as many as its number of lists needs; more for one
@@ -118,17 +134,28 @@ mod tests {
     }
 
     #[test]
-    fn segments_of_an_older_model_are_not_merged_and_are_converted_oldest_first() {
+    fn segments_of_an_older_model_are_not_merged_and_are_converted_youngest_first() {
         let old = |kib| ListState { old: true, ..list(kib, 90, 0) };
         let lists = [list(9, 0, 0), old(9), old(9), old(9), list(9, 0, 0), list(9, 0, 0), old(9)];
         assert_eq!(choose_lists(&lists, &POLICY, true), Some(4..6));
         assert_eq!(choose_lists(&[old(9); 8], &POLICY, false), None);
-        assert_eq!(next_old(&lists, 1_000), Some(1..4));
-        assert_eq!(next_old(&lists, 200), Some(1..3));
-        assert_eq!(next_old(&[old(9); 6], 1_000), Some(0..4));
-        assert_eq!(next_old(&lists, 1), Some(1..2), "one segment, however large");
-        assert_eq!(next_old(&[old(9), ListState { unfiled_before: 1, ..old(9) }], 1_000), Some(0..1));
+        assert_eq!(next_old(&lists, 1_000), Some(6..7));
+        let lists = &lists[..6];
+        assert_eq!(next_old(lists, 1_000), Some(1..4));
+        assert_eq!(next_old(lists, 200), Some(2..4));
+        assert_eq!(next_old(&[old(9); 6], 1_000), Some(2..6));
+        assert_eq!(next_old(lists, 1), Some(3..4), "one segment, however large");
+        assert_eq!(next_old(&[old(9), ListState { unfiled_before: 1, ..old(9) }], 1_000), Some(1..2));
+        assert_eq!(next_old(&[old(90), old(9), old(1), old(1)], 10_000), Some(1..4), "a large one waits");
         assert_eq!(next_old(&[list(9, 0, 0)], 1_000), None);
+    }
+
+    #[test]
+    fn lists_are_rewritten_before_dead_entries_cost_a_third() {
+        let patient = Policy { dead_ratio: 0.9, ..POLICY };
+        assert_eq!(choose_lists(&[list(1_000, 26, 0)], &patient, false), None);
+        assert_eq!(choose_lists(&[list(1_000, 27, 0)], &patient, false), Some(0..1));
+        assert_eq!((many_rows(&patient), many_rows(&POLICY)), (0.27, 0.2));
     }
 
     #[test]

@@ -99,6 +99,27 @@ impl<'a> LivePoints<'a> {
         Ok(points)
     }
 
+    /// Those with numbers from `first_row` on, at most so many.
+    ///
+    /// # Errors
+    /// `Corrupt`.
+    pub(crate) fn since(
+        files: &'a [LiveRows],
+        schema: &'a Schema,
+        first_row: u64,
+        most: usize,
+    ) -> Result<LivePoints<'a>> {
+        let file = files.partition_point(|rows| rows.file.last_row() < first_row);
+        let ordinal = files.get(file).map_or(Ok(0), |rows| rows.ordinal_from(first_row))?;
+        LivePoints::some(files, schema, &mut Place { file: file as u32, ordinal: ordinal as u32 }, most, u64::MAX)
+    }
+
+    /// The rows that `keep` says of: one answer for each, in their order.
+    pub(crate) fn only(&self, mut keep: impl Iterator<Item = bool>) -> LivePoints<'a> {
+        let places = self.places.iter().filter(|_| keep.next().unwrap_or(false)).copied().collect();
+        LivePoints { rows: self.rows, schema: self.schema, places }
+    }
+
     /// Each `step`th row; if those are more than `most`, some of them at equal distances.
     pub(crate) fn thinned(&self, step: usize, most: usize) -> LivePoints<'a> {
         let further = (self.len() / step.max(1)).div_ceil(most.max(1)).max(1);

@@ -12,6 +12,10 @@ pub(crate) enum Aged {
     Grown,
     /// Rows that came since are further from their centroids than others were.
     Drifted,
+    /// Rows that came since are of a kind that there are no lists for.
+    Foreign,
+    /// Rows that came since crowd in a few lists.
+    Crowded,
     /// Some lists have become far longer than the others.
     Unbalanced,
 }
@@ -20,11 +24,20 @@ pub(crate) enum Aged {
 const SMALL: u64 = 20_000;
 const GROWTH: u64 = 2;
 const GROWTH_OF_SMALL: u64 = 4;
-/// How much further new rows may be from their centroids than rows that the training held out, as squares; and how much once they are a fifth of
-/// the rows trained on: then a little costs as much as a lot does of a few. Rows of a kind that was rare are always a little further.
+/// How much further new rows may be from their centroids than rows that the training held out, as squares; and how much once they are many:
+/// then a little costs as much as a lot does of a few. Rows of a kind that was rare are always a little further.
 const MOST_DRIFT: f64 = 1.3;
 const MOST_DRIFT_OF_MANY: f64 = 1.1;
-const MANY: u64 = 5;
+/// How many times as far, as squares, rows are of a kind that there are no lists for. Every search near them reads all of them, the more of
+/// them the further they are from everything else: their number times the square of what they are further is a part of the rows trained on.
+const FOREIGN: f64 = 1.5;
+const LEAST_FOREIGN: u64 = 500;
+const FOREIGN_WEIGHT: f64 = 1.0 / 16.0;
+/// How many times as crowded lists may be as they were, and how many times as many entries searches may scan for that and for dead rows; the
+/// part of the rows that must have come since.
+const MOST_CROWDED: f64 = 1.1;
+const MOST_SCANNED: f64 = 1.2;
+const LEAST_CROWD: u64 = 32;
 /// How many times the mean the lists may be that one in a hundred surpasses, and how many times what it was.
 const MOST_SKEW: f32 = 8.0;
 const MOST_MORE_SKEW: f32 = 1.5;
@@ -32,29 +45,48 @@ const MOST_MORE_SKEW: f32 = 1.5;
 const LEAST_CHANGE: u64 = 8;
 const LEAST_CHANGED_ROWS: u64 = 1_000;
 
-/// Whether a model is to be trained anew where there are so many live rows, so many were written since it was trained, and one list in a
-/// hundred is longer than `skew` times the mean.
-pub(crate) fn aged(training: &Training, live: u64, came: u64, skew: f32) -> Option<Aged> {
+/// What the lengths of lists tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lengths {
+    /// One list in a hundred is longer than so many times the mean.
+    pub(crate) skew: f32,
+    /// They are so many times as crowded as when they were new: see [`crowding`].
+    pub(crate) crowded: f64,
+    /// Entries for each live row, dead rows having some.
+    pub(crate) entries: f64,
+}
+
+/// Whether a model is to be trained anew where there are so many live rows, and so many were written since it was trained. New rows are many
+/// once they are the part `many` of the rows trained on.
+pub(crate) fn aged(training: &Training, live: u64, came: u64, lists: Lengths, many: f64) -> Option<Aged> {
     let growth = if training.rows < SMALL { GROWTH_OF_SMALL } else { GROWTH };
     if training.rows > 0 && live >= training.rows.saturating_mul(growth) {
         return Some(Aged::Grown);
     }
+    if is_foreign(training) {
+        return Some(Aged::Foreign);
+    }
+    let crowded = lists.crowded > MOST_CROWDED && lists.crowded * lists.entries > MOST_SCANNED;
+    if training.rows >= SMALL && came >= training.rows / LEAST_CROWD && crowded {
+        return Some(Aged::Crowded);
+    }
     if !is_changed(training) {
         return None;
     }
-    if is_far(training, came) {
+    if is_far(training, came, many) {
         return Some(Aged::Drifted);
     }
-    let uneven = training.skew > 0.0 && skew > MOST_SKEW && skew > MOST_MORE_SKEW * training.skew;
+    let uneven = training.skew > 0.0 && lists.skew > MOST_SKEW && lists.skew > MOST_MORE_SKEW * training.skew;
     uneven.then_some(Aged::Unbalanced)
 }
 
 /// Whether it becomes drift once so many more rows, with such a sum of squared distances from their centroids, are filed; `came` are those
 /// written since training, these among them. What is drift without them is answered already, or cannot be.
-pub(crate) fn drifts_with(training: &Training, came: u64, rows: u64, energy: f64) -> bool {
+pub(crate) fn drifts_with(training: &Training, came: u64, rows: u64, energy: f64, many: f64) -> bool {
     let mut with = *training;
     with.add(rows, energy);
-    let drifts = |training: &Training, came: u64| is_changed(training) && is_far(training, came);
+    let drifts =
+        |training: &Training, came: u64| is_foreign(training) || is_changed(training) && is_far(training, came, many);
     drifts(&with, came) && !drifts(training, came.saturating_sub(rows))
 }
 
@@ -63,9 +95,26 @@ fn is_changed(training: &Training) -> bool {
     training.fresh >= (training.rows / LEAST_CHANGE).max(LEAST_CHANGED_ROWS)
 }
 
-fn is_far(training: &Training, came: u64) -> bool {
-    let most = if came >= training.rows / MANY { MOST_DRIFT_OF_MANY } else { MOST_DRIFT };
+fn is_far(training: &Training, came: u64, many: f64) -> bool {
+    let most = if came as f64 >= training.rows as f64 * many { MOST_DRIFT_OF_MANY } else { MOST_DRIFT };
     training.energy > 0.0 && training.fresh_energy > most * training.energy
+}
+
+fn is_foreign(training: &Training) -> bool {
+    if training.rows < SMALL || training.fresh < LEAST_FOREIGN || training.energy <= 0.0 {
+        return false;
+    }
+    let far = training.fresh_energy / training.energy;
+    far >= FOREIGN && training.fresh as f64 * (far - 1.0).powi(2) >= FOREIGN_WEIGHT * training.rows as f64
+}
+
+/// How many times as many entries searches scan, of rows like those in the lists, as if all lists were equally long.
+pub(crate) fn crowding(lengths: &[u64]) -> f64 {
+    let (sum, squares) = lengths.iter().fold((0.0, 0.0), |(sum, squares), length| {
+        let length = *length as f64;
+        (sum + length, squares + length * length)
+    });
+    if sum > 0.0 { squares * lengths.len() as f64 / (sum * sum) } else { 0.0 }
 }
 
 /// The length that one list in a hundred surpasses, as a multiple of the mean. Sorts the lengths.
@@ -83,13 +132,15 @@ pub(crate) fn skew(lengths: &mut [u64]) -> f32 {
 mod tests {
     use super::*;
 
+    const SAME: Lengths = Lengths { skew: 3.0, crowded: 1.0, entries: 1.0 };
+
     fn training(rows: u64) -> Training {
         Training { rows, energy: 1.0, fresh: rows, fresh_energy: 1.0, skew: 3.0, ..Training::default() }
     }
 
     #[test]
     fn twice_the_rows_or_four_times_a_few() {
-        let aged = |training: &Training, live: u64| aged(training, live, 0, 3.0);
+        let aged = |training: &Training, live: u64| aged(training, live, 0, SAME, 0.2);
         assert_eq!(aged(&training(50_000), 99_999), None);
         assert_eq!(aged(&training(50_000), 100_000), Some(Aged::Grown));
         assert_eq!(aged(&training(1_000), 3_999), None);
@@ -101,7 +152,7 @@ mod tests {
     #[test]
     fn new_rows_that_are_further_away_once_they_are_an_eighth() {
         let drifted = Training { fresh: 6_250, fresh_energy: 1.31, ..training(50_000) };
-        let aged = |training: &Training, came: u64| aged(training, 50_000, came, 3.0);
+        let aged = |training: &Training, came: u64| aged(training, 50_000, came, SAME, 0.2);
         assert_eq!(aged(&drifted, 6_250), Some(Aged::Drifted));
         assert_eq!(aged(&Training { fresh: 6_249, ..drifted }, 6_250), None);
         let little = Training { fresh_energy: 1.11, ..drifted };
@@ -112,10 +163,18 @@ mod tests {
     }
 
     #[test]
+    fn whoever_rewrites_lists_later_trains_later() {
+        let little = Training { fresh: 6_250, fresh_energy: 1.2, ..training(50_000) };
+        let many = |came: u64| aged(&little, 50_000, came, SAME, 0.27);
+        assert_eq!((many(13_499), many(13_500)), (None, Some(Aged::Drifted)));
+    }
+
+    #[test]
     fn rows_in_memory_count_as_they_will_in_files() {
+        let drifts_with = |training: &Training, came, rows, energy| drifts_with(training, came, rows, energy, 0.2);
         let known = Training { fresh: 3_000, fresh_energy: 1.0, ..training(50_000) };
-        assert!(!drifts_with(&known, 6_249, 3_249, 9_000.0), "too few to tell");
-        assert!(drifts_with(&known, 6_250, 3_250, 9_000.0));
+        assert!(!drifts_with(&known, 6_249, 3_249, 5_750.0), "too few to tell");
+        assert!(drifts_with(&known, 6_250, 3_250, 5_750.0));
         assert!(!drifts_with(&known, 10_000, 7_000, 7_000.0), "as near as others");
         assert!(drifts_with(&known, 10_000, 7_000, 9_000.0), "a little, of many");
         let drifted = Training { fresh: 6_250, fresh_energy: 1.5, ..known };
@@ -127,11 +186,37 @@ mod tests {
 
     #[test]
     fn lists_that_have_become_uneven_and_not_those_that_always_were() {
-        let aged = |training: &Training, skew: f32| aged(training, 50_000, 0, skew);
+        let aged = |training: &Training, skew: f32| aged(training, 50_000, 0, Lengths { skew, ..SAME }, 0.2);
         assert_eq!(aged(&training(50_000), 8.5), Some(Aged::Unbalanced));
         assert_eq!(aged(&training(50_000), 7.9), None);
         assert_eq!(aged(&Training { skew: 6.0, ..training(50_000) }, 8.9), None);
         assert_eq!(aged(&Training { skew: 0.0, ..training(50_000) }, 100.0), None);
+    }
+
+    #[test]
+    fn a_few_rows_of_another_kind_and_fewer_the_further_they_are() {
+        let of = |fresh: u64, fresh_energy: f64| Training { fresh, fresh_energy, ..training(50_000) };
+        let aged = |training: &Training| aged(training, 50_000, training.fresh, SAME, 0.2);
+        assert_eq!(aged(&of(499, 9.0)), None, "few rows say little");
+        assert_eq!(aged(&of(500, 4.0)), Some(Aged::Foreign));
+        assert_eq!((aged(&of(3_124, 2.0)), aged(&of(3_125, 2.0))), (None, Some(Aged::Foreign)));
+        assert_eq!(aged(&of(6_200, 1.49)), None, "that is drift, and waits for more of them");
+        let small = Training { rows: 19_999, ..of(900, 9.0) };
+        assert_eq!(super::aged(&small, 19_999, 900, SAME, 0.2), None, "a training of so few takes no time");
+        assert!(drifts_with(&Training { fresh: 0, ..training(50_000) }, 600, 600, 2_400.0, 0.2), "in memory");
+    }
+
+    #[test]
+    fn new_rows_that_crowd_in_few_lists() {
+        let aged = |came: u64, crowded: f64, entries: f64| {
+            aged(&training(50_000), 50_000, came, Lengths { skew: 3.0, crowded, entries }, 0.2)
+        };
+        assert_eq!(aged(2_000, 1.21, 1.0), Some(Aged::Crowded));
+        assert_eq!(aged(2_000, 1.11, 1.1), Some(Aged::Crowded));
+        assert_eq!(aged(2_000, 1.09, 1.3), None, "dead entries are left out by a merge");
+        assert_eq!(aged(2_000, 1.15, 1.0), None);
+        assert_eq!(aged(1_500, 9.0, 1.0), None, "too few came since");
+        assert_eq!((crowding(&[5, 5, 5, 5]), crowding(&[20, 0, 0, 0]), crowding(&[])), (1.0, 4.0, 0.0));
     }
 
     #[test]

@@ -78,19 +78,24 @@ impl ModelJob<'_> {
             codes: &bytes.codes,
             codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
-        self.control.check()?;
-        let (collection, origin) = self.ids;
-        let facts = write_model(self.storage, id, collection, origin, &content)?;
-        let file = ModelFile::open(self.storage, id, collection, origin, &facts).inspect_err(|_| {
-            let _ = self.storage.remove(FileName::File(FileKind::Model, id));
-        })?;
-        let (entry, model) =
-            (HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() }, OpenModel::new(file, codes)?);
+        let (entry, model) = self.write(id, &content)?;
         let filing = Filing::new(self.storage, schema, self.ids, &model, self.parallel, self.control);
         let energy = filing.and_then(|filing| filing.mean_energy(&held_out)).inspect_err(|_| {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));
         })?;
         Ok(Made { entry, model, energy })
+    }
+
+    /// Writes a model and opens what was written.
+    pub(super) fn write(&self, id: FileId, content: &ModelContent<'_>) -> Result<(HashedEntry, OpenModel)> {
+        self.control.check()?;
+        let (collection, origin) = self.ids;
+        let facts = write_model(self.storage, id, collection, origin, content)?;
+        let file = ModelFile::open(self.storage, id, collection, origin, &facts).inspect_err(|_| {
+            let _ = self.storage.remove(FileName::File(FileKind::Model, id));
+        })?;
+        let entry = HashedEntry { file: FileEntry::new(id, facts), hash: *file.hash() };
+        Ok((entry, OpenModel::new(file, self.schema.list_codes().unwrap_or_default())?))
     }
 }
 

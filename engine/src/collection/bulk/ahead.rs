@@ -40,7 +40,7 @@ impl<'s> Ahead<'s> {
     ) -> Option<Ahead<'s>> {
         let live = rows.places.len() as u64;
         let points = || Ok(LivePoints::of_block(rows.block, &rows.places, &shared.schema));
-        match shared.train_on(points, live, lists, (shared.collection, origin), control) {
+        match shared.train_on(points, live, lists, |_, _, _| Ok(None), (shared.collection, origin), control) {
             Ok(made) => Some(Ahead { shared, made: Some(made), lists, live, file: None }),
             Err(error) => {
                 tracing::debug!(%error, "no model was trained while rows were written");

@@ -20,16 +20,36 @@ pub(crate) struct CentroidBytes {
 impl CentroidBytes {
     /// The bytes of centroids given in the space of vectors (under cosine: near the unit sphere), end to end.
     pub(crate) fn new(kernels: &Kernels, frame: &Frame, values: &[f32], stride: usize) -> CentroidBytes {
+        CentroidBytes::after(kernels, frame, None, values, stride)
+    }
+
+    /// The same behind the centroids of a model with that frame, whose records stay as they are.
+    pub(crate) fn after(
+        kernels: &Kernels,
+        frame: &Frame,
+        first: Option<&CentroidSet<'_>>,
+        values: &[f32],
+        stride: usize,
+    ) -> CentroidBytes {
         let coding = Coding { bits: 1, op: frame.op(), scale: frame.scale() };
         let zero = vec![0.0; frame.padded()];
         let (mut inside, mut bytes) = (Vec::new(), Vec::new());
         let mut coded = Vec::new();
+        let mut code = |inside: &[f32]| {
+            let mut entry = Coded::default();
+            kernels.encode(&coding, inside, &zero, 0.0, &mut entry);
+            coded.push(entry);
+        };
+        for list in 0..first.map_or(0, |first| first.count) {
+            let Some((first, record)) = first.and_then(|first| Some((first, first.record(list)?))) else { break };
+            bytes.extend_from_slice(record);
+            first.centroid(list, frame.padded(), &mut inside);
+            code(&inside);
+        }
         for centroid in values.chunks_exact(frame.dim()) {
             frame.enter(kernels, centroid, 1.0, &mut inside);
             append_centroid(&mut inside, stride, &mut bytes);
-            let mut entry = Coded::default();
-            kernels.encode(&coding, &inside, &zero, 0.0, &mut entry);
-            coded.push(entry);
+            code(&inside);
         }
         let (mut codes, mut factors) = (Vec::new(), Vec::new());
         append_blocks(frame.padded(), &coded, &mut codes, &mut factors);
