@@ -117,7 +117,14 @@ pub(in crate::kernel) fn prepare<L: Lanes>(lanes: L, query: &[f32], tables: &mut
     let zero = lanes.splat(0.0);
     tables.bias = sum1(lanes, query, |q| lanes.min(q, zero)) - 0.5 * sum1(lanes, query, |q| q);
     let inverse = if tables.unit > 0.0 { 1.0 / tables.unit } else { 0.0 };
-    let selected = SELECTED.map(|bit| lanes.not_negative(lanes.load(&bit)));
+    // Not by `map`: where that is not inlined, the masks go through memory.
+    let [a, b, c, d] = &SELECTED;
+    let selected = [
+        lanes.not_negative(lanes.load(a)),
+        lanes.not_negative(lanes.load(b)),
+        lanes.not_negative(lanes.load(c)),
+        lanes.not_negative(lanes.load(d)),
+    ];
     for (line, sixteen) in tables.lines.iter_mut().zip(query.as_chunks::<16>().0) {
         for (entries, four) in line.0.as_chunks_mut::<16>().0.iter_mut().zip(sixteen.as_chunks::<4>().0) {
             *entries = table(lanes, four, inverse, selected);
