@@ -75,12 +75,12 @@ pub(super) fn why_retrain(version: &Version, live: u64, policy: &Policy) -> Opti
     }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
     let came = version.manifest.next_row.saturating_sub(training.next_row);
-    let (entries, in_lists) =
-        (list_lengths(version).iter().sum::<u64>(), version.rows.iter().filter(|rows| rows.in_lists()));
+    let mut lengths = list_lengths(version);
+    let in_lists = version.rows.iter().filter(|rows| rows.in_lists());
     let lists = Lengths {
-        skew: list_skew(version),
-        crowded: crowded(version, training.next_row),
-        entries: entries as f64 / in_lists.map(LiveRows::live).sum::<u64>().max(1) as f64,
+        crowded: crowded(version, training.next_row, &lengths),
+        entries: lengths.iter().sum::<u64>() as f64 / in_lists.map(LiveRows::live).sum::<u64>().max(1) as f64,
+        skew: skew(&mut lengths),
     };
     aged(training, live, came, lists, many_rows(policy))
 }
@@ -90,11 +90,11 @@ pub(super) fn list_skew(version: &Version) -> f32 {
     skew(&mut list_lengths(version))
 }
 
-/// How many times as crowded the lists of the newest model are as they were with the rows below this number alone, which it was trained on.
+/// How many times as crowded lists of these lengths are as they were with the rows below this number alone, which the model was trained on.
 /// Segments with rows of either kind count as those.
-fn crowded(version: &Version, next_row: u64) -> f64 {
+fn crowded(version: &Version, next_row: u64, lengths: &[u64]) -> f64 {
     let before = crowding(&lengths_below(version, next_row));
-    if before > 0.0 { crowding(&list_lengths(version)) / before } else { 1.0 }
+    if before > 0.0 { crowding(lengths) / before } else { 1.0 }
 }
 
 /// First copies in each list of the newest model, dead ones included.

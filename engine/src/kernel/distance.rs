@@ -65,6 +65,8 @@ mod tests {
                 let what = format!("{:?} {op:?} {format:?} dim {}", kernels.path(), query.len());
                 let mut many = vec![f32::NAN; rows.len()];
                 kernels.many(op, format, query, &bytes[shift..], stride, &mut many);
+                let mut block = vec![f32::NAN; rows.len()];
+                kernels.block(op, format, query, &bytes[shift..], stride, &mut block);
                 let mut gathered = vec![f32::NAN; rows.len()];
                 kernels.gather(op, format, query, &bytes, &offsets, &mut gathered);
                 gathered.reverse();
@@ -72,6 +74,7 @@ mod tests {
                     let one = kernels.one(op, format, query, &bytes[shift + i * stride..]);
                     check(op, query, row, one, &what);
                     assert_eq!(one.to_bits(), many[i].to_bits(), "{what}: a row alone and among others");
+                    assert_eq!(one.to_bits(), block[i].to_bits(), "{what}: a row alone and in a block");
                     assert_eq!(one.to_bits(), gathered[i].to_bits(), "{what}: a row alone and gathered");
                 }
             }

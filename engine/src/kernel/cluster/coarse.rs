@@ -310,6 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn rows_become_the_same_bytes_and_sums_on_every_path() {
+        let mut draw = SplitMix64::new(6);
+        for dim in [1, 16, 33, 784] {
+            let x = [rows(9, dim, &mut draw), vec![0.0; dim], vec![f32::MAX; dim]].concat();
+            let (mut expected, mut steps) = (vec![0; x.len()], Vec::new());
+            for (row, bytes) in x.chunks_exact(dim).zip(expected.chunks_exact_mut(dim)) {
+                steps.push(coarse_row(row, bytes));
+            }
+            let which = [3u32, 0, 10, 3, 8, 9, 1];
+            for kernels in every_path() {
+                let (mut bytes, mut own) = (vec![7; x.len()], vec![f32::NAN; 11]);
+                kernels.coarse_rows(&x, dim, &mut bytes, &mut own);
+                assert_eq!((&bytes, &own), (&expected, &steps), "{:?}", kernels.path());
+                let mut sums = vec![0.5; dim];
+                kernels.add_rows(&x, &which, &mut sums);
+                let sum = |i: usize| which.iter().fold(0.5, |sum, row| sum + f64::from(x[*row as usize * dim + i]));
+                assert!((0..dim).all(|i| sums[i] == sum(i)), "{:?}", kernels.path());
+            }
+        }
+    }
+
+    #[test]
     fn rows_of_zeros_and_of_hardly_anything_have_finite_scores() {
         let dim = 16;
         let x = [vec![0.0; dim], vec![1e-45; dim], vec![f32::MAX; dim]].concat();

@@ -118,6 +118,13 @@ mod tests {
         kernels.prepare_query(query, &mut tables);
         let mut out = vec![0.0; rows.len()];
         kernels.estimate_row_codes(&tables, coding, &terms(coding.op, query), &records, &offsets, &mut out);
+        // The same from records that are told one by one.
+        let each: Vec<&[u8]> = records.chunks_exact(coding.record_bytes(query.len())).collect();
+        for (each, out) in each.chunks(crate::kernel::RECORDS).zip(out.chunks(crate::kernel::RECORDS)) {
+            let mut alone = vec![f32::NAN; each.len()];
+            kernels.estimate_row_records(&tables, coding, &terms(coding.op, query), each, &mut alone);
+            assert!(alone.iter().zip(out).all(|(a, b)| a.to_bits() == b.to_bits()), "{:?}", kernels.path());
+        }
         (records, out)
     }
 
