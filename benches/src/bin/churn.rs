@@ -1,13 +1,14 @@
 //! A collection that changes and does not age: it begins with half of the rows, then twenty times a twentieth of the live rows comes and as
 //! many go. Rows arrive in the order of their labels, so that what comes is of another kind than what is there. After each round it is compared with a
-//! collection that is made anew of the same rows. Beside each round somebody searches: while rows come at a steady rate, and for a while after, when
-//! what they left is merged.
+//! collection that is made anew of the same rows. Beside each round somebody searches: the collection as it was in the beginning, which a
+//! snapshot keeps, then the collection while rows come at a steady rate, and for a while after, when what they left is merged. The rates of a round are
+//! compared with that of the snapshot just before, since other machines on the same host make all of them differ by half from second to second.
 //!
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
 //! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -29,6 +30,7 @@ const NPROBE: usize = 32;
 /// Rows a second that come, unless a batch takes longer.
 const PACE: f64 = 12_500.0;
 /// How long somebody searches before searches are timed: what a round is compared with pushed all else out of the caches.
+/// And how long the snapshot of the beginning is searched, timed, before each round.
 const BEFORE: Duration = Duration::from_millis(250);
 /// How long searches are timed after the last batch of a round.
 const AFTER: Duration = Duration::from_millis(250);
@@ -117,41 +119,72 @@ fn truth(snapshot: &Snapshot, data: &Data) -> Vec<Vec<f32>> {
     all.iter().map(|hits| hits.iter().map(|hit| hit.distance).collect()).collect()
 }
 
+/// What the searcher searches.
+const BEGINNING: u8 = 0;
+const COLLECTION: u8 = 1;
+const NOTHING: u8 = 2;
+
+/// Searches a second and their 99th percentile in microseconds.
+#[derive(Clone, Copy)]
+struct Speed {
+    rate: f64,
+    p99: f64,
+}
+
+impl Speed {
+    /// Of the searches that ended within a span of time.
+    fn of(times: &[(Instant, f64)], from: Instant, to: Instant) -> Speed {
+        let mut times: Vec<f64> =
+            times.iter().filter(|(ended, _)| *ended > from && *ended <= to).map(|(_, took)| *took).collect();
+        times.sort_by(f64::total_cmp);
+        let sum: f64 = times.iter().sum();
+        let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
+        Speed { rate: times.len() as f64 / sum, p99: p99 * 1e6 }
+    }
+}
+
+/// How fast searches were: of the snapshot of the beginning, beside the work of a round, and after it.
+struct Beside {
+    idle: Speed,
+    during: Speed,
+    after: Speed,
+}
+
 /// Searches until told to stop; when each search ended, and how long it took.
-fn search_until(c: &Collection, data: &Data, stop: &AtomicBool) -> Vec<(Instant, f64)> {
+fn search_until(c: &Collection, beginning: &Snapshot, data: &Data, what: &AtomicU8) -> Vec<(Instant, f64)> {
     let mut times = Vec::new();
     for query in data.queries().iter().take(ASKED).cycle() {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        let (hits, took) = time(|| c.snapshot().search(query).k(K).run());
+        let (hits, took) = match what.load(Ordering::Relaxed) {
+            BEGINNING => time(|| beginning.search(query).k(K).run()),
+            COLLECTION => time(|| c.snapshot().search(query).k(K).run()),
+            _ => break,
+        };
         assert_eq!(hits.expect("search").len(), K);
         times.push((Instant::now(), took.as_secs_f64()));
     }
     times
 }
 
-/// Searches a second and their 99th percentile in microseconds.
-fn speed(times: impl Iterator<Item = f64>) -> (f64, f64) {
-    let mut times: Vec<f64> = times.collect();
-    times.sort_by(f64::total_cmp);
-    let sum: f64 = times.iter().sum();
-    let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
-    (times.len() as f64 / sum, p99 * 1e6)
-}
-
-/// Somebody searches, for a while alone, so that caches are as they are where searches never cease; then beside `work`, which is what is timed.
-fn beside<T>(c: &Collection, data: &Data, alone: Duration, work: impl FnOnce() -> T) -> (T, f64, f64) {
-    let stop = AtomicBool::new(false);
+/// Somebody searches the beginning, then the collection, for a while alone, then beside `work`, then for a while after it.
+fn beside(c: &Collection, beginning: &Snapshot, data: &Data, work: impl FnOnce()) -> Beside {
+    let what = AtomicU8::new(BEGINNING);
     std::thread::scope(|scope| {
-        let searcher = scope.spawn(|| search_until(c, data, &stop));
-        std::thread::sleep(alone);
+        let searcher = scope.spawn(|| search_until(c, beginning, data, &what));
+        std::thread::sleep(BEFORE);
+        let alone = Instant::now();
+        std::thread::sleep(BEFORE);
+        let warming = Instant::now();
+        what.store(COLLECTION, Ordering::Relaxed);
+        std::thread::sleep(BEFORE);
         let begun = Instant::now();
-        let done = work();
-        stop.store(true, Ordering::Relaxed);
+        work();
+        let done = Instant::now();
+        std::thread::sleep(AFTER);
+        let ended = Instant::now();
+        what.store(NOTHING, Ordering::Relaxed);
         let times = searcher.join().expect("the searcher");
-        let (rate, p99) = speed(times.iter().filter(|(ended, _)| *ended > begun).map(|(_, took)| *took));
-        (done, rate, p99)
+        let speed = |from, to| Speed::of(&times, from, to);
+        Beside { idle: speed(alone, warming), during: speed(begun, done), after: speed(done, ended) }
     })
 }
 
@@ -170,7 +203,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let mut live: Vec<u64> = (0..half as u64).collect();
     let c = create(scratch.path("c"), data, tiered);
     load(&c, data, &live);
-    let idle = beside(&c, data, BEFORE, || std::thread::sleep(Duration::from_secs(3)));
+    let beginning = c.snapshot();
     let begun = c.stats();
     let (mut rounds, mut new) = (Vec::new(), half as u64);
     let (mut seconds_writing, mut slowest) = (0.0, Duration::ZERO);
@@ -182,7 +215,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let mut missing = 0;
         let started = Instant::now();
         let mut writing = Duration::ZERO;
-        let ((), rate, p99) = beside(&c, data, BEFORE, || {
+        let speed = beside(&c, &beginning, data, || {
             let first = Instant::now();
             for (number, (coming, going)) in coming.chunks(BATCH).zip(going.chunks(BATCH)).enumerate() {
                 let due = Duration::from_secs_f64((number * BATCH) as f64 / PACE);
@@ -203,7 +236,6 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
                 missing += usize::from(hits.iter().all(|hit| hit.id.as_u64() != Some(last)));
             }
         });
-        let ((), rate_after, p99_after) = beside(&c, data, Duration::ZERO, || std::thread::sleep(AFTER));
         live.extend(&coming);
         seconds_writing += writing.as_secs_f64();
         let snapshot = c.snapshot();
@@ -228,8 +260,11 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
             "recall_95": promised, "fresh_recall_95": fresh_promised,
             "entries_95": promised_scanned, "fresh_entries_95": fresh_promised_scanned,
             "new_rows_missing": missing,
-            "searches_per_second": rate, "p99_microseconds": p99,
-            "searches_per_second_after": rate_after, "p99_microseconds_after": p99_after,
+            "searches_per_second_idle": speed.idle.rate, "p99_microseconds_idle": speed.idle.p99,
+            "searches_per_second": speed.during.rate, "p99_microseconds": speed.during.p99,
+            "searches_per_second_after": speed.after.rate, "p99_microseconds_after": speed.after.p99,
+            "searches_to_idle": speed.during.rate / speed.idle.rate, "p99_to_idle": speed.during.p99 / speed.idle.p99,
+            "searches_to_idle_after": speed.after.rate / speed.idle.rate, "p99_to_idle_after": speed.after.p99 / speed.idle.p99,
             "rows_per_second": coming.len() as f64 / writing.as_secs_f64(),
             "lists": stats.lists, "segments": stats.list_segments, "models": stats.models,
             "retrains": stats.retrains, "delta_rows": stats.delta_rows, "drift": c.health().expect("health").drift,
@@ -255,11 +290,12 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         "entries_and_memory_over_fresh_at_most": most("entries_and_memory", "fresh_entries"),
         "recall_95_least": rounds.iter().filter_map(|round| round["recall_95"].as_f64()).fold(1.0, f64::min),
         "entries_95_over_fresh_at_most": most("entries_95", "fresh_entries_95"),
-        "idle_searches_per_second": idle.1, "idle_p99_microseconds": idle.2,
-        "searches_to_idle_least": least_of(&rounds, "searches_per_second") / idle.1,
-        "searches_to_idle_after_least": least_of(&rounds, "searches_per_second_after") / idle.1,
-        "p99_to_idle_most": most_of(&rounds, "p99_microseconds") / idle.2,
-        "p99_to_idle_after_most": most_of(&rounds, "p99_microseconds_after") / idle.2,
+        "idle_searches_per_second_least": least_of(&rounds, "searches_per_second_idle"),
+        "idle_searches_per_second_most": most_of(&rounds, "searches_per_second_idle"),
+        "searches_to_idle_least": least_of(&rounds, "searches_to_idle"),
+        "searches_to_idle_after_least": least_of(&rounds, "searches_to_idle_after"),
+        "p99_to_idle_most": most_of(&rounds, "p99_to_idle"),
+        "p99_to_idle_after_most": most_of(&rounds, "p99_to_idle_after"),
         "new_rows_missing": rounds.iter().filter_map(|round| round["new_rows_missing"].as_u64()).sum::<u64>(),
         "rows_per_second_asked_for": PACE, "slowest_commit_milliseconds": slowest.as_secs_f64() * 1e3,
         "rows_per_second": (step * ROUNDS) as f64 / seconds_writing,

@@ -1,25 +1,11 @@
-//! Which rows of a generation belong to which list, as of one view: the youngest in leaves, the others in sorted runs that merge as they age. With
-//! them stand their codes, which tell most of a search's rows apart without a look at their vectors.
+//! Which rows of a generation belong to which list, as of one view. With them stand their codes, which tell most of a search's rows apart
+//! without a look at their vectors: signs in the lists, as in segments, and one code of more bits for each row.
 
-use std::sync::Arc;
-
-use zerocopy::IntoBytes;
-
-use super::aging::to_merge_by;
 use super::codes::Codes;
-use super::leaves::{Entries, Entry, Leaves};
+use super::leaves::{BatchCodes, Leaves, ListRows};
 use crate::budget::Charge;
 use crate::kernel::kernels;
-
-/// Runs of one size class that become one. Every search goes through all runs, so there are fewer of them than of keys.
-const FANOUT: usize = 4;
-/// The youngest rows become a run when they are so many, or a quarter as many as there are lists: a run knows where each list begins.
-const YOUNG_ROWS: usize = 1 << 12;
-const LISTS_PER_ROW: usize = 4;
-/// A run of this many rows is never merged again: a merge is done under the commit lock.
-const SEALED_ROWS: usize = 1 << 16;
-/// Entries of a list that are asked for before the first is read; the processor guesses the rest.
-const ASKED: usize = 16;
+use zerocopy::IntoBytes;
 
 /// The lists of a row: the nearest, and the second or [`NO_LIST`](crate::kernel::cluster::NO_LIST).
 pub(crate) type ListPair = [u32; 2];
@@ -33,31 +19,23 @@ pub(crate) struct RowLists {
     pub(crate) energy: f64,
     /// A code for each row, all of one length, end to end; empty if they have none.
     pub(crate) codes: Vec<u8>,
-}
-
-/// Rows that follow each other, by list.
-struct Run {
-    /// Rows, whatever lists they are in.
-    rows: usize,
-    /// List by list, in the order of the rows.
-    entries: Box<[Entry]>,
-    /// Where the entries of each list begin, and the end of the last.
-    starts: Box<[u32]>,
-    _charge: Charge,
+    /// A [sign code](super::sign_code_bytes) for each of so many lists of each row, end to end; empty if they have none.
+    pub(crate) signs: Vec<u8>,
+    /// How many lists have room there.
+    pub(crate) signs_per_row: usize,
 }
 
 /// A persistent map from lists to the rows of a generation. A row may be in a second list, so that as many of the fresh rows are found
-/// as of those in files; a search that looks at both meets it in the first. Cloning copies a pointer for each 64 lists, for each run (one for
-/// each 65,536 rows, and at most three of each smaller size class behind the last of those) and for each 4,096 codes.
+/// as of those in files; a search that looks at both meets it in the first. Cloning copies a pointer for each 64 lists and for each 4,096 codes.
 #[derive(Clone)]
 pub(crate) struct Members {
     lists: usize,
     /// Row numbers are counted from here: the first row of the generation.
     first_row: u64,
     rows: usize,
-    /// Oldest first.
-    runs: Vec<Arc<Run>>,
-    young: Leaves,
+    leaves: Leaves,
+    /// Bytes of a row's code in a list; 0 if there are none, or not one for each row.
+    sign_bytes: usize,
     codes: Codes,
     energy: f64,
 }
@@ -80,7 +58,8 @@ impl Marked {
         }
     }
 
-    fn has(&self, list: u32) -> bool {
+    /// Whether a list is marked.
+    pub(crate) fn has(&self, list: u32) -> bool {
         self.words.get(list as usize / 64).is_some_and(|word| word >> (list % 64) & 1 == 1)
     }
 }
@@ -88,8 +67,8 @@ impl Marked {
 impl Members {
     /// No rows, in so many lists; the first one will have the number `first_row`.
     pub(super) fn new(first_row: u64, lists: usize) -> Members {
-        let (runs, young, codes) = (Vec::new(), Leaves::new(lists), Codes::default());
-        Members { lists, first_row, rows: 0, runs, young, codes, energy: 0.0 }
+        let (leaves, codes) = (Leaves::new(lists), Codes::default());
+        Members { lists, first_row, rows: 0, leaves, sign_bytes: 0, codes, energy: 0.0 }
     }
 
     /// Number of lists.
@@ -107,129 +86,81 @@ impl Members {
         self.codes.stride()
     }
 
-    /// The code of a row that [`in_lists`](Self::in_lists) named; empty if it has none.
+    /// The code of a row of an entry; empty if it has none.
     pub(crate) fn code(&self, row: u32) -> &[u8] {
         self.codes.of(row)
     }
 
-    /// The number of a row that [`in_lists`](Self::in_lists) named.
+    /// The number of a row of an entry.
     pub(crate) fn number(&self, row: u32) -> u64 {
         self.first_row + u64::from(row)
     }
 
-    /// Adds the rows of a batch, which follow all earlier ones, with the lists of each. Their memory is counted where `charge` is.
+    /// Bytes of the code of a row in a list; 0 if rows have none there.
+    pub(crate) fn sign_bytes(&self) -> usize {
+        self.sign_bytes
+    }
+
+    /// Adds the rows of a batch, which follow all earlier ones, with the lists of each. Their memory is counted where `charge` is. Once rows
+    /// come without sign codes, or with others than those before, later ones get none, and searches look at each row's own code.
     pub(super) fn push(&mut self, lists: &RowLists, charge: &Charge) {
+        let places = lists.pairs.len().saturating_mul(lists.signs_per_row);
+        let stride = lists.signs.len().checked_div(places).unwrap_or(0);
+        if self.rows == 0 {
+            self.sign_bytes = stride;
+        }
+        let whole = stride != 0 && stride == self.sign_bytes && lists.signs.len() == places * stride;
+        if !whole {
+            self.sign_bytes = 0;
+        }
+        let bytes = if whole { &lists.signs[..] } else { &[] };
+        let signs = BatchCodes { stride, per_row: lists.signs_per_row, bytes };
         self.energy += lists.energy;
-        self.young.push(self.rows as u32, &lists.pairs, charge);
+        self.leaves.push(self.rows as u32, &lists.pairs, signs, charge);
         self.codes.push(lists.pairs.len(), &lists.codes, charge);
         self.rows += lists.pairs.len();
-        if self.young.rows() >= YOUNG_ROWS.max(self.lists / LISTS_PER_ROW).min(SEALED_ROWS) {
-            let young = std::mem::replace(&mut self.young, Leaves::new(self.lists));
-            self.runs.push(Arc::new(Run::of(&[&young], young.rows(), young.entries(), self.lists, charge)));
-            self.merge_as_they_age(charge);
-        }
     }
 
-    fn merge_as_they_age(&mut self, charge: &Charge) {
-        loop {
-            let count = to_merge_by(FANOUT, self.runs.iter().rev().map(|run| run.class()));
-            if count == 0 {
-                return;
-            }
-            let parts: Vec<Arc<Run>> = self.runs.drain(self.runs.len().saturating_sub(count)..).collect();
-            let (rows, entries) = parts.iter().fold((0, 0), |sum, run| (sum.0 + run.rows, sum.1 + run.entries.len()));
-            let parts: Vec<&dyn Entries> = parts.iter().map(|run| &**run as &dyn Entries).collect();
-            self.runs.push(Arc::new(Run::of(&parts, rows, entries, self.lists, charge)));
-        }
+    /// The rows in a list: also those whose second list it is.
+    pub(crate) fn of_list(&self, list: u32) -> ListRows<'_> {
+        self.leaves.of_list(list, self.sign_bytes)
     }
 
-    /// Writes to `rows` every row in the lists `probed`, which are those of `marked`; once, also if both lists of a row are among them. Rows
-    /// are counted from the first of the generation, and in no order.
-    pub(crate) fn in_lists(&self, probed: impl Iterator<Item = u32> + Clone, marked: &Marked, rows: &mut Vec<u32>) {
-        rows.clear();
-        self.ask(probed.clone());
-        let mut offer = |entries: &[Entry]| {
-            let once = entries.iter().filter(|entry| !marked.has(entry.first));
-            rows.extend(once.map(|entry| entry.row));
-        };
-        for list in probed.clone() {
-            offer(self.young.of_list(list));
-        }
-        for run in &self.runs {
-            probed.clone().for_each(|list| offer(run.of_list(list)));
-        }
-    }
-
-    /// Asks for the entries of lists: where each begins is asked for first, for all of them.
-    fn ask(&self, lists: impl Iterator<Item = u32> + Clone) {
+    /// Asks for what a search of these lists reads first: where the rows of each are told is asked for first, for all of them.
+    pub(crate) fn ask(&self, lists: impl Iterator<Item = u32> + Clone) {
         let kernels = kernels();
-        let first = |entries: &[Entry]| {
-            kernels.prefetch(entries.get(..entries.len().min(ASKED)).unwrap_or_default().as_bytes())
-        };
-        lists.clone().for_each(|list| {
-            kernels.prefetch(self.young.end_of(list));
-            self.runs.iter().for_each(|run| kernels.prefetch(run.start_of(list)));
-        });
-        lists.for_each(|list| {
-            first(self.young.of_list(list));
-            self.runs.iter().for_each(|run| first(run.of_list(list)));
-        });
+        lists.clone().for_each(|list| kernels.prefetch(self.leaves.end_of(list)));
+        for list in lists {
+            let rows = self.of_list(list);
+            kernels.prefetch(rows.loose.as_bytes());
+            kernels.prefetch(rows.codes);
+        }
     }
 
     /// Heap bytes held.
     pub(crate) fn memory_bytes(&self) -> usize {
-        let runs: usize = self.runs.iter().map(|run| run.memory_bytes()).sum();
-        runs + self.young.memory_bytes() + self.codes.memory_bytes()
-    }
-}
-
-impl Run {
-    /// The entries of all parts, the oldest part first: so many rows and entries.
-    fn of(parts: &[&dyn Entries], rows: usize, entries: usize, lists: usize, charge: &Charge) -> Run {
-        let mut starts = Vec::with_capacity(lists + 1);
-        let mut of_lists = Vec::with_capacity(entries);
-        for list in 0..lists {
-            starts.push(of_lists.len() as u32);
-            parts.iter().for_each(|part| of_lists.extend_from_slice(part.of_list(list as u32)));
-        }
-        starts.push(of_lists.len() as u32);
-        let bytes = of_lists.len() * size_of::<Entry>() + starts.len() * 4;
-        Run { rows, entries: of_lists.into(), starts: starts.into(), _charge: charge.another(bytes as u64) }
-    }
-
-    /// The memory that [`of_list`](Entries::of_list) reads first, to be asked for.
-    fn start_of(&self, list: u32) -> &[u8] {
-        self.starts.get(list as usize..list as usize + 1).unwrap_or_default().as_bytes()
-    }
-
-    fn class(&self) -> Option<u32> {
-        (self.rows < SEALED_ROWS).then(|| self.rows.max(1).ilog(FANOUT))
-    }
-
-    fn memory_bytes(&self) -> usize {
-        self.entries.len() * size_of::<Entry>() + self.starts.len() * 4
-    }
-}
-
-impl Entries for Run {
-    fn of_list(&self, list: u32) -> &[Entry] {
-        let list = list as usize;
-        let (Some(start), Some(end)) = (self.starts.get(list), self.starts.get(list + 1)) else { return &[] };
-        self.entries.get(*start as usize..*end as usize).unwrap_or_default()
+        self.leaves.memory_bytes() + self.codes.memory_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::piece::{Entry, append_sign_code, sign_code_bytes};
     use super::*;
     use crate::budget::{Budget, Share};
     use crate::kernel::cluster::NO_LIST;
+    use crate::kernel::code::residual::{Coded, SignFactors};
+    use crate::kernel::code::sign_block::{BLOCK, block_bytes, take_signs};
 
     fn found(members: &Members, probed: &[u32]) -> Vec<u64> {
         let mut marked = Marked::default();
         marked.set(probed.iter().copied(), members.lists());
-        let mut rows = vec![7];
-        members.in_lists(probed.iter().copied(), &marked, &mut rows);
+        let mut rows = Vec::new();
+        for list in probed.iter().map(|list| members.of_list(*list)) {
+            assert!(list.pieces.is_empty() || list.loose.is_empty());
+            let entries = list.loose.iter().chain(list.pieces.iter().flat_map(|piece| piece.entries()));
+            rows.extend(entries.filter(|entry| !marked.has(entry.first)).map(|entry| entry.row));
+        }
         for row in &rows {
             let own = members.number(*row).to_le_bytes();
             assert!(members.code_bytes() == 0 || members.code(*row) == own, "the code of another row");
@@ -240,13 +171,20 @@ mod tests {
     }
 
     fn of(pairs: Vec<ListPair>) -> RowLists {
-        RowLists { energy: 2.0 * pairs.len() as f64, pairs, codes: Vec::new() }
+        RowLists { energy: 2.0 * pairs.len() as f64, pairs, ..RowLists::default() }
     }
 
-    /// The same for rows from `first` on, their numbers as their codes.
+    /// The same for rows from `first` on, their numbers as their codes, and in the signs of each list.
     fn coded(first: u64, pairs: Vec<ListPair>) -> RowLists {
         let codes = (first..).take(pairs.len()).flat_map(u64::to_le_bytes).collect();
-        RowLists { codes, ..of(pairs) }
+        let sign = |row: u64, list: u32| {
+            let mut code = Vec::new();
+            let signs = (row ^ u64::from(list)).to_le_bytes().to_vec();
+            append_sign_code(&Coded::of_signs(signs, SignFactors::default()), &mut code);
+            code
+        };
+        let signs = (first..).zip(&pairs).flat_map(|(row, pair)| pair.iter().flat_map(move |list| sign(row, *list)));
+        RowLists { codes, signs: signs.collect(), signs_per_row: 2, ..of(pairs) }
     }
 
     fn pair(row: u64, lists: u32) -> ListPair {
@@ -268,7 +206,8 @@ mod tests {
                 members.push(&batch, &Charge::none());
                 end += *size as u64;
             }
-            assert!(members.runs.len() <= 3 * 3 + 1, "{} runs", members.runs.len());
+            let most = (0..lists).map(|list| members.of_list(list).pieces.len()).max();
+            assert!(most.is_some_and(|most| most <= 3 * 3 + 1 + (end - FIRST) as usize / 2_048), "{most:?} pieces");
             for probed in [vec![0], vec![lists / 2, lists - 1], (0..lists).step_by(3).collect::<Vec<u32>>()] {
                 let mut probed: Vec<u32> = probed;
                 probed.dedup();
@@ -288,7 +227,7 @@ mod tests {
             members.push(&coded(first, (first..first + 50).map(|row| pair(row, 300)).collect()), &charge);
             assert_eq!(budget.held(Share::Delta), members.memory_bytes() as u64, "after batch {batch}");
         }
-        assert!(!members.runs.is_empty(), "some have become a run");
+        assert!((0..300).any(|list| members.of_list(list).pieces.len() > 1), "some lists are in pieces");
         drop(members);
         assert_eq!(budget.held(Share::Delta), 0);
     }
@@ -309,11 +248,54 @@ mod tests {
     }
 
     #[test]
-    fn large_runs_are_left_alone() {
+    fn every_entry_of_a_list_has_the_code_of_its_row_in_that_list() {
+        let mut members = Members::new(7, 400);
+        let mut end = 7;
+        for size in [1u64, 5, 900, 2, 64, 700] {
+            members.push(&coded(end, (end..end + size).map(|row| pair(row, 400)).collect()), &Charge::none());
+            end += size;
+        }
+        let (mut signs, mut rows, mut kinds) = (Vec::new(), 0, [0; 2]);
+        for list in 0..400 {
+            let all = members.of_list(list);
+            kinds[usize::from(all.pieces.is_empty())] += 1;
+            let mut check = |entry: &Entry, signs: &[u8]| {
+                assert_eq!(signs, (members.number(entry.row) ^ u64::from(list)).to_le_bytes());
+                rows += usize::from(entry.first == NO_LIST);
+            };
+            assert_eq!(all.codes.len(), all.loose.len() * sign_code_bytes(64));
+            for (entry, code) in all.loose.iter().zip(all.codes.chunks(sign_code_bytes(64))) {
+                check(entry, &code[..8]);
+            }
+            for piece in all.pieces {
+                let codes = piece.codes().unwrap();
+                for (i, entry) in piece.entries().iter().enumerate() {
+                    take_signs(&codes.codes[i / BLOCK * block_bytes(64)..][..block_bytes(64)], i % BLOCK, &mut signs);
+                    check(entry, &signs);
+                }
+            }
+        }
+        assert!(kinds.iter().all(|count| *count > 10), "few and many rows: {kinds:?}");
+        assert_eq!(rows as u64, end - 7);
+    }
+
+    #[test]
+    fn rows_without_sign_codes_take_them_from_later_ones_and_all_are_found() {
+        let mut members = Members::new(0, 4);
+        members.push(&coded(0, vec![[1, 2]; 40]), &Charge::none());
+        assert_eq!(members.sign_bytes(), sign_code_bytes(64));
+        members.push(&of(vec![[1, 2]; 40]), &Charge::none());
+        members.push(&coded(80, vec![[1, 2]; 40]), &Charge::none());
+        assert_eq!((members.sign_bytes(), found(&members, &[2, 1]).len(), found(&members, &[2]).len()), (0, 120, 120));
+    }
+
+    #[test]
+    fn many_rows_of_one_list_are_in_few_pieces_that_are_left_alone_when_they_are_large() {
         let mut members = Members::new(0, 8);
-        let batch = of(vec![[3, NO_LIST]; SEALED_ROWS]);
-        (0..5).for_each(|_| members.push(&batch, &Charge::none()));
-        assert_eq!(members.runs.len(), 5);
-        assert_eq!(found(&members, &[3]).len(), 5 * SEALED_ROWS);
+        (0..300).for_each(|i| members.push(&coded(i * 1_000, vec![[3, NO_LIST]; 1_000]), &Charge::none()));
+        let pieces = members.of_list(3).pieces;
+        let largest = pieces.iter().map(|piece| piece.entries().len()).max();
+        assert!(pieces.len() < 300_000 / 2_048 + 11 && largest < Some(4 * 2_048), "{} {largest:?}", pieces.len());
+        assert_eq!(found(&members, &[3]).len(), 300_000);
     }
 }

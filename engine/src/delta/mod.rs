@@ -20,9 +20,11 @@ mod kills;
 mod known;
 mod leaves;
 mod members;
+mod piece;
 
 pub(crate) use block::{Block, BlockBuilder, UnnumberedBlock};
 pub(crate) use generation::Generation;
 pub(crate) use kills::Kills;
 pub(crate) use known::{Known, KnownIds};
 pub(crate) use members::{Marked, Members, RowLists};
+pub(crate) use piece::{Entry, Piece, append_sign_code, sign_code_bytes};

@@ -4,6 +4,7 @@ use super::centroids::CentroidSet;
 use super::frame::Frame;
 use crate::kernel::cluster::NO_LIST;
 use crate::kernel::code::query::QueryTables;
+use crate::kernel::code::residual::{Coded, Coding};
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
 use crate::kernel::{Kernels, Op, Selection};
@@ -31,6 +32,7 @@ pub(crate) struct Filing<'a> {
     centroid: Vec<f32>,
     /// The row less the centroid of its first list.
     residual: Vec<f32>,
+    coded: Coded,
 }
 
 impl<'a> Filing<'a> {
@@ -53,6 +55,7 @@ impl<'a> Filing<'a> {
             refined: Vec::new(),
             centroid: Vec::new(),
             residual: Vec::new(),
+            coded: Coded::default(),
         }
     }
 
@@ -88,6 +91,14 @@ impl<'a> Filing<'a> {
     /// The row that [`list_of`](Filing::list_of) was asked about last, in the frame.
     pub(crate) fn inside(&self) -> &[f32] {
         &self.inside
+    }
+
+    /// The code of one bit that the row which [`list_of`](Filing::list_of) was asked about last has in a list.
+    pub(crate) fn coded_in(&mut self, list: u32) -> &Coded {
+        let coding = Coding { bits: 1, op: self.frame.op(), scale: self.frame.scale() };
+        self.centroids.centroid(list as usize, self.frame.padded(), &mut self.centroid);
+        self.kernels.encode(&coding, &self.inside, &self.centroid, 0.0, &mut self.coded);
+        &self.coded
     }
 
     /// The second list of the row that [`list_of`](Filing::list_of) was asked about last: near, and away from it in another direction than

@@ -85,6 +85,14 @@ impl Frame {
         }
     }
 
+    /// The estimate that stands for a distance.
+    pub(crate) fn estimate_of(&self, distance: f32) -> f32 {
+        match self.metric {
+            Metric::Cosine => distance * 2.0,
+            _ => distance,
+        }
+    }
+
     fn inverse(&self, length: f32) -> f32 {
         match self.metric {
             Metric::Cosine => 1.0 / length,

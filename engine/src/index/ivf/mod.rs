@@ -32,8 +32,9 @@ pub(crate) use encoder::{Coder, EntryEncoder};
 pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
-pub(crate) use fresh::RowCodes;
+pub(crate) use fresh::{ListedCode, RowCodes, bound_signs, has_signs, scan_signs};
 pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch, wave_lists};
+pub(crate) use wave::emptied;
 
 /// Parts of a search, in order; what a [`Trace`] is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use super::centroids::{CentroidSet, Probed};
 use super::encoder::Coder;
 use super::exact::{Entry, GROUP};
 use super::frame::Frame;
+use super::fresh::FreshList;
 use super::product::CodewordTables;
 use super::wave::{Room, Wave};
 use super::{Stage, Trace};
@@ -281,6 +282,12 @@ impl Scratch {
     /// The lists that the last search chose, wave by wave.
     pub(crate) fn probed(&self) -> impl Iterator<Item = u32> + Clone + '_ {
         self.probes.iter().map(|probed| probed.list)
+    }
+
+    /// The same, each with what a look at its fresh rows has to know.
+    pub(crate) fn fresh_lists<'a>(&'a self, frame: &'a Frame) -> impl Iterator<Item = FreshList<'a>> + 'a {
+        let table_error = self.query().tables.table_error();
+        self.probes.iter().map(move |probed| FreshList::new(frame, self.query(), *probed, table_error))
     }
 
     /// The rows that the last search measured, in no order, and their distances by codes: squared, or negated products.

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use super::candidates::Candidate;
 use super::centroids::Probed;
+use super::frame::Frame;
 use super::search::{IvfSearch, ListPieces, Lists, Probe, QueryState, Rows, Scratch};
 use crate::error::Result;
 use crate::kernel::code::extra::{Record, record_bytes};
@@ -52,7 +53,7 @@ impl<'a> Turn<'a> {
 }
 
 /// The room of a vector for elements of another lifetime: collecting no elements of one size keeps the allocation.
-fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
+pub(crate) fn emptied<A, B>(mut room: Vec<A>) -> Vec<B> {
     room.clear();
     room.into_iter().filter_map(|_| None).collect()
 }
@@ -126,12 +127,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
 
     /// What is common to the estimates of one list. The base of an inner product is the rank of the list and what the mean adds.
     pub(super) fn terms(&self, query: &QueryState, probed: &Probed) -> ScanTerms {
-        let op = self.frame.op();
-        let base = match op {
-            Op::L2 => probed.reach * probed.reach,
-            Op::Dot => probed.rank + query.shift,
-        };
-        ScanTerms { op, base, reach: probed.reach, scale: self.frame.scale() }
+        list_terms(self.frame, query, probed)
     }
 
     /// Takes the survivors with bounds in `(above, up_to]`, asks for their records and row words, all before the first is read, and
@@ -241,6 +237,16 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         }
         Ok(())
     }
+}
+
+/// What is common to the estimates of one list.
+pub(super) fn list_terms(frame: &Frame, query: &QueryState, probed: &Probed) -> ScanTerms {
+    let op = frame.op();
+    let base = match op {
+        Op::L2 => probed.reach * probed.reach,
+        Op::Dot => probed.rank + query.shift,
+    };
+    ScanTerms { op, base, reach: probed.reach, scale: frame.scale() }
 }
 
 /// The estimate that the sign bits of an entry give.

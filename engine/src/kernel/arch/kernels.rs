@@ -416,6 +416,15 @@ impl Kernels {
         self.estimates(query, gain(terms.op), coding.bits, false, &records[..rows.len()], out);
     }
 
+    /// Estimates of up to [`RECORDS`] vectors whose codes of one bit stand before their factors, signs included. The same on every path.
+    ///
+    /// # Panics
+    /// If they are more, a record is too short, or the two lengths differ.
+    pub fn estimate_signs(&self, query: &QueryTables, op: Op, records: &[Record], out: &mut [f32]) {
+        assert_eq!(records.len(), out.len(), "one place for each record");
+        self.estimates(query, gain(op), 1, false, records, out);
+    }
+
     #[inline(always)]
     fn estimates(&self, query: &QueryTables, gain: f32, bits: usize, signs: bool, records: &[Record], out: &mut [f32]) {
         let length = record_bytes(query.padded_dim(), bits);

@@ -361,3 +361,51 @@ proptest! {
         check_records(64 * runs, extra_bits, count, kind, seed);
     }
 }
+
+#[test]
+fn records_of_one_bit_are_scored_alike_on_every_path_and_as_a_loop_scores_them() {
+    let mut draw = SplitMix64::new(12);
+    for padded in [64, 192, 384, 832] {
+        let query = &vectors(1, padded, 5)[0];
+        let all: Vec<Vec<u8>> = (0..40)
+            .map(|_| {
+                let mut record = bytes(padded / 8, &mut draw);
+                record.extend(step(&mut draw).to_le_bytes());
+                record.extend(step(&mut draw).abs().to_le_bytes());
+                // More than the record, which is not looked at.
+                record.extend([0xFF; 4]);
+                record
+            })
+            .collect();
+        for (op, gain) in [(Op::L2, 2.0), (Op::Dot, 1.0)] {
+            for some in all.chunks(RECORDS).chain(all[..RECORDS].chunks(3)) {
+                let record = |(i, bytes): (usize, &'_ Vec<u8>)| (i as f32, bytes.clone());
+                let told: Vec<(f32, Vec<u8>)> = some.iter().enumerate().map(record).collect();
+                let records: Vec<Record> =
+                    told.iter().map(|(base, bytes)| Record { bytes, base: *base, sum: 77 }).collect();
+                let run = |kernels: &Kernels| {
+                    let (mut tables, mut out) = (QueryTables::new(), vec![f32::NAN; records.len()]);
+                    kernels.prepare_query(query, &mut tables);
+                    kernels.estimate_signs(&tables, op, &records, &mut out);
+                    out
+                };
+                let expected = run(Kernels::scalar());
+                for kernels in every_path() {
+                    let same = run(kernels).iter().zip(&expected).all(|(a, b)| a.to_bits() == b.to_bits());
+                    assert!(same, "{:?} {padded} {op:?}", kernels.path());
+                }
+                for (record, estimate) in records.iter().zip(expected) {
+                    let bit = |i: usize| f32::from(record.bytes[i / 8] >> (i % 8) & 1) - 0.5;
+                    let product: f32 = query.iter().enumerate().map(|(i, q)| q * bit(i)).sum();
+                    let number = |at: usize| f32::from_le_bytes(record.bytes[at..at + 4].try_into().unwrap());
+                    let (add, rescale) = (number(padded / 8), number(padded / 8 + 4));
+                    // Components of the query are rounded to 125ths of the largest: five standard errors of their sum.
+                    let step = query.iter().fold(0.0_f32, |most, q| most.max(q.abs())) / 125.0;
+                    let rounding = 5.0 * 0.5 * step * (padded as f32 / 12.0).sqrt();
+                    let off = (estimate - (add + record.base - rescale * (gain * product))).abs();
+                    assert!(off <= gain * rescale * rounding + 1e-4, "{padded} {op:?}: off by {off}");
+                }
+            }
+        }
+    }
+}

@@ -93,6 +93,12 @@ impl QueryTables {
         self.unit * sum as f32 + self.bias
     }
 
+    /// Standard error of a sum of table bytes, in units of the product.
+    pub fn table_error(&self) -> f32 {
+        let groups = self.padded as f32 / 4.0;
+        self.unit * (groups / 12.0).sqrt()
+    }
+
     /// Unit and bias of [`sign_product`](QueryTables::sign_product).
     pub fn sign_terms(&self) -> (f32, f32) {
         (self.unit, self.bias)

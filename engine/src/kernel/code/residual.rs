@@ -60,6 +60,14 @@ pub struct Coded {
     pub(in crate::kernel) residual: Vec<f32>,
 }
 
+#[cfg(test)]
+impl Coded {
+    /// Given bits, for whoever only moves them.
+    pub(crate) fn of_signs(signs: Vec<u8>, sign_factors: SignFactors) -> Coded {
+        Coded { signs, sign_factors, ..Coded::default() }
+    }
+}
+
 /// How the vectors of a list are coded.
 #[derive(Clone, Copy, Debug)]
 pub struct Coding {

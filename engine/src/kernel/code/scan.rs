@@ -69,9 +69,21 @@ impl ScanTerms {
     /// rounding of the query's table, which the further bits of a code multiply.
     pub fn sigma(&self, query: &QueryTables, bits: usize, rescale: f32) -> f32 {
         let code = SIGMA[bits] * self.reach;
-        let groups = query.padded_dim() as f32 / 4.0;
-        let table = (1 << (bits - 1)) as f32 * query.unit * (groups / 12.0).sqrt();
+        let table = (1 << (bits - 1)) as f32 * query.table_error();
         gain(self.op) * rescale * (code * code + table * table).sqrt()
+    }
+}
+
+impl ScanTerms {
+    /// With the [rounding of the query's table](QueryTables::table_error) in `reach`, so that a scan takes off both errors.
+    pub fn with_rounding(self, table_error: f32) -> ScanTerms {
+        let table = table_error / SIGMA[1];
+        ScanTerms { reach: (self.reach * self.reach + table * table).sqrt(), ..self }
+    }
+
+    /// The standard error that a scan takes for that of an entry with factor `rescale`.
+    pub fn sign_error(&self, rescale: f32) -> f32 {
+        gain(self.op) * rescale * (SIGMA[1] * self.reach)
     }
 }
 
