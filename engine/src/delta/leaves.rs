@@ -171,8 +171,7 @@ fn extend<'a>(
 
 /// Joins whole pieces from `first` on as they age.
 fn join(pieces: &mut Vec<Arc<Piece>>, first: usize, charge: &Charge) {
-    let class =
-        |piece: &Arc<Piece>| (piece.blocks() < SEALED_BLOCKS).then(|| piece.blocks().max(1).ilog(FANOUT as usize));
+    let class = |piece: &Arc<Piece>| (piece.blocks() < SEALED_BLOCKS).then(|| piece.blocks().max(1).ilog(FANOUT));
     loop {
         let own = pieces.get(first..).unwrap_or_default();
         let count = to_merge_by(FANOUT, own.iter().rev().map(class));

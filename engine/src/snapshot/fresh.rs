@@ -149,7 +149,7 @@ impl<'s> Seek<'s, '_> {
                 self.look_at(scratch, generation, members, room, scan)?;
             }
         }
-        (pieces.turns.clear(), pieces.pieces.clear(), pieces.listed.clear());
+        pieces.clear();
         Ok(())
     }
 
@@ -272,7 +272,8 @@ impl FreshRoom {
     /// Which of the rows that are not in pieces may be within a distance.
     fn bound_listed(&mut self, frame: &Frame, scratch: &Scratch, listed: &[ListedCode<'_>], limit: f32) {
         let Self { bounds, passed, .. } = self;
-        (bounds.clear(), passed.clear());
+        bounds.clear();
+        passed.clear();
         let limit = frame.estimate_of(limit);
         bound_signs(kernels(), frame, scratch.query(), listed, |row, bound| {
             if bound <= limit {
@@ -292,6 +293,12 @@ impl FreshRoom {
 }
 
 impl<'a> Pieces<'a> {
+    fn clear(&mut self) {
+        self.turns.clear();
+        self.pieces.clear();
+        self.listed.clear();
+    }
+
     /// Adds a row, unless it is met in its first list.
     fn list(&mut self, entry: &Entry, terms: ScanTerms, record: &'a [u8], marked: &Marked) {
         if !marked.has(entry.first) {
