@@ -218,6 +218,53 @@ fn drift_does_not_wait_for_a_full_delta() {
     sound(&disk);
 }
 
+/// Rows that are replaced in memory are scanned twice, there and in lists: that is not to go on until a delta is full.
+#[test]
+fn a_delta_for_which_searches_scan_far_more_does_not_wait_until_it_is_full() {
+    let disk = MemDir::new(25);
+    let options = OpenOptions::new().background(Background::Inline);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema(IvfOptions::auto()), options).unwrap();
+    put(&c, 0..20_480, near);
+    assert_eq!(settle(&c), 0);
+    let before = c.stats();
+    let replace = |i: u64| put(&c, i * 256..i * 256 + 256, |id| near(id + 37_000_000));
+    let needed = (0..80).find(|i| {
+        replace(*i);
+        c.stats().flushes > before.flushes
+    });
+    assert!(needed.is_some_and(|i| (20..26).contains(&i)), "three tenths are 24: {needed:?}");
+    let stats = c.stats();
+    assert_eq!((stats.retrains - before.retrains, stats.delta_rows), (0, 0), "rows like those that are there");
+    assert_eq!(stats.list_merges - before.list_merges, 1, "dead entries are left behind");
+    (26..40).for_each(replace);
+    assert_eq!(c.stats().flushes - stats.flushes, 0, "lists are as good as new");
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// A fifth of the rows is new and lies between many lists: too few to train on, and far fewer than half, but what searches find is not what they
+/// were to find.
+#[test]
+fn efforts_are_measured_again_once_rows_that_came_are_harder_to_find() {
+    let disk = MemDir::new(26);
+    let c = create(&disk, IvfOptions::auto());
+    put(&c, 0..4_000, near);
+    settle(&c);
+    let found = || c.health().unwrap().recall.unwrap();
+    assert!(found() > 0.94, "{}", found());
+    let scattered = |id: u64| {
+        let mut draw = draw(id);
+        (0..DIM).map(|_| 1.5 * draw.normal()).collect()
+    };
+    put(&c, 5_000..5_950, scattered);
+    c.flush().unwrap();
+    let before = found();
+    assert!(before < 0.94, "{before}");
+    assert_eq!(settle(&c), 0);
+    assert!(found() > before + 0.01 && found() > 0.945, "{before} became {}", found());
+    sound(&disk);
+}
+
 /// Most rows come into two lists.
 #[test]
 fn lists_that_have_become_uneven_are_made_anew_once() {

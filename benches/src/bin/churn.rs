@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use stratavec::{
-    BulkItem, Collection, Compaction, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema, Snapshot,
+    BulkItem, Collection, Compact, Compaction, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
+    Snapshot,
 };
 use stratavec_benches::{Random, Scratch, matrix_of_halves, provenance, time, write_result};
 
@@ -34,6 +35,8 @@ const PACE: f64 = 12_500.0;
 const BEFORE: Duration = Duration::from_millis(250);
 /// How long searches are timed after the last batch of a round.
 const AFTER: Duration = Duration::from_millis(250);
+/// Parts of the nearest rows that are asked for after the stream.
+const PROMISES: [f32; 4] = [0.8, 0.9, 0.95, 0.98];
 /// So that the delta moves to files every few rounds.
 const FLUSH_BYTES: u64 = 8 << 20;
 
@@ -272,7 +275,15 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         println!("{figures}");
         rounds.push(figures);
     }
+    // What the rules ask for after the last row is brought to its end.
     let written = c.stats();
+    c.compact(Compact::Auto).and_then(|job| job.wait()).expect("compact");
+    let snapshot = c.snapshot();
+    let exact = truth(&snapshot, data);
+    let promised: Vec<Value> = PROMISES
+        .iter()
+        .map(|part| json!({ "asked": part, "found": measure(&snapshot, data, &exact, Effort::Recall(*part)).0 }))
+        .collect();
     let health = c.health().expect("health");
     let vectors = (step * ROUNDS * data.dim * 4) as f64;
     let bytes = |of: fn(&stratavec::Stats) -> u64| (of(&written) - of(&begun)) as f64 / vectors;
@@ -303,7 +314,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         "flush_bytes_per_vector_byte": bytes(|stats| stats.flush_bytes_written),
         "merge_bytes_per_vector_byte": bytes(|stats| stats.merge_bytes_written),
         "list_bytes_per_vector_byte": bytes(|stats| stats.list_bytes_written),
-        "retrains": written.retrains,
+        "retrains": written.retrains, "at_rest": promised,
         "health_score": health.score, "health_coverage": health.coverage, "health_recall": health.recall,
         "health_quantization_error": health.quantization_error, "health_balance": health.balance,
     });

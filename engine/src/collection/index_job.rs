@@ -12,7 +12,7 @@ use super::bulk::Ahead;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
-use super::retrain::{list_lengths, list_skew};
+use super::retrain::{list_lengths, list_skew, scanned};
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
@@ -26,7 +26,7 @@ use crate::manifest::{HashedEntry, Training as TrainedOn};
 use crate::options::{Anchors, Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
-use crate::snapshot::{Calibrated, FEWEST_CALIBRATED, LiveRows, OpenModel, Snapshot, Version, calibrate};
+use crate::snapshot::{Calibrated, LiveRows, OpenModel, Snapshot, Version, calibrate};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// Most rows of a list segment that filing makes; merges make larger ones.
@@ -51,6 +51,8 @@ pub(super) enum ListStep {
     Merge(Range<usize>),
     /// Measure how many lists find what part of the nearest rows.
     Calibrate,
+    /// See whether they still do, and measure it again if not.
+    CheckCalibration,
 }
 
 /// What a step changes: files that are written, synced and read back, and that no manifest names yet.
@@ -124,8 +126,9 @@ impl Shared {
         if let Some(range) = next_old(&states, self.most_filed()).filter(|_| wanted.no_room.is_none()) {
             return Ok(Some(ListStep::Convert(range)));
         }
-        let merge = choose_lists(&states, &self.policy(), wanted.what == Compact::Full).map(ListStep::Merge);
-        Ok(merge.or_else(|| calibration_is_due(version).then_some(ListStep::Calibrate)))
+        let merge =
+            choose_lists(&states, &self.policy(), wanted.what == Compact::Full, scanned(version)).map(ListStep::Merge);
+        Ok(merge.or_else(|| self.next_calibration(version)))
     }
 
     fn next_training(&self, version: &Version, options: &IvfOptions) -> Option<ListStep> {
@@ -174,7 +177,8 @@ impl Shared {
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Convert(range) => self.convert(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
-            ListStep::Calibrate => {
+            ListStep::CheckCalibration if self.calibration_holds(version, control)? => return Ok(()),
+            ListStep::Calibrate | ListStep::CheckCalibration => {
                 let snapshot = Snapshot::new(self.view.load_full(), self.schema.clone());
                 let found = calibrate(&snapshot, &Crew::of(self), &|| control.check())?;
                 ListChange { calibration: Some((found, list_skew(version))), ..ListChange::default() }
@@ -205,7 +209,7 @@ impl Shared {
             }
             ListStep::File(_) => count(&self.counters.filings, 1),
             ListStep::Convert(_) => count(&self.counters.conversions, 1),
-            ListStep::Calibrate => {}
+            ListStep::Calibrate | ListStep::CheckCalibration => {}
             ListStep::Merge(_) => {
                 report.list_merges += 1;
                 count(&self.counters.list_merges, 1);
@@ -229,7 +233,9 @@ impl Shared {
         let live = version.rows.iter().map(LiveRows::live).sum();
         let rows = || LivePoints::all(&version.rows, &self.schema);
         let extend = |job: &ModelJob<'_>, lists, bytes| match why {
-            Some(Aged::Foreign | Aged::Crowded) => self.extend(version, job, lists, bytes),
+            Some(Aged::Foreign) => self.extend(version, job, lists * 5 / 4, bytes),
+            // Their lists are among others that searches look at: more of those would take more lists to find as much.
+            Some(Aged::Crowded) => self.extend(version, job, lists * 9 / 8, bytes),
             _ => Ok(None),
         };
         let made = self.train_on(rows, live, nlist, extend, self.ids(version), control)?;
@@ -300,8 +306,8 @@ impl Shared {
     }
 
     /// The newest model with more lists, for a kind of rows that it has none for; `None` if it has to be trained anew: its lists are of
-    /// a number that was asked for, or not around the means of rows, or share codewords, or would be too many.
-    fn extend(&self, version: &Version, job: &ModelJob<'_>, lists: usize, bytes: u64) -> Result<Option<Made>> {
+    /// a number that was asked for, or not around the means of rows, or share codewords, or would be more than `most_lists`.
+    fn extend(&self, version: &Version, job: &ModelJob<'_>, most_lists: usize, bytes: u64) -> Result<Option<Made>> {
         let Some((model, options)) = version.current_model().zip(self.schema.index_kind().lists()) else {
             return Ok(None);
         };
@@ -315,7 +321,7 @@ impl Shared {
         let came = version.manifest.next_row.saturating_sub(trained.next_row).min(self.most_filed());
         let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, came))?;
         let lengths = list_lengths(version);
-        let old = Extended { model, trained, lengths: &lengths, most_lists: lists * 5 / 4, most_rows: came as usize };
+        let old = Extended { model, trained, lengths: &lengths, most_lists, most_rows: came as usize };
         job.extend(&version.rows, &old, self.new_file_id(), bytes)
     }
 
@@ -438,7 +444,8 @@ impl Shared {
             states
                 .splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
         }
-        while let Some(range) = choose_lists(&states, &self.policy(), what == Compact::Full) {
+        let scanned = scanned(version);
+        while let Some(range) = choose_lists(&states, &self.policy(), what == Compact::Full, scanned) {
             let group = states.get(range.clone()).unwrap_or_default();
             let rows = group.iter().map(|list| list.rows.saturating_sub(list.dead)).sum();
             let bytes = group.iter().map(|list| list.bytes).sum();
@@ -626,7 +633,7 @@ impl Shared {
                     inputs.iter().map(|file| file.facts().len).sum()
                 }
                 // Whoever opens it next has the time.
-                ListStep::Calibrate => return Ok(()),
+                ListStep::Calibrate | ListStep::CheckCalibration => return Ok(()),
             };
             if bytes > MOST_BYTES_AT_CLOSE {
                 return Ok(());
@@ -647,19 +654,6 @@ fn entry_bytes(codes: Codes, padded: u64) -> (u64, u64) {
         }
         _ => (8, 128),
     }
-}
-
-/// Whether nothing was measured yet with these lists, or with half or one and a half times as many rows, or half of the rows came since.
-fn calibration_is_due(version: &Version) -> bool {
-    let Some(model) = version.current_model().filter(|_| version.older_model().is_none()) else { return false };
-    let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
-    let changed = version.manifest.training_of(model.file.hash()).map_or(0, |training| training.changed);
-    let measured = version.manifest.calibration_of(model.file.hash()).first().map(|entry| entry.rows);
-    let fits =
-        |measured: u64| (measured / 2..=measured.saturating_mul(3) / 2).contains(&rows) && changed < measured / 2;
-    // Rows without vectors cannot ask: what was measured while there were some goes on to count.
-    let askable = !version.is_lean();
-    askable && !version.lists.is_empty() && rows >= FEWEST_CALIBRATED && !measured.is_some_and(fits)
 }
 
 /// What the policy knows of the list segments.

@@ -4,6 +4,7 @@ mod background;
 mod batch;
 mod build;
 mod bulk;
+mod calibration;
 mod checkpoint;
 mod commit;
 mod compact;

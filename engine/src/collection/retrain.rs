@@ -17,8 +17,11 @@ use std::sync::Arc;
 use super::compact::{Compact, CompactReport};
 use super::index_job::{ListChange, ListStep, ToFile, Wanted, live_between};
 use super::shared::Shared;
-use crate::compaction::{Aged, Control, Lengths, Place, Policy, aged, crowding, many_rows, skew};
+use crate::compaction::{Aged, Control, Lengths, Place, Policy, aged, crowding, is_watched, many_rows, skew};
+use crate::delta::Generation;
 use crate::error::Result;
+use crate::kernel::cluster::NO_LIST;
+use crate::manifest::Training;
 use crate::options::IvfOptions;
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
@@ -75,14 +78,45 @@ pub(super) fn why_retrain(version: &Version, live: u64, policy: &Policy) -> Opti
     }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
     let came = version.manifest.next_row.saturating_sub(training.next_row);
-    let mut lengths = list_lengths(version);
-    let in_lists = version.rows.iter().filter(|rows| rows.in_lists());
-    let lists = Lengths {
-        crowded: crowded(version, training.next_row, &lengths),
-        entries: lengths.iter().sum::<u64>() as f64 / in_lists.map(LiveRows::live).sum::<u64>().max(1) as f64,
-        skew: skew(&mut lengths),
-    };
+    let lists = lengths_with(version, training, list_lengths(version), live_in_lists(version));
     aged(training, live, came, lists, many_rows(policy))
+}
+
+/// Live rows of files that are in lists.
+fn live_in_lists(version: &Version) -> u64 {
+    version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum()
+}
+
+/// What lists tell that are so long, with so many live rows in them.
+fn lengths_with(version: &Version, training: &Training, mut lengths: Vec<u64>, live: u64) -> Lengths {
+    Lengths {
+        crowded: crowded(version, training.next_row, &lengths),
+        entries: lengths.iter().sum::<u64>() as f64 / live.max(1) as f64,
+        skew: skew(&mut lengths),
+    }
+}
+
+/// Entries that searches scan for each that they would scan of live rows alone, in lists as even as they were; 1 if that is not known, if
+/// nobody cares, or while another model follows.
+pub(super) fn scanned(version: &Version) -> f64 {
+    let model = version.current_model().filter(|_| version.older_model().is_none());
+    let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
+    training.filter(|training| is_watched(training)).map_or(1.0, |training| {
+        lengths_with(version, training, list_lengths(version), live_in_lists(version)).scanned()
+    })
+}
+
+/// The same once the rows of a generation are in files, and what it has killed is dead there.
+pub(super) fn scanned_with(version: &Version, training: &Training, generation: &Generation) -> f64 {
+    let Some(members) = generation.members() else { return 1.0 };
+    let mut lengths = list_lengths(version);
+    for (list, length) in lengths.iter_mut().enumerate() {
+        let rows = members.of_list(list as u32);
+        let entries = rows.loose.iter().chain(rows.pieces.iter().flat_map(|piece| piece.entries()));
+        *length += entries.filter(|entry| entry.first == NO_LIST).count() as u64;
+    }
+    let live = (live_in_lists(version) + generation.rows()).saturating_sub(generation.kills().len() as u64);
+    lengths_with(version, training, lengths, live).scanned()
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].

@@ -3,11 +3,13 @@
 use std::mem;
 use std::sync::Arc;
 
+use super::retrain::{scanned, scanned_with};
 use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
 use crate::budget::Share;
-use crate::compaction::{drifts_with, many_rows};
+use crate::compaction::{changes_until_look, drifts_with, is_watched, many_rows, most_in_memory};
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
+use crate::manifest::Training;
 use crate::options::{Background, Compaction};
 use crate::snapshot::View;
 use crate::storage::{FileKind, FileName};
@@ -36,7 +38,7 @@ impl Shared {
         let limited = self.options.memory_budget.is_some();
         let full = length >= most
             || active.rows() >= self.options.flush_rows
-            || self.has_drifted(active)
+            || self.has_aged(active, &mut writer.next_look)
             || (limited && active.memory_bytes() as u64 + writer.known_charge.bytes() >= most);
         if !full
             || length < writer.roll_not_before
@@ -56,19 +58,40 @@ impl Shared {
         }
     }
 
-    /// Whether the rows of a generation, once they are in files, will have the model of their lists trained anew because they lie so far
-    /// from its centroids. A model is not to wait for that until a delta is full: new rows would be hard to find all that time.
-    fn has_drifted(&self, active: &Generation) -> bool {
+    /// Whether the rows of a generation, once they are in files, will have lists made anew: because they lie so far from the centroids, or
+    /// because with them and without what they replace searches scan too many entries. That is not to wait until a delta is full: new rows
+    /// would be hard to find all that time, or all others. What files alone say flushes nothing: it is being mended, or cannot be.
+    fn has_aged(&self, active: &Generation, next_look: &mut (u64, u64)) -> bool {
         // Without vectors nothing is trained.
         let trains = self.schema.row_format().keeps_vectors() && self.options.compaction != Compaction::Manual;
         let Some(members) = active.members().filter(|_| trains) else { return false };
-        let version = &self.view.load().version;
+        let view = self.view.load();
+        let version = &view.version;
         let model = version.model_of(active).filter(|_| version.older_model().is_none());
         let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
+        let many = many_rows(&self.policy());
         training.is_some_and(|training| {
             let came = active.end_row().saturating_sub(training.next_row);
-            drifts_with(training, came, active.rows(), members.energy(), many_rows(&self.policy()))
+            drifts_with(training, came, active.rows(), members.energy(), many)
+                || self.is_time_to_look(training, active, next_look)
+                    && scanned_with(version, training, active) > most_in_memory(&self.policy())
+                    && scanned(version) <= 1.0 + many
         })
+    }
+
+    /// Whether enough has come and gone in a generation since the last look at what it makes of the lists, all of which it takes.
+    fn is_time_to_look(&self, training: &Training, active: &Generation, next_look: &mut (u64, u64)) -> bool {
+        let changes = active.rows() + active.kills().len() as u64;
+        let (step, first) = changes_until_look(training);
+        if next_look.0 != active.first_row() {
+            *next_look = (active.first_row(), first);
+        }
+        // What is frozen is about to be in files.
+        let due = is_watched(training) && changes >= next_look.1 && self.view.load().frozen.is_empty();
+        if due {
+            next_look.1 = changes + step.max(1);
+        }
+        due
     }
 
     /// Ends the active generation. Under the commit lock:
@@ -107,6 +130,8 @@ impl Shared {
             last_seq: writer.last_seq,
         });
         writer.roll_not_before = 0;
+        // Of no generation.
+        writer.next_look = (u64::MAX, 0);
         let mut frozen = old.frozen.clone();
         frozen.push(generation);
         self.view.store(Arc::new(View {

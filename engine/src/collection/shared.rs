@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::batch::Receipt;
+use super::calibration::LastLook;
 use super::commit::Queue;
 use super::compact::CompactReport;
 use super::flush::{older_manifests, remove_all};
@@ -68,6 +69,8 @@ pub(super) struct Shared {
     pub(super) jobs: Arc<Jobs>,
     pub(super) counters: Counters,
     pub(super) budget: Arc<Budget>,
+    /// The last look at whether the calibration holds.
+    pub(super) last_look: Mutex<LastLook>,
     /// What is known of the rows of files.
     pub(super) files_charge: Mutex<Charge>,
     pub(super) recovery: RecoveryReport,
@@ -90,6 +93,8 @@ pub(super) struct Writer {
     pub(super) next_row: u64,
     /// A roll failed; it is tried again when the log has grown to this length.
     pub(super) roll_not_before: u64,
+    /// The first row of a generation, and how many must have come and gone in it until the next look at what it makes of the lists.
+    pub(super) next_look: (u64, u64),
 }
 
 /// The writer's side of a frozen generation.
@@ -171,6 +176,7 @@ impl Shared {
         let view = opened.view;
         let budget = opened.budget;
         let shared = Shared {
+            last_look: Mutex::default(),
             files_charge: Mutex::new(budget.charge(Share::Files, 0)),
             collection: view.version.manifest.collection,
             epoch: opened.epoch,
@@ -184,6 +190,7 @@ impl Shared {
                 last_seq: view.seq,
                 next_row: view.active.end_row(),
                 roll_not_before: 0,
+                next_look: (0, 0),
             }),
             loading: Mutex::new(()),
             compacting: Mutex::new(()),

@@ -25,16 +25,28 @@ pub(crate) struct ListState {
 /// train is to rewrite them.
 const MOST_DEAD: f64 = 0.27;
 const LEAST_CAME: f64 = 0.2;
+/// The part of the entries, in memory, that is not worth a small file.
+const MORE_IN_MEMORY: f64 = 0.1;
+/// The dead part that is worth it where searches scan too many entries all in all.
+const LEAST_DEAD: f64 = 0.08;
 
 /// The part of the rows that are new when a model that suits them a little less is to be trained anew: about as many as are dead when lists are
-/// rewritten in any case.
+/// rewritten in any case. And the part of the entries that searches may scan in vain, for dead rows and because lists have become uneven.
 pub(crate) fn many_rows(policy: &Policy) -> f64 {
     policy.dead_ratio.clamp(LEAST_CAME, MOST_DEAD)
 }
 
-/// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be.
-pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool) -> Option<Range<usize>> {
-    let policy = &Policy { dead_ratio: policy.dead_ratio.min(MOST_DEAD), ..*policy };
+/// Entries that searches may scan, rows in memory among them, for each that they would scan of live rows alone: with more a delta moves to files before
+/// it is full. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one.
+pub(crate) fn most_in_memory(policy: &Policy) -> f64 {
+    1.0 + many_rows(policy) + MORE_IN_MEMORY
+}
+
+/// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be. `scanned`: entries that
+/// searches scan for each of live rows, as lists were when they were new.
+pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool, scanned: f64) -> Option<Range<usize>> {
+    let most_dead = if scanned > 1.0 + many_rows(policy) { LEAST_DEAD } else { MOST_DEAD };
+    let policy = &Policy { dead_ratio: policy.dead_ratio.min(most_dead), ..*policy };
     let mut end = lists.len();
     lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before && a.old == b.old).rev().find_map(|run| {
         end -= run.len();
@@ -127,18 +139,18 @@ mod tests {
             ("four on one side of them", [vec![list(9, 0, 0); 4], vec![list(9, 0, 2); 3]].concat(), Some(0..4)),
         ];
         for (name, lists, want) in cases {
-            assert_eq!(choose_lists(&lists, &POLICY, false), want, "{name}");
+            assert_eq!(choose_lists(&lists, &POLICY, false, 1.0), want, "{name}");
         }
-        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 0, 0), list(9, 0, 1)], &POLICY, true), Some(0..2));
-        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 50, 1)], &POLICY, true), Some(1..2));
+        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 0, 0), list(9, 0, 1)], &POLICY, true, 1.0), Some(0..2));
+        assert_eq!(choose_lists(&[list(9, 0, 0), list(9, 50, 1)], &POLICY, true, 1.0), Some(1..2));
     }
 
     #[test]
     fn segments_of_an_older_model_are_not_merged_and_are_converted_youngest_first() {
         let old = |kib| ListState { old: true, ..list(kib, 90, 0) };
         let lists = [list(9, 0, 0), old(9), old(9), old(9), list(9, 0, 0), list(9, 0, 0), old(9)];
-        assert_eq!(choose_lists(&lists, &POLICY, true), Some(4..6));
-        assert_eq!(choose_lists(&[old(9); 8], &POLICY, false), None);
+        assert_eq!(choose_lists(&lists, &POLICY, true, 1.0), Some(4..6));
+        assert_eq!(choose_lists(&[old(9); 8], &POLICY, false, 9.0), None);
         assert_eq!(next_old(&lists, 1_000), Some(6..7));
         let lists = &lists[..6];
         assert_eq!(next_old(lists, 1_000), Some(1..4));
@@ -153,9 +165,17 @@ mod tests {
     #[test]
     fn lists_are_rewritten_before_dead_entries_cost_a_third() {
         let patient = Policy { dead_ratio: 0.9, ..POLICY };
-        assert_eq!(choose_lists(&[list(1_000, 26, 0)], &patient, false), None);
-        assert_eq!(choose_lists(&[list(1_000, 27, 0)], &patient, false), Some(0..1));
+        assert_eq!(choose_lists(&[list(1_000, 26, 0)], &patient, false, 1.27), None);
+        assert_eq!(choose_lists(&[list(1_000, 27, 0)], &patient, false, 1.27), Some(0..1));
         assert_eq!((many_rows(&patient), many_rows(&POLICY)), (0.27, 0.2));
+    }
+
+    #[test]
+    fn dead_entries_go_sooner_where_lists_have_become_uneven_too() {
+        let lists = [list(1_000, 15, 0), list(100, 7, 0)];
+        assert_eq!(choose_lists(&lists, &POLICY, false, 1.2), None);
+        assert_eq!(choose_lists(&lists, &POLICY, false, 1.21), Some(0..1));
+        assert_eq!(choose_lists(&lists[1..], &POLICY, false, 9.0), None, "that would change little");
     }
 
     #[test]

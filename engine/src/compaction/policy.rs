@@ -8,7 +8,8 @@
 //!   alone, and they are several times as large as the lists, in which the dead are scanned.
 //! * **Tiers**: once there are `fanout` files of one size class (a power of `fanout`) with no larger one after them, they and
 //!   the smaller ones between them become one. So a row is
-//!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows.
+//!   rewritten about once per power of `fanout` in size, and the number of files grows with the logarithm of the rows. Files whose rows
+//!   are in lists wait until they are twice as many: searches go by the lists, and only look-ups by id meet how many files there are.
 //! * **Excess**: a file with vectors that a rewrite leaves out is rewritten. So a collection that keeps no vectors has none of rows that
 //!   are in lists for long.
 
@@ -29,8 +30,11 @@ pub(crate) struct FileState {
 impl FileState {
     /// Dead rows with which it is to be rewritten.
     fn ripe_at(&self, policy: &Policy) -> f64 {
-        let patience = if self.in_lists { PATIENCE_IN_LISTS } else { 1.0 };
-        (policy.dead_ratio * patience).min(1.0) * self.rows as f64
+        (policy.dead_ratio * f64::from(self.patience())).min(1.0) * self.rows as f64
+    }
+
+    fn patience(&self) -> u32 {
+        if self.in_lists { PATIENCE_IN_LISTS } else { 1 }
     }
 }
 
@@ -45,8 +49,8 @@ pub(crate) struct Policy {
     pub(crate) most_rows: u64,
 }
 
-/// How many times as large a part of a file may be dead if its rows are in lists.
-const PATIENCE_IN_LISTS: f64 = 2.0;
+/// How many times as large a part of a file may be dead if its rows are in lists, and how many times as many such files one size class may have.
+const PATIENCE_IN_LISTS: u32 = 2;
 /// Sizes below this count as the same.
 const SMALLEST_TIER_BYTES: u64 = 64 << 10;
 
@@ -92,7 +96,12 @@ pub(crate) struct Until {
 pub(crate) fn until(files: &[FileState], policy: &Policy) -> Until {
     let missing = |file: &FileState| (file.ripe_at(policy).ceil() as u64).max(1).saturating_sub(file.dead);
     let small = files.iter().rev().take_while(|file| size_class(file, policy) == 0).count() as u64;
-    Until { dead_rows: files.iter().map(missing).min(), files: u64::from(policy.fanout.max(2)).saturating_sub(small) }
+    Until { dead_rows: files.iter().map(missing).min(), files: most_of_a_size(files, policy).saturating_sub(small) }
+}
+
+/// Files of one size class that become one, if they are like the youngest.
+fn most_of_a_size(files: &[FileState], policy: &Policy) -> u64 {
+    u64::from(policy.fanout.max(2)) * u64::from(files.last().map_or(1, FileState::patience))
 }
 
 fn size_class(file: &FileState, policy: &Policy) -> u32 {
@@ -101,12 +110,12 @@ fn size_class(file: &FileState, policy: &Policy) -> u32 {
 
 fn tier(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
     let class = |file: &FileState| size_class(file, policy);
-    let highest = files.iter().map(class).max()?;
+    let (highest, most) = (files.iter().map(class).max()?, most_of_a_size(files, policy));
     (0..=highest).find_map(|limit| {
         let young = files.iter().rev().take_while(|file| class(file) <= limit).count();
         let of_this_size = files.iter().rev().take(young).filter(|file| class(file) == limit).count();
         let range = fit(files, files.len() - young..files.len(), policy);
-        (of_this_size >= policy.fanout.max(2) as usize && range.len() >= 2).then_some(range)
+        (of_this_size as u64 >= most && range.len() >= 2).then_some(range)
     })
 }
 
@@ -192,13 +201,15 @@ mod tests {
         assert_eq!(choose(&mixed, &POLICY), None);
         assert_eq!(choose_full(&mixed, &POLICY), Some(4..6));
         assert_eq!(choose_full(&[listed(10, 0), file(10, 0), listed(10, 50)], &POLICY), Some(2..3));
-        let young = [vec![file(10, 0); 4], vec![listed(10, 0); 3]].concat();
+        let young = [vec![file(10, 0); 4], vec![listed(10, 0); 7]].concat();
         assert_eq!(choose(&young, &POLICY), Some(0..4));
     }
 
     #[test]
-    fn files_in_lists_wait_for_twice_as_many_dead() {
+    fn files_in_lists_wait_for_twice_as_many_dead_and_for_twice_as_many_files() {
         let listed = |dead| FileState { in_lists: true, ..file(1000, dead) };
+        assert_eq!((choose(&[listed(0); 7], &POLICY), choose(&[listed(0); 8], &POLICY)), (None, Some(0..8)));
+        assert_eq!(until(&[listed(0); 7], &POLICY).files, 8, "none of the smallest class");
         assert_eq!(choose(&[listed(39)], &POLICY), None);
         assert_eq!(choose(&[listed(40)], &POLICY), Some(0..1));
         assert_eq!(until(&[listed(30)], &POLICY).dead_rows, Some(1_000));
@@ -213,8 +224,8 @@ mod tests {
         let files = [clean(9000), waits(10), clean(10), waits(10)];
         assert_eq!(choose(&files, &POLICY), Some(1..2), "one by one, if nothing else is due");
         assert_eq!(
-            choose(&[waits(10), waits(10), waits(10), clean(10)], &POLICY),
-            Some(0..4),
+            choose(&[vec![waits(10); 7], vec![clean(10)]].concat(), &POLICY),
+            Some(0..8),
             "with the others of a tier"
         );
         assert_eq!(choose_full(&[waits(10)], &POLICY), Some(0..1));

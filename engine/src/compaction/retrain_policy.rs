@@ -33,10 +33,9 @@ const MOST_DRIFT_OF_MANY: f64 = 1.1;
 const FOREIGN: f64 = 1.5;
 const LEAST_FOREIGN: u64 = 500;
 const FOREIGN_WEIGHT: f64 = 1.0 / 16.0;
-/// How many times as crowded lists may be as they were, and how many times as many entries searches may scan for that and for dead rows; the
-/// part of the rows that must have come since.
-const MOST_CROWDED: f64 = 1.1;
-const MOST_SCANNED: f64 = 1.2;
+/// How many times as crowded lists may be as they were, if searches scan so many entries for that and for dead rows that lists are to be rewritten in
+/// any case; the part of the rows that must have come since.
+const MOST_CROWDED: f64 = 1.05;
 const LEAST_CROWD: u64 = 32;
 /// How many times the mean the lists may be that one in a hundred surpasses, and how many times what it was.
 const MOST_SKEW: f32 = 8.0;
@@ -56,8 +55,26 @@ pub(crate) struct Lengths {
     pub(crate) entries: f64,
 }
 
+impl Lengths {
+    /// Entries that searches scan for each that they would scan of live rows alone, in lists as even as they were.
+    pub(crate) fn scanned(&self) -> f64 {
+        self.crowded * self.entries
+    }
+}
+
+/// Whether lengths of lists are looked at: fewer rows are searched in no time.
+pub(crate) fn is_watched(training: &Training) -> bool {
+    training.rows >= SMALL
+}
+
+/// Rows that have to come or to go in memory until it is worth a look what that makes of the lists, and how many must have until it is worth a
+/// flush.
+pub(crate) fn changes_until_look(training: &Training) -> (u64, u64) {
+    (training.rows / LEAST_CROWD / 2, training.rows / LEAST_CROWD * 2)
+}
+
 /// Whether a model is to be trained anew where there are so many live rows, and so many were written since it was trained. New rows are many
-/// once they are the part `many` of the rows trained on.
+/// once they are the part `many` of the rows trained on, and so are entries that are scanned in vain.
 pub(crate) fn aged(training: &Training, live: u64, came: u64, lists: Lengths, many: f64) -> Option<Aged> {
     let growth = if training.rows < SMALL { GROWTH_OF_SMALL } else { GROWTH };
     if training.rows > 0 && live >= training.rows.saturating_mul(growth) {
@@ -66,14 +83,14 @@ pub(crate) fn aged(training: &Training, live: u64, came: u64, lists: Lengths, ma
     if is_foreign(training) {
         return Some(Aged::Foreign);
     }
-    let crowded = lists.crowded > MOST_CROWDED && lists.crowded * lists.entries > MOST_SCANNED;
-    if training.rows >= SMALL && came >= training.rows / LEAST_CROWD && crowded {
+    let rewritten = is_watched(training) && lists.scanned() > 1.0 + many;
+    if rewritten && came >= training.rows / LEAST_CROWD && lists.crowded > MOST_CROWDED {
         return Some(Aged::Crowded);
     }
     if !is_changed(training) {
         return None;
     }
-    if is_far(training, came, many) {
+    if is_far(training, if rewritten { u64::MAX } else { came }, many) {
         return Some(Aged::Drifted);
     }
     let uneven = training.skew > 0.0 && lists.skew > MOST_SKEW && lists.skew > MOST_MORE_SKEW * training.skew;
@@ -213,10 +230,19 @@ mod tests {
         };
         assert_eq!(aged(2_000, 1.21, 1.0), Some(Aged::Crowded));
         assert_eq!(aged(2_000, 1.11, 1.1), Some(Aged::Crowded));
-        assert_eq!(aged(2_000, 1.09, 1.3), None, "dead entries are left out by a merge");
+        assert_eq!(aged(2_000, 1.04, 1.3), None, "dead entries are left out by a merge");
         assert_eq!(aged(2_000, 1.15, 1.0), None);
         assert_eq!(aged(1_500, 9.0, 1.0), None, "too few came since");
         assert_eq!((crowding(&[5, 5, 5, 5]), crowding(&[20, 0, 0, 0]), crowding(&[])), (1.0, 4.0, 0.0));
+    }
+
+    #[test]
+    fn a_little_drift_is_enough_where_lists_are_rewritten_in_any_case() {
+        let little = Training { fresh: 6_250, fresh_energy: 1.11, ..training(50_000) };
+        let aged = |entries: f64| aged(&little, 50_000, 6_250, Lengths { entries, ..SAME }, 0.2);
+        assert_eq!((aged(1.2), aged(1.21)), (None, Some(Aged::Drifted)));
+        assert!(is_watched(&little) && !is_watched(&training(19_999)));
+        assert_eq!(changes_until_look(&little), (781, 3_124));
     }
 
     #[test]

@@ -21,7 +21,9 @@ use crate::manifest::Calibration;
 
 /// Rows that serve as queries: the mean of what they find is within half a percent of that of all rows. Of a large collection fewer do, since
 /// each is compared with all rows.
-const QUERIES: std::ops::RangeInclusive<u64> = 200..=256;
+const QUERIES: std::ops::RangeInclusive<u64> = 200..=512;
+/// Of those that ask for more than the fewest rows: each tells of more rows, so fewer tell as much.
+const QUERIES_OF_MANY: usize = 128;
 /// How many nearest rows are measured for.
 const KS: [usize; 2] = [10, 100];
 /// The parts of the nearest rows that are measured for.
@@ -45,6 +47,13 @@ const PATIENCE: [usize; 14] = [4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 96, 1
 const FIRST_LISTS: usize = 128;
 const TIMES: usize = 2;
 const GAIN: f64 = 0.000_5;
+/// Rows that are asked whether what was measured holds, how many times as many lists they look at to know, and standard errors of what they tell.
+const CHECKED: std::ops::RangeInclusive<u64> = 1_024..=1_024;
+const FURTHER: usize = 8;
+const DEVIATIONS: f64 = 2.0;
+/// How much less they may find than was measured, and how much more: that is work in vain, and the many lists find not all there is.
+const LEAST_OFF: f64 = 0.005;
+const MOST_OFF: f64 = 0.02;
 /// Questions that a thread takes at a time.
 const TOGETHER: usize = 16;
 /// Fewest rows that are worth it: fewer are searched in no time, however badly the lists are chosen.
@@ -94,8 +103,7 @@ pub(crate) fn calibrate(
         go_on,
     };
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
-        // Where each question tells of more rows, half of them tell as much.
-        let measuring = measuring(if k > KS[0] { 2 } else { 1 });
+        let measuring = measuring(if k > KS[0] { (questions.len() / QUERIES_OF_MANY).max(2) } else { 1 });
         let courses = measuring.courses(k)?;
         // More is not found with less patience.
         let mut patience = 0;
@@ -134,6 +142,45 @@ pub(crate) fn calibrate(
         calibrated.scanned = measuring(1).scanned(KS[0], &probe)?;
     }
     Ok(calibrated)
+}
+
+/// Whether searches of the default effort find as much as they were to when that was measured, by what rows of a sample find and what they find if
+/// they look much further: no row is compared with all others. What a sample of such a size may tell by chance counts for nothing.
+///
+/// # Errors
+/// `Corrupt`; what `go_on` says.
+pub(crate) fn still_holds(
+    snapshot: &Snapshot,
+    parallel: &dyn Parallel,
+    go_on: &(dyn Fn() -> Result<()> + Sync),
+) -> Result<bool> {
+    let version = &snapshot.view().version;
+    let Some(model) = version.current_model() else { return Ok(true) };
+    let (k, lists, effort) = (KS[0], model.file.lists(), Effort::default());
+    let known = version.manifest.calibration_of(model.file.hash());
+    let Some((probe, Effort::Recall(part))) = effort.probe(k, lists, known).map(|probe| (probe, effort)) else {
+        return Ok(true);
+    };
+    let further = Probe {
+        nprobe: probe.nprobe.saturating_mul(FURTHER).min(lists),
+        patience: usize::MAX,
+        exact: probe.exact.saturating_mul(2),
+        deviations: MOST_DEVIATIONS,
+    };
+    let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
+    let questions = sample(snapshot, rows, CHECKED)?;
+    let found = side_by_side(parallel, questions.chunks(TOGETHER).collect(), |questions: &[Question]| {
+        go_on()?;
+        let mut asking = Asking::new(snapshot, model);
+        questions.iter().map(|question| asking.part_found(question, k, &probe, &further)).collect::<Result<Vec<_>>>()
+    })?;
+    let found: Vec<f64> = found.into_iter().flatten().collect();
+    let count = found.len().max(1) as f64;
+    let mean = found.iter().sum::<f64>() / count;
+    let variance = found.iter().map(|part| (part - mean).powi(2)).sum::<f64>() / count;
+    let off = mean - with_margin(part);
+    let chance = DEVIATIONS * (variance / count).sqrt();
+    Ok(off >= -(LEAST_OFF + chance) && off <= MOST_OFF + chance)
 }
 
 /// Does `task` for each part; the first error, in the order of parts. After an error no part is begun.
@@ -363,5 +410,20 @@ impl<'s> Asking<'s> {
         self.exact.set(&question.vector, self.snapshot.schema())?;
         self.seek(question, k).segments(&self.exact, probe, &mut self.scratch)?;
         Ok(self.scratch.work.0)
+    }
+
+    /// The part of what one search finds that another finds too.
+    fn part_found(&mut self, question: &Question, k: usize, probe: &Probe, further: &Probe) -> Result<f64> {
+        self.exact.set(&question.vector, self.snapshot.schema())?;
+        let seek = self.seek(question, k);
+        let others = |found: &[(f32, u64)]| -> Vec<f32> {
+            found.iter().filter(|found| found.1 != question.row).map(|found| found.0).take(k).collect()
+        };
+        seek.segments(&self.exact, further, &mut self.scratch)?;
+        let nearest = others(self.scratch.found());
+        seek.segments(&self.exact, probe, &mut self.scratch)?;
+        let Some(reach) = nearest.last() else { return Ok(1.0) };
+        let found = others(self.scratch.found()).iter().filter(|distance| *distance <= reach).count();
+        Ok(found as f64 / nearest.len() as f64)
     }
 }

@@ -11,7 +11,7 @@ pub enum Effort {
     /// As hard as it takes to find this part (above 0, at most 1) of the true nearest rows, on average over queries that are like the
     /// stored rows. Queries of another kind may find less. 1 is the same as [`Effort::Exact`], and so is a part above what was measured
     /// (0.995), or one that no search by lists was seen to find. What it takes is measured once the lists are made and again when
-    /// their rows have halved or grown by half, or half of them have come since. Where no vectors are kept
+    /// their rows have halved or grown by half, or half of them have come since, or an eighth came or went and a sample finds less. Where no vectors are kept
     /// ([`RowFormat::None`](crate::RowFormat::None)) it is what [`rerank_with`](crate::Search::rerank_with) finds, measured once; estimates alone find less.
     Recall(f32),
     /// The nearest lists, this many of them (1 or more; more than there are is fine). All of them is not [`Effort::Exact`]: of what is

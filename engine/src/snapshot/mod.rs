@@ -37,7 +37,7 @@ use crate::format::id_key;
 use crate::id::IdRef;
 use crate::options::Schema;
 
-pub(crate) use calibrate::{Calibrated, FEWEST_CALIBRATED, calibrate};
+pub(crate) use calibrate::{Calibrated, FEWEST_CALIBRATED, calibrate, still_holds};
 pub(crate) use effort::EFFORT_PROPERTY;
 pub use effort::Effort;
 pub(crate) use filing::lists_of;
