@@ -59,8 +59,7 @@ impl Shared {
     /// Whether the rows of a generation, once they are in files, will have the model of their lists trained anew because they lie so far
     /// from its centroids. A model is not to wait for that until a delta is full: new rows would be hard to find all that time.
     fn has_drifted(&self, active: &Generation) -> bool {
-        // Without vectors nothing is trained.
-        let trains = self.schema.row_format().keeps_vectors() && self.options.compaction != Compaction::Manual;
+        let trains = self.options.compaction != Compaction::Manual;
         let Some(members) = active.members().filter(|_| trains) else { return false };
         let version = &self.view.load().version;
         let model = version.model_of(active).filter(|_| version.older_model().is_none());
