@@ -316,8 +316,7 @@ impl Shared {
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
         self.refuse_without_room("model", model_bytes)?;
-        let _working =
-            self.budget.reserve(Share::Compaction, wanted.max(also.0) + also.1 + model_bytes)?;
+        let _working = self.budget.reserve(Share::Compaction, wanted.max(also.0) + also.1 + model_bytes)?;
         let job = ModelJob { storage: &*self.storage, schema: &self.schema, ids, parallel: &crew, control };
         make(&job, lists, wanted)
     }

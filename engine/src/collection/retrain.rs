@@ -37,7 +37,8 @@ impl Shared {
             Compact::Retrain => ListStep::Retrain(lists, None),
             _ => ListStep::Retrain(lists, Some(why_retrain(version, live, &self.policy())?)),
         };
-        let asked = self.keeps_vectors() || wanted.what != Compact::Retrain || room(version, live, options, None).is_some();
+        let asked =
+            self.keeps_vectors() || wanted.what != Compact::Retrain || room(version, live, options, None).is_some();
         asked.then_some(step)
     }
 

@@ -36,11 +36,11 @@ pub(super) struct Room {
 pub(super) fn room(version: &Version, live: u64, options: &IvfOptions, why: Option<Aged>) -> Option<Room> {
     let model = version.current_model()?;
     let wanted = options.lists_for(live);
-    // As training, which may halve long lists.
+    // Training may halve long lists too, and so make a quarter more.
     let most = match why {
-        None | Some(Aged::Grown) => wanted,
-        Some(_) if options.wanted_nlist().is_some() => wanted,
-        Some(_) => wanted * 5 / 4,
+        Some(Aged::Grown) => wanted,
+        None if options.wanted_nlist().is_none() => wanted,
+        _ => wanted * 5 / 4,
     };
     let files = || version.lists.iter().filter(|file| file.model() == model.file.hash());
     let has_entries = |list: &u32| files().any(|file| file.view().counts(*list as usize).1 > 0);

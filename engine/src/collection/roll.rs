@@ -59,7 +59,9 @@ impl Shared {
     /// Whether the rows of a generation, once they are in files, will have the model of their lists trained anew because they lie so far
     /// from its centroids. A model is not to wait for that until a delta is full: new rows would be hard to find all that time.
     fn has_drifted(&self, active: &Generation) -> bool {
-        let trains = self.options.compaction != Compaction::Manual;
+        // Where no vectors are kept lists are added, up to a number that was asked for.
+        let grows = || self.schema.index_kind().lists().is_some_and(|options| options.wanted_nlist().is_none());
+        let trains = self.options.compaction != Compaction::Manual && (self.keeps_vectors() || grows());
         let Some(members) = active.members().filter(|_| trains) else { return false };
         let version = &self.view.load().version;
         let model = version.model_of(active).filter(|_| version.older_model().is_none());

@@ -140,7 +140,12 @@ impl<'a> CodedRows<'a> {
                 Some(known) => take(i, &inside, known)?,
                 None => {
                     let what = format!("row {} has no code, or one that stands for no vector", spot.row);
-                    return Err(Error::corrupt(FileName::File(FileKind::List, segment.id_of_file()), "list-scan", 0, what));
+                    return Err(Error::corrupt(
+                        FileName::File(FileKind::List, segment.id_of_file()),
+                        "list-scan",
+                        0,
+                        what,
+                    ));
                 }
             }
         }

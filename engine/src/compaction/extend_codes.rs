@@ -3,8 +3,8 @@
 //! Codes are all that is left of rows, and what they say they say beside their centroid. So the lists that have rows stay as they are, the frame too, and
 //! others are added: nothing has to be coded again. Lists without a row go.
 
-use super::coded_rows::CodedRows;
 use super::codebooks::codebook_of;
+use super::coded_rows::CodedRows;
 use super::control::Watched;
 use super::extend_model::{FULL, HEADROOM, HELD_OUT, MOST_HELD_OUT, STRAY};
 use super::filing::Filing;
@@ -17,7 +17,7 @@ use crate::kernel::{kernels, padded_dim};
 use crate::manifest::Training as TrainedOn;
 use crate::segment::ModelContent;
 use crate::snapshot::OpenModel;
-use crate::storage::{FileKind, FileId, FileName};
+use crate::storage::{FileId, FileKind, FileName};
 
 /// Decoded vectors are off by much of their distance from the centroid; the mean of so many is off by little.
 const LEAST_PER_LIST: usize = 24;

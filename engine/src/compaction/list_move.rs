@@ -300,7 +300,8 @@ mod tests {
     #[test]
     fn lists_that_stay_are_found_again_and_others_are_not() {
         let bytes = |ids: &[u8]| ids.iter().flat_map(|id| [*id; 8]).collect::<Vec<u8>>();
-        let set = |bytes: &'static [u8]| CentroidSet { count: bytes.len() / 8, bytes, stride: 8, signs: &[], factors: &[] };
+        let set =
+            |bytes: &'static [u8]| CentroidSet { count: bytes.len() / 8, bytes, stride: 8, signs: &[], factors: &[] };
         let (before, after) = (bytes(&[1, 2, 2, 3, 4]).leak(), bytes(&[1, 2, 4, 9]).leak());
         let heirs = Heirs::of(&set(before), &set(after));
         assert_eq!(heirs.of, [Some(0), Some(1), None, None, Some(2)]);

@@ -183,7 +183,9 @@ mod tests {
     fn more_bits_decode_to_what_is_nearer() {
         for metric in [Metric::L2, Metric::InnerProduct] {
             let error = |bits| {
-                mean(Coder::Bits(bits), metric, |row, decoded, _, centroid| square(row, decoded) / square(row, centroid))
+                mean(Coder::Bits(bits), metric, |row, decoded, _, centroid| {
+                    square(row, decoded) / square(row, centroid)
+                })
             };
             let (one, two, four, eight) = (error(1), error(2), error(4), error(8));
             assert!((0.54..0.60).contains(&one), "{one}");
@@ -196,7 +198,8 @@ mod tests {
     fn distances_are_known_and_by_how_much_those_of_the_decoded_are_larger() {
         for (bits, metric) in [(1, Metric::L2), (3, Metric::L2), (1, Metric::InnerProduct)] {
             let coder = Coder::Bits(bits);
-            let distance = mean(coder, metric, |row, _, known, centroid| f64::from(known.energy) / square(row, centroid));
+            let distance =
+                mean(coder, metric, |row, _, known, centroid| f64::from(known.energy) / square(row, centroid));
             assert!((distance - 1.0).abs() < 0.02, "{bits} bits: {distance}");
             let elsewhere = [1.0; DIM];
             let off = mean(coder, metric, |row, decoded, known, _| {

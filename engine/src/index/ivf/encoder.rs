@@ -3,10 +3,10 @@
 use super::centroids::CentroidSet;
 use super::entries::EncodedList;
 use super::frame::Frame;
-use crate::kernel::{Kernels, Op};
 use crate::kernel::code::extra::append_record;
 use crate::kernel::code::product::{Codebook, ProductScratch};
 use crate::kernel::code::residual::{Coded, Coding, SignFactors};
+use crate::kernel::{Kernels, Op};
 
 /// What a row is coded as.
 #[derive(Clone, Copy)]
@@ -80,8 +80,7 @@ impl<'a> EntryEncoder<'a> {
                 }
             }
             Coder::Product(book) => {
-                let mut factors =
-                    self.kernels.encode_product(book, op, inside, &self.centroid, 0.0, &mut self.product);
+                let mut factors = self.kernels.encode_product(book, op, inside, &self.centroid, 0.0, &mut self.product);
                 factors.add += raised;
                 book.spell(&self.product.code, &mut self.code);
                 out.push(row, &self.code, factors.to_block_factors(scale));
