@@ -358,7 +358,7 @@ fn a_collection_without_vectors_gets_more_lists_as_it_grows() {
 fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
     for n in 0..queries {
         let (query, snapshot) = (of(n + 700_000), c.snapshot());
-        let ask = |effort: Effort| found(&snapshot.search(&query).k(5).effort(effort).run().unwrap());
+        let ask = |effort: Effort| found(&snapshot.search(&query).k(5).effort(effort).candidates(1_000).run().unwrap());
         assert_eq!(ask(Effort::Probe { nprobe: 99_999, patience: usize::MAX }), ask(Effort::Exact), "query {n}");
     }
 }
@@ -531,7 +531,7 @@ fn searches_answer_as_well_while_codes_move_to_the_lists_of_another_model() {
     answers_well(&follower.snapshot(), 0.94);
     sound(&disk);
     let mended = MemDir::new(13);
-    let report = Collection::repair_in(&disk, &mended, Repair::KeepProven).unwrap();
+    let report = Collection::repair_in(&disk.fork(), &mended, Repair::KeepProven).unwrap();
     assert!(report.is_complete(), "{:?}", report.losses);
     let copy = MemDir::new(9);
     c.checkpoint_in(&copy).unwrap();
@@ -550,7 +550,8 @@ fn searches_answer_as_well_while_codes_move_to_the_lists_of_another_model() {
     answers_well(&follower.snapshot(), 0.94);
     assert_eq!(found(&pinned.search(&query).k(30).run().unwrap()), before, "what was pinned is what it was");
     sound(&disk);
-    drop(c);
+    drop((pinned, follower));
+    c.close().unwrap();
     let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
     answers_well(&c.snapshot(), 0.94);
     assert_eq!(compact(&c, Compact::Auto).retrains, 0);

@@ -155,7 +155,6 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let c = create(&data, &scratch.path(&format!("{what}-{bits}-{by_kind}")), bits, compaction)?;
                 let first = if by_kind { ids.len() / 2 } else { ids.len() / 8 };
                 load(&c, &data, &ids[..first])?;
-                c.compact(Compact::Auto)?.wait()?;
                 for part in ids[first..].chunks(ids.len() / 32) {
                     let mut batch = c.batch();
                     part.iter().for_each(|id| {
@@ -194,5 +193,6 @@ fn create(data: &Data, path: &Path, bits: u8, compaction: Compaction) -> Result<
 fn load(c: &Collection, data: &Data, ids: &[u64]) -> Result<(), Box<dyn Error>> {
     let items: Vec<BulkItem> = ids.iter().map(|id| BulkItem::new(*id, data.rows[*id as usize].clone())).collect();
     c.bulk_load(items)?.wait()?;
+    c.compact(Compact::Auto)?.wait()?;
     Ok(())
 }

@@ -273,24 +273,26 @@ impl Shared {
         let book_bytes = codebook_memory(codes, live, padded_dim(self.schema.dim()));
         let anchor_bytes = anchor_memory(&self.schema, nlist as u64, live);
         let also = (book_bytes, anchor_bytes + live * 16);
-        self.with_memory(nlist, live, also, ids, control, |job, lists, wanted| match instead(job, lists, wanted)? {
-            Some(made) => Ok(made),
-            None => job.make(rows()?, self.new_file_id(), lists, wanted),
+        self.with_memory(nlist, (live, self.schema.dim()), also, ids, control, |job, lists, wanted| {
+            match instead(job, lists, wanted)? {
+                Some(made) => Ok(made),
+                None => job.make(rows()?, self.new_file_id(), lists, wanted),
+            }
         })
     }
 
-    /// Has a model made of so many lists, or fewer if there is little memory, for as many rows: `make` is told the number of lists and the bytes
+    /// Has a model made of so many lists, or fewer if there is little memory, for as many rows of so many components: `make` is told the number of lists and the bytes
     /// that it may hold to train them. Room is kept for these, or for `also.0` if that is more, and for `also.1`.
     pub(super) fn with_memory<T>(
         &self,
         nlist: usize,
-        live: u64,
+        (live, dim): (u64, usize),
         also: (u64, u64),
         ids: (u128, u128),
         control: &Control,
         make: impl FnOnce(&ModelJob<'_>, usize, u64) -> Result<T>,
     ) -> Result<T> {
-        let (crew, dim) = (Crew::of(self), self.schema.dim());
+        let crew = Crew::of(self);
         let most = self.budget.limit().map_or(MOST_TRAINING, |limit| (limit / 4).min(MOST_TRAINING));
         let needs = |lists: usize| {
             let training = Training::new(lists);

@@ -73,8 +73,8 @@ impl Shared {
         let lengths = list_lengths(version);
         // The lists that stay are part of the model.
         let also = (0, self.most_model_bytes(model.file.lists() as u64));
-        let ids = self.ids(version);
-        let made = self.with_memory(room.lists, rows.len() as u64, also, ids, control, |job, lists, bytes| {
+        let (ids, size) = (self.ids(version), (rows.len() as u64, model.frame.padded()));
+        let made = self.with_memory(room.lists, size, also, ids, control, |job, lists, bytes| {
             let (trained, rows, kept, lengths) = (&trained, &rows, &room.kept[..], &lengths[..]);
             let added = Added { model, trained, rows, kept, lengths, lists, strays_alone };
             job.add_lists(&added, self.new_file_id(), bytes)
@@ -82,7 +82,7 @@ impl Shared {
         let next_row = version.manifest.next_row;
         let lists = made.as_ref().map_or(model.file.lists(), |made| made.model.file.lists());
         let skew = list_skew(version) * lists as f32 / model.file.lists().max(1) as f32;
-        let energy = made.as_ref().map_or_else(|| mean_energy(&trained), |made| made.energy);
+        let energy = made.as_ref().map_or_else(|| settled_energy(&trained), |made| made.energy);
         let hash = made.as_ref().map_or(trained.model, |made| made.entry.hash);
         let scanned = trained.scanned;
         let training = TrainedOn { model: hash, rows: live, next_row, energy, skew, scanned, ..TrainedOn::default() };
@@ -141,11 +141,7 @@ impl Shared {
     }
 }
 
-/// How far rows are from their centroids, those that came since counted.
-fn mean_energy(trained: &TrainedOn) -> f64 {
-    let (before, since) = (trained.rows as f64, trained.fresh as f64);
-    match before + since > 0.0 && trained.energy > 0.0 {
-        true => (trained.energy * before + trained.fresh_energy * since) / (before + since),
-        false => trained.energy,
-    }
+/// How far rows are from their centroids, or those that came since, if these are further: they stay as far, so that more of them are no news.
+fn settled_energy(trained: &TrainedOn) -> f64 {
+    if trained.energy > 0.0 { trained.energy.max(trained.fresh_energy) } else { trained.energy }
 }

@@ -47,16 +47,16 @@ impl ModelJob<'_> {
     /// `InvalidArgument` naming `budget_bytes`; `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
     pub(crate) fn add_lists(&self, old: &Added<'_>, id: FileId, budget_bytes: u64) -> Result<Option<Made>> {
         let (schema, model) = (self.schema, old.model);
-        let taught = old.rows.only(|i| !(i + 1).is_multiple_of(HELD_OUT));
-        let (taught, lists) = match old.strays_alone {
+        let mean = (old.trained.rows / model.file.lists().max(1) as u64).max(1);
+        let (rows, lists) = match old.strays_alone {
             true => {
-                let strays = self.strays(old, &taught)?;
-                let mean = (old.trained.rows / model.file.lists().max(1) as u64).max(1) as usize;
-                let lists = (strays.len() * HEADROOM / mean).min(old.lists);
+                let strays = self.strays(old, mean)?;
+                let lists = (strays.len() * HEADROOM / mean as usize).min(old.lists);
                 (strays, lists)
             }
-            false => (taught, old.lists),
+            false => (old.rows.only(|_| true), old.lists),
         };
+        let taught = rows.only(|i| !(i + 1).is_multiple_of(HELD_OUT));
         let lists = lists.min(taught.len() / LEAST_PER_LIST);
         if lists == 0 {
             return Ok(None);
@@ -84,28 +84,29 @@ impl ModelJob<'_> {
             codebook: codebook_of(codes).map(|book| (book, &words[..])),
         };
         let (entry, extended) = self.write(id, &content)?;
-        let energy = self.energy(&extended, old).inspect_err(|_| {
+        let energy = self.energy(&extended, old, &rows).inspect_err(|_| {
             let _ = self.storage.remove(FileName::File(FileKind::Model, id));
         })?;
         Ok(Some(Made { entry, model: extended, energy }))
     }
 
     /// The rows that are far from all lists, or in overfull ones.
-    fn strays<'r>(&self, old: &Added<'_>, rows: &CodedRows<'r>) -> Result<CodedRows<'r>> {
+    fn strays<'r>(&self, old: &Added<'r>, mean: u64) -> Result<CodedRows<'r>> {
+        let rows = old.rows;
         let (lists, mut distances) = self.filing_of(old.model)?.nearest_inside(rows)?;
         rows.visit(0..rows.len(), &mut |i, _, known| {
             distances.get_mut(i).into_iter().for_each(|distance| *distance -= known.excess);
             Ok(())
         })?;
-        let mean = (old.trained.rows / old.model.file.lists().max(1) as u64).max(1);
         let is_far = |i: usize| distances.get(i).is_some_and(|far| f64::from(*far) > STRAY * old.trained.energy);
         let length = |i: usize| lists.get(i).and_then(|list| old.lengths.get(*list as usize)).copied();
         Ok(rows.only(|i| is_far(i) || length(i).is_some_and(|length| length > FULL * mean)))
     }
 
-    /// Mean squared distance of rows that training did not see from the nearest centroid, all rows of the collection counted.
-    fn energy(&self, model: &OpenModel, old: &Added<'_>) -> Result<f64> {
-        let (trained, rows) = (old.trained, old.rows);
+    /// Mean squared distance of rows that training did not see from the nearest centroid, all rows of the collection counted; or of those that the lists
+    /// are for, if these are further: they stay as far, so that more of them are no news.
+    fn energy(&self, model: &OpenModel, old: &Added<'_>, rows: &CodedRows<'_>) -> Result<f64> {
+        let trained = old.trained;
         let step = (rows.len() / HELD_OUT).div_ceil(MOST_HELD_OUT).max(1) * HELD_OUT;
         let held_out = rows.only(|i| (i + 1).is_multiple_of(step));
         let (_, distances) = self.filing_of(model)?.nearest_inside(&held_out)?;
@@ -116,7 +117,7 @@ impl ModelJob<'_> {
         })?;
         let energy = sum / held_out.len().max(1) as f64;
         let part = (rows.len() as f64 / trained.rows.max(1) as f64).min(1.0);
-        Ok(if held_out.len() > 0 { trained.energy * (1.0 - part) + energy * part } else { trained.energy })
+        Ok((trained.energy * (1.0 - part) + energy * part).max(energy))
     }
 
     fn filing_of<'a>(&'a self, model: &'a OpenModel) -> Result<Filing<'a>> {
