@@ -52,6 +52,25 @@ impl Moving {
     }
 }
 
+/// Proves that codes of a model mean something to the one that follows it.
+///
+/// # Errors
+/// `Corrupt` if their frames or codewords differ.
+pub(crate) fn check_coding(old: &OpenModel, new: &OpenModel) -> Result<()> {
+    let (a, b) = (&old.file, &new.file);
+    let same = (a.seed(), a.scale().to_bits()) == (b.seed(), b.scale().to_bits())
+        && a.mean() == b.mean()
+        && a.codewords() == b.codewords();
+    match same {
+        true => Ok(()),
+        false => {
+            let what =
+                "codes of the model before it mean nothing to this one, and no vectors are kept to make others of";
+            Err(Error::corrupt(FileName::File(FileKind::Model, new.id), "footer", 0, what))
+        }
+    }
+}
+
 /// What becomes of the lists of a model: the list of the new one that has the same centroid.
 pub(crate) struct Heirs {
     of: Vec<Option<u32>>,
@@ -65,14 +84,7 @@ impl Heirs {
     /// # Errors
     /// `Corrupt` if their frames or codewords differ: codes of the one mean nothing to the other.
     pub(crate) fn new(old: &OpenModel, new: &OpenModel) -> Result<Heirs> {
-        let same = old.file.seed() == new.file.seed()
-            && old.file.scale().to_bits() == new.file.scale().to_bits()
-            && old.file.mean() == new.file.mean()
-            && old.file.codewords() == new.file.codewords();
-        if !same {
-            let what = "its codes are not those of the model before it, and no vectors are kept to make them of";
-            return Err(Error::corrupt(FileName::File(FileKind::Model, new.id), "footer", 0, what));
-        }
+        check_coding(old, new)?;
         let (before, after) = (old.centroids(), new.centroids());
         Ok(Heirs::of(&before, &after))
     }

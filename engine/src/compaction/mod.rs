@@ -31,7 +31,7 @@ pub(crate) use extend_model::Extended;
 pub(crate) use filing::{Filed, Filing};
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
-pub(crate) use list_move::MoveJob;
+pub(crate) use list_move::{MoveJob, check_coding};
 pub(crate) use list_policy::{ListState, choose_lists, many_rows, next_old, next_unfiled, rows_for_lists};
 pub(crate) use live_points::{LivePoints, Place};
 pub(crate) use merge::{Ids, Merged, merge};

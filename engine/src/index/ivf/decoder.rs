@@ -31,7 +31,7 @@ pub(crate) struct Decoded {
 }
 
 /// Mean squared cosine of a residual and its code, by bits.
-const LIKENESS: [f32; 6] = [0.0, 0.6366, 0.8825, 0.9655, 0.9905, 0.9975];
+const LIKENESS: [f32; 6] = [0.0, std::f32::consts::FRAC_2_PI, 0.8825, 0.9655, 0.9905, 0.9975];
 
 /// Decodes entries of one list after the other.
 pub(crate) struct EntryDecoder<'a> {
