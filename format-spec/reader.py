@@ -188,6 +188,8 @@ class Collection:
         self.id_tables = [IdTable(directory, entry, manifest) for entry in manifest.tables["idt"]]
         self.tombstones = [Tombstones(directory, entry, manifest) for entry in manifest.tables["del"]]
         self.models = [Model(directory, entry, manifest) for entry in manifest.tables["mod"]]
+        if manifest.rows == "none" and len({model.coding for model in self.models}) > 1:
+            raise self.models[-1].bad(0, "codes of the model before it mean nothing to this one")
         self.lists = [Lists(directory, entry, manifest, self.models) for entry in manifest.tables["lst"]]
         wal_ids = {number for parsed in self.names.values() if parsed for kind, number in [parsed] if kind == "wal"}
         self.logs = replay(directory, manifest, wal_ids)

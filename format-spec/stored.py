@@ -285,7 +285,6 @@ class Manifest:
         unmade = any(e.in_lists for e in rows) and not models
         lost = any(e.bare and (self.rows != "none" or not e.in_lists) for e in rows)
         twice = len({e.hash for e in models}) < len(models) or len({e.id for e in models}) < len(models)
-        twice = twice or (self.rows == "none" and len(models) > 1)
         if len(models) > 2 or twice or flat or orphaned or unmade or lost or any(e.rows == 0 for e in models):
             raise Damaged(self.file, 0, "models, lists and rows contradict each other")
         inside = all(

@@ -46,7 +46,9 @@ class Model(File):
             if any(centroids[start + self.padded + 8 : start + stride]):
                 raise self.bad(self.sections["centroids"].offset + start, "padding is not zero")
         sha = hashlib.sha256()
-        for part in (frame, centroids, codes, *self._codebooks(manifest)):
+        books = self._codebooks(manifest)
+        self.coding = (frame, *books)
+        for part in (frame, centroids, codes, *books):
             sha.update(len(part).to_bytes(8, "little") + part)
         if sha.digest() != self.frame or self.frame != entry.hash:
             raise self.bad(self.len - FOOTER_BYTES, "the content does not have the hash that is stated")

@@ -109,6 +109,11 @@ fn tune_tells_what_bits_of_codes_buy_with_vectors_and_without() {
     let told = kept.run(&both).expect_code(0).document();
     assert!(!recalls(&told["curve"]).is_empty() && told["trade"].as_array().is_some_and(|lines| !lines.is_empty()));
     lean.run(&["tune", "c", "--trade", "--vectors", "rows.jsonl", "--svg", "c.svg"]).expect_code(2);
+    // Lists are added, or there is nothing to add: a number that comes is the number that was said.
+    let planned = lean.run(&["compact", "c", "--retrain", "--dry-run", "--json"]).expect_code(0).document();
+    let text = lean.run(&["compact", "c", "--retrain"]).expect_code(0).out;
+    let wanted = if planned["retrains"] == 1 { "added lists and copied the codes of" } else { "no lists to add" };
+    assert!(text.contains(wanted), "{planned} {text}");
     kept.run(&["tune", "c", "--dir", "elsewhere"]).expect_code(2);
     let ran = lean.run(&["tune", "c", "--trade"]).expect_code(2);
     assert!(ran.err.contains("--vectors"), "{}", ran.err);

@@ -39,7 +39,8 @@ pub enum RowFormat {
     /// per component, and 4. What is measured with such rows is called an estimate, and what is read back approximate.
     I8,
     /// None, once a row is in its list: its code there tells how near it is, and nothing can be read back. Until then it waits as
-    /// [`RowFormat::I8`]. For collections with lists whose vectors can be had from elsewhere.
+    /// [`RowFormat::I8`]. For collections with lists whose vectors can be had from elsewhere. As rows come lists are added, and codes stay what
+    /// they are.
     None,
 }
 

@@ -7,7 +7,7 @@ use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
     Background, BulkItem, Codes, Collection, Compact, CompactReport, Compaction, Effort, Filter, Hits, IdKind,
-    IndexKind, IvfOptions, Metric, OpenOptions, RetrainReason, Schema, Snapshot, Spill, Verify,
+    IndexKind, IvfOptions, Metric, OpenOptions, Repair, RetrainReason, RowFormat, Schema, Snapshot, Spill, Verify,
 };
 
 const DIM: usize = 16;
@@ -40,8 +40,29 @@ fn vector(id: u64, place: f32) -> Vec<f32> {
     (0..DIM).map(|_| place + 2.0 * spot.next() + 0.3 * draw.normal()).collect()
 }
 
+/// What is kept of a row beside its codes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kept {
+    Vector,
+    /// Nothing; codes of so many bits.
+    Nothing(u8),
+}
+
+const KEPT: [Kept; 3] = [Kept::Vector, Kept::Nothing(4), Kept::Nothing(1)];
+
 fn schema(options: IvfOptions) -> Schema {
-    Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(IndexKind::Ivf(options))
+    schema_of(options, Kept::Vector)
+}
+
+fn schema_of(options: IvfOptions, kept: Kept) -> Schema {
+    let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64);
+    match kept {
+        Kept::Vector => schema.index(IndexKind::Ivf(options)),
+        Kept::Nothing(bits) => {
+            let options = options.codes(Codes::Bits(bits)).spill(Spill::Off);
+            schema.rows(RowFormat::None).index(IndexKind::Ivf(options))
+        }
+    }
 }
 
 fn manual() -> OpenOptions {
@@ -49,7 +70,16 @@ fn manual() -> OpenOptions {
 }
 
 fn create(disk: &MemDir, options: IvfOptions) -> Collection {
-    Collection::create_in(Arc::new(disk.clone()), schema(options), manual()).unwrap()
+    create_of(disk, options, Kept::Vector)
+}
+
+fn create_of(disk: &MemDir, options: IvfOptions, kept: Kept) -> Collection {
+    Collection::create_in(Arc::new(disk.clone()), schema_of(options, kept), manual()).unwrap()
+}
+
+/// Bytes of vectors in files.
+fn vector_bytes(c: &Collection) -> u64 {
+    c.stats().sections.iter().find(|(section, _)| *section == "vectors").map_or(0, |(_, bytes)| *bytes)
 }
 
 fn put(c: &Collection, ids: impl Iterator<Item = u64>, of: impl Fn(u64) -> Vec<f32>) {
@@ -159,19 +189,21 @@ fn a_load_after_a_small_start_ends_with_lists_that_suit_its_rows() {
 /// Rows of another kind are far from all centroids.
 #[test]
 fn drift_is_answered_by_one_retrain() {
-    let disk = MemDir::new(4);
-    let c = create(&disk, IvfOptions::auto());
-    put(&c, 0..5_000, near);
-    assert_eq!(settle(&c), 0);
-    put(&c, 5_000..5_500, |id| vector(id, 0.8));
-    assert_eq!(settle(&c), 0, "few rows say little");
-    put(&c, 5_500..6_500, |id| vector(id, 0.8));
-    assert_eq!(settle(&c), 1);
-    for round in 0..2 {
-        put(&c, 6_500 + round * 500..7_000 + round * 500, |id| vector(id, 0.8));
-        assert_eq!(settle(&c), 0, "they are known now");
+    for kept in KEPT {
+        let disk = MemDir::new(4);
+        let c = create_of(&disk, IvfOptions::auto(), kept);
+        put(&c, 0..5_000, near);
+        assert_eq!(settle(&c), 0);
+        put(&c, 5_000..5_500, |id| vector(id, 0.8));
+        assert_eq!(settle(&c), 0, "few rows say little");
+        put(&c, 5_500..6_500, |id| vector(id, 0.8));
+        assert_eq!(settle(&c), 1);
+        for round in 0..2 {
+            put(&c, 6_500 + round * 500..7_000 + round * 500, |id| vector(id, 0.8));
+            assert_eq!(settle(&c), 0, "they are known now");
+        }
+        sound(&disk);
     }
-    sound(&disk);
 }
 
 /// The upkeep of the handle takes turns with a job and converts what that has trained for: the report tells of all of it.
@@ -196,26 +228,28 @@ fn a_report_tells_of_all_that_was_done_while_the_job_was_at_work() {
 /// A delta that is far from full moves to files once its rows will have a model trained, and only then.
 #[test]
 fn drift_does_not_wait_for_a_full_delta() {
-    let disk = MemDir::new(21);
-    let options = OpenOptions::new().background(Background::Inline);
-    let c = Collection::create_in(Arc::new(disk.clone()), schema(IvfOptions::auto()), options).unwrap();
-    put(&c, 0..5_000, near);
-    assert_eq!(settle(&c), 0);
-    let flushes = c.stats().flushes;
-    (50..70).for_each(|i| put(&c, i * 100..i * 100 + 100, near));
-    assert_eq!((c.stats().flushes - flushes, c.stats().delta_rows), (0, 2_000), "rows like those that are there");
-    let far = |i: u64| put(&c, i * 100..i * 100 + 100, |id| vector(id, 0.25));
-    let needed = (70..110).find(|i| {
-        far(*i);
-        c.stats().flushes > flushes
-    });
-    assert!(needed.is_some_and(|i| i > 72), "rows of another kind, once they are many: {needed:?}");
-    assert_eq!((c.stats().retrains, c.stats().rows_to_convert), (1, 0));
-    let flushes = c.stats().flushes;
-    (110..120).for_each(far);
-    assert_eq!((c.stats().flushes, c.stats().retrains), (flushes, 1), "they are known now");
-    c.close().unwrap();
-    sound(&disk);
+    for kept in KEPT {
+        let disk = MemDir::new(21);
+        let options = OpenOptions::new().background(Background::Inline);
+        let c = Collection::create_in(Arc::new(disk.clone()), schema_of(IvfOptions::auto(), kept), options).unwrap();
+        put(&c, 0..5_000, near);
+        assert_eq!(settle(&c), 0);
+        let flushes = c.stats().flushes;
+        (50..70).for_each(|i| put(&c, i * 100..i * 100 + 100, near));
+        assert_eq!((c.stats().flushes - flushes, c.stats().delta_rows), (0, 2_000), "rows like those that are there");
+        let far = |i: u64| put(&c, i * 100..i * 100 + 100, |id| vector(id, 0.25));
+        let needed = (70..110).find(|i| {
+            far(*i);
+            c.stats().flushes > flushes
+        });
+        assert!(needed.is_some_and(|i| i > 72), "rows of another kind, once they are many: {needed:?}");
+        assert_eq!((c.stats().retrains, c.stats().rows_to_convert), (1, 0));
+        let flushes = c.stats().flushes;
+        (110..120).for_each(far);
+        assert_eq!((c.stats().flushes, c.stats().retrains), (flushes, 1), "they are known now");
+        c.close().unwrap();
+        sound(&disk);
+    }
 }
 
 /// Rows that are replaced in memory are scanned twice, there and in lists: that is not to go on until a delta is full.
@@ -283,21 +317,23 @@ fn lists_that_have_become_uneven_are_made_anew_once() {
 /// Data without structure is always far from its centroids: that is no reason to train again.
 #[test]
 fn normal_numbers_that_come_and_go_cause_no_retrain() {
-    for (nlist, rows) in [(None, 5_000), (Some(600), 5_000), (None, 21_000)] {
-        let disk = MemDir::new(6);
-        let options = nlist.map_or(IvfOptions::auto(), |lists| IvfOptions::auto().nlist(lists));
-        let c = create(&disk, options);
-        let normal = |id: u64| {
-            let mut draw = draw(id);
-            (0..DIM).map(|_| draw.normal()).collect()
-        };
-        put(&c, 0..rows, normal);
-        settle(&c);
-        let part = rows * 2 / 25;
-        for round in 0..6 {
-            (round * part..round * part + part).for_each(|id| assert!(c.delete(id).unwrap()));
-            put(&c, rows + round * part..rows + part + round * part, normal);
-            assert_eq!(settle(&c), 0, "round {round}");
+    for kept in KEPT {
+        for (nlist, rows) in [(None, 5_000), (Some(600), 5_000), (None, 21_000)] {
+            let disk = MemDir::new(6);
+            let options = nlist.map_or(IvfOptions::auto(), |lists| IvfOptions::auto().nlist(lists));
+            let c = create_of(&disk, options, kept);
+            let normal = |id: u64| {
+                let mut draw = draw(id);
+                (0..DIM).map(|_| draw.normal()).collect()
+            };
+            put(&c, 0..rows, normal);
+            settle(&c);
+            let part = rows * 2 / 25;
+            for round in 0..6 {
+                (round * part..round * part + part).for_each(|id| assert!(c.delete(id).unwrap()));
+                put(&c, rows + round * part..rows + part + round * part, normal);
+                assert_eq!(settle(&c), 0, "round {round}");
+            }
         }
     }
 }
@@ -305,44 +341,76 @@ fn normal_numbers_that_come_and_go_cause_no_retrain() {
 /// Rows of a kind that was not there are few when they get lists of their own: all searches near them would read all of them.
 #[test]
 fn rows_of_a_new_kind_get_lists_of_their_own_while_they_are_few() {
-    let disk = MemDir::new(23);
-    let c = create(&disk, IvfOptions::auto());
-    put(&c, 0..20_480, near);
-    assert_eq!(settle(&c), 0);
-    let foreign = |id: u64| vector(id, 6.0);
-    let scanned = || {
-        let ask = |n: u64| {
-            let query = foreign(n * 37 + 900_000);
-            let hits = c.snapshot().search(&query).effort(Effort::Probe { nprobe: 16, patience: 99 }).run().unwrap();
-            hits.explain().entries_scanned
+    for kept in KEPT {
+        let disk = MemDir::new(23);
+        let c = create_of(&disk, IvfOptions::auto(), kept);
+        put(&c, 0..20_480, near);
+        assert_eq!(settle(&c), 0);
+        let foreign = |id: u64| vector(id, 6.0);
+        let scanned = || {
+            let ask = |n: u64| {
+                let query = foreign(n * 37 + 900_000);
+                let hits =
+                    c.snapshot().search(&query).effort(Effort::Probe { nprobe: 16, patience: 99 }).run().unwrap();
+                hits.explain().entries_scanned
+            };
+            (0..20).map(ask).sum::<u64>() / 20
         };
-        (0..20).map(ask).sum::<u64>() / 20
-    };
-    let lists = c.stats().lists;
-    put(&c, 30_000..30_400, foreign);
-    assert_eq!(settle(&c), 0, "few rows say little");
-    put(&c, 30_400..31_200, foreign);
-    c.flush().unwrap();
-    let before = scanned();
-    assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Drift));
-    assert_eq!(settle(&c), 1);
-    let stats = c.stats();
-    assert!(stats.lists > lists + 100 && stats.lists <= lists * 3 / 2, "{lists} lists became {}", stats.lists);
-    assert!(scanned() * 2 < before, "{before} entries became {}", scanned());
-    put(&c, 31_200..31_600, foreign);
-    assert_eq!(settle(&c), 0, "they are known now");
-    answers_exactly(&c, 40, foreign);
-    sound(&disk);
-    drop(c);
-    let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
-    assert_eq!((c.stats().lists, c.stats().rows_to_convert), (stats.lists, 0));
+        let lists = c.stats().lists;
+        put(&c, 30_000..30_400, foreign);
+        assert_eq!(settle(&c), 0, "few rows say little");
+        put(&c, 30_400..31_200, foreign);
+        c.flush().unwrap();
+        let before = scanned();
+        assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Drift));
+        assert_eq!(settle(&c), 1);
+        let stats = c.stats();
+        let least = if kept == Kept::Vector { 100 } else { 20 };
+        assert!(stats.lists > lists + least && stats.lists <= lists * 3 / 2, "{lists} lists became {}", stats.lists);
+        assert!(scanned() * 2 < before, "{before} entries became {}", scanned());
+        put(&c, 31_200..31_600, foreign);
+        assert_eq!(settle(&c), 0, "they are known now");
+        answers_exactly(&c, 40, foreign);
+        sound(&disk);
+        drop(c);
+        let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+        assert_eq!((c.stats().lists, c.stats().rows_to_convert), (stats.lists, 0));
+    }
+}
+
+/// Without vectors there are fewer lists for a start; as rows come they get more, once for each fourfold.
+#[test]
+fn a_collection_without_vectors_gets_more_lists_as_it_grows() {
+    for bits in [1, 4] {
+        let disk = MemDir::new(31);
+        let c = create_of(&disk, IvfOptions::auto(), Kept::Nothing(bits));
+        let (mut lists, mut retrains) = (Vec::new(), Vec::new());
+        for rows in [1_000, 3_999, 4_000, 15_999, 16_000] {
+            put(&c, 0..rows, near);
+            retrains.push(settle(&c));
+            lists.push(c.stats().lists);
+            compact(&c, Compact::Auto);
+            assert_eq!((vector_bytes(&c), c.stats().rows_in_lists), (0, rows));
+        }
+        assert_eq!(retrains, [0, 0, 1, 0, 1], "{bits} bits");
+        assert!(lists[2] > lists[0] && lists[4] > lists[2] + lists[2] / 4, "{bits} bits: {lists:?}");
+        let health = c.health().unwrap();
+        assert_eq!((health.growth, health.retrain), (Some(1.0), None));
+        answers_exactly(&c, 20, near);
+        sound(&disk);
+    }
 }
 
 /// All lists, looked at to the end, find what measuring every row finds.
 fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
     for n in 0..queries {
         let (query, snapshot) = (of(n + 700_000), c.snapshot());
-        let ask = |effort: Effort| found(&snapshot.search(&query).k(5).effort(effort).run().unwrap());
+        let ask = |effort: Effort| {
+            let search = snapshot.search(&query).k(5).effort(effort);
+            // Codes alone order rows less well: a scan lets fewer of them pass than an exact search does.
+            let codes_alone = c.schema().row_format() == RowFormat::None;
+            found(&if codes_alone { search.candidates(1_000) } else { search }.run().unwrap())
+        };
         assert_eq!(ask(Effort::Probe { nprobe: 99_999, patience: usize::MAX }), ask(Effort::Exact), "query {n}");
     }
 }
@@ -350,41 +418,49 @@ fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
 /// Rows that are as near to centroids as others, but all to the same few.
 #[test]
 fn rows_that_crowd_in_a_few_lists_are_spread_over_more_of_them() {
-    let disk = MemDir::new(24);
-    let c = create(&disk, IvfOptions::auto());
-    put(&c, 0..20_480, near);
-    assert_eq!(settle(&c), 0);
-    // Of one spot of 37.
-    let one_spot = |id: u64| near(id * 37);
-    put(&c, 30_000..32_400, one_spot);
-    c.flush().unwrap();
-    assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Balance));
-    assert_eq!(settle(&c), 1);
-    put(&c, 32_400..32_600, one_spot);
-    assert_eq!(settle(&c), 0);
-    answers_exactly(&c, 20, one_spot);
-    sound(&disk);
+    for kept in KEPT {
+        let disk = MemDir::new(24);
+        let c = create_of(&disk, IvfOptions::auto(), kept);
+        put(&c, 0..20_480, near);
+        assert_eq!(settle(&c), 0);
+        // Of one spot of 37.
+        let one_spot = |id: u64| near(id * 37);
+        put(&c, 30_000..32_400, one_spot);
+        c.flush().unwrap();
+        assert_eq!(c.health().unwrap().retrain, Some(RetrainReason::Balance));
+        assert_eq!(settle(&c), 1);
+        put(&c, 32_400..32_600, one_spot);
+        assert_eq!(settle(&c), 0);
+        answers_exactly(&c, 20, one_spot);
+        sound(&disk);
+    }
 }
 
 /// Each vector the same: no centroid can be better than the one there is.
 #[test]
 fn equal_rows_cause_no_endless_training() {
-    let disk = MemDir::new(7);
-    let c = create(&disk, IvfOptions::auto());
-    put(&c, 0..1_100, |_| near(1));
-    settle(&c);
-    put(&c, 1_100..4_500, |_| near(1));
-    assert!(settle(&c) <= 1);
-    assert_eq!(settle(&c), 0);
-    sound(&disk);
+    for kept in KEPT {
+        let disk = MemDir::new(7);
+        let c = create_of(&disk, IvfOptions::auto(), kept);
+        put(&c, 0..1_100, |_| near(1));
+        settle(&c);
+        put(&c, 1_100..4_500, |_| near(1));
+        assert!(settle(&c) <= 1);
+        assert_eq!(settle(&c), 0);
+        sound(&disk);
+    }
 }
 
 /// A collection in the midst of a change of models: some list segments are converted, some are not; some rows are in memory.
 fn changing(spill: Spill) -> (MemDir, Arc<FaultDir<MemDir>>, Collection) {
+    changing_of(spill, Kept::Vector)
+}
+
+fn changing_of(spill: Spill, kept: Kept) -> (MemDir, Arc<FaultDir<MemDir>>, Collection) {
     let disk = MemDir::new(8);
     let storage = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
     let options = IvfOptions::auto().nlist(60).spill(spill);
-    let c = Collection::create_in(storage.clone(), schema(options), manual().memory_budget(32 << 20)).unwrap();
+    let c = Collection::create_in(storage.clone(), schema_of(options, kept), manual().memory_budget(32 << 20)).unwrap();
     put(&c, 0..4_000, near);
     c.flush().unwrap();
     compact(&c, Compact::Auto);
@@ -494,6 +570,45 @@ fn searches_answer_as_well_while_one_model_follows_another() {
     }
 }
 
+/// The same without vectors: some codes are in the lists of the one model, some in those of the other, and some rows still have their vectors.
+#[test]
+fn searches_answer_as_well_while_codes_move_to_the_lists_of_another_model() {
+    let (disk, _, c) = changing_of(Spill::Off, Kept::Nothing(4));
+    answers_well(&c.snapshot(), 0.94);
+    let pinned = c.snapshot();
+    let query = vector(5, 0.0);
+    let before = found(&pinned.search(&query).k(30).run().unwrap());
+    let follower = Collection::open_read_only_in(Arc::new(disk.clone())).unwrap();
+    assert_eq!(follower.stats().models, 2);
+    answers_well(&follower.snapshot(), 0.94);
+    sound(&disk);
+    let mended = MemDir::new(13);
+    let report = Collection::repair_in(&disk.fork(), &mended, Repair::KeepProven).unwrap();
+    assert!(report.is_complete(), "{:?}", report.losses);
+    let copy = MemDir::new(9);
+    c.checkpoint_in(&copy).unwrap();
+    for disk in [&mended, &copy] {
+        sound(disk);
+        let copied = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+        assert_eq!(copied.stats().models, 2);
+        answers_well(&copied.snapshot(), 0.94);
+    }
+    let done = compact(&c, Compact::Auto);
+    assert!(done.retrains == 0 && done.refiled > 0, "{done:?}");
+    assert_eq!((c.stats().models, c.stats().rows_to_convert, vector_bytes(&c)), (1, 0, 0));
+    answers_well(&c.snapshot(), 0.94);
+    follower.refresh().unwrap();
+    assert_eq!(follower.stats().models, 1);
+    answers_well(&follower.snapshot(), 0.94);
+    assert_eq!(found(&pinned.search(&query).k(30).run().unwrap()), before, "what was pinned is what it was");
+    sound(&disk);
+    drop((pinned, follower));
+    c.close().unwrap();
+    let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
+    answers_well(&c.snapshot(), 0.94);
+    assert_eq!(compact(&c, Compact::Auto).retrains, 0);
+}
+
 #[test]
 fn a_change_of_models_survives_reopening_copies_and_repair_and_is_brought_to_its_end() {
     let (disk, storage, c) = changing(Spill::Auto);
@@ -518,19 +633,21 @@ fn a_change_of_models_survives_reopening_copies_and_repair_and_is_brought_to_its
 
 #[test]
 fn a_cancelled_retrain_leaves_a_state_that_answers_and_goes_on_later() {
-    let disk = MemDir::new(10);
-    let c = create(&disk, IvfOptions::auto());
-    put(&c, 0..6_000, near);
-    settle(&c);
-    let job = c.compact(Compact::Retrain).unwrap();
-    job.cancel();
-    if let Err(error) = job.wait() {
-        assert_eq!(error.kind(), stratavec::ErrorKind::Cancelled);
+    for kept in KEPT {
+        let disk = MemDir::new(10);
+        let c = create_of(&disk, IvfOptions::auto(), kept);
+        put(&c, 0..6_000, near);
+        settle(&c);
+        let job = c.compact(Compact::Retrain).unwrap();
+        job.cancel();
+        if let Err(error) = job.wait() {
+            assert_eq!(error.kind(), stratavec::ErrorKind::Cancelled);
+        }
+        sound(&disk);
+        assert!(compact(&c, Compact::Auto).retrains <= 1);
+        assert_eq!((c.stats().models, c.stats().rows_in_lists), (1, 6_000));
+        sound(&disk);
     }
-    sound(&disk);
-    assert!(compact(&c, Compact::Auto).retrains <= 1);
-    assert_eq!((c.stats().models, c.stats().rows_in_lists), (1, 6_000));
-    sound(&disk);
 }
 
 #[test]

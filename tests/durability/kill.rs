@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use stratavec::{Collection, Verify};
-use stratavec_tests::{Errand, RETRAINED, Random, THREADS};
+use stratavec_tests::{Errand, RETRAINED, RETRAINED_CODES, Random, THREADS};
 
 /// Kills after which a lane begins with an empty directory.
 const KILLS_PER_DIRECTORY: u64 = 25;
@@ -56,11 +56,19 @@ fn writers_killed_while_they_retrain_lose_nothing() {
     kill_many(number_from_environment("STRATAVEC_RETRAIN_KILLS", 16), RETRAINED);
 }
 
+/// [C3] [C5] The same where no vectors are kept: codes that are copied to other lists are all there is.
+#[test]
+fn writers_killed_while_codes_move_to_other_lists_lose_nothing() {
+    kill_many(number_from_environment("STRATAVEC_RETRAIN_KILLS", 16), RETRAINED_CODES);
+}
+
 /// The same with 100 kills.
 #[test]
 #[ignore = "takes minutes; make soak"]
 fn soak_kills_while_retraining() {
-    kill_many(number_from_environment("STRATAVEC_RETRAIN_KILLS", 100), RETRAINED);
+    let kills = number_from_environment("STRATAVEC_RETRAIN_KILLS", 100);
+    kill_many(kills, RETRAINED);
+    kill_many(kills, RETRAINED_CODES);
 }
 
 /// A count that a longer or shorter run may set.

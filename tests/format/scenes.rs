@@ -17,7 +17,7 @@ pub struct Scene {
     make: fn(&MemDir),
 }
 
-pub const SCENES: [Scene; 13] = [
+pub const SCENES: [Scene; 14] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
     Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
     Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
@@ -49,6 +49,11 @@ pub const SCENES: [Scene; 13] = [
         name: "lean",
         about: "no vectors: rows that are codes only, some that wait for a rewrite, rows in the log, not closed",
         make: lean,
+    },
+    Scene {
+        name: "lean-moving",
+        about: "no vectors: some codes in the lists of a model, the others in those of one that has more, not closed",
+        make: lean_moving,
     },
     Scene { name: "bytes", about: "rows of bytes: flushed, filed in lists, one in the log, not closed", make: bytes },
 ];
@@ -282,6 +287,28 @@ fn lean(disk: &MemDir) {
     put(19..23);
     c.flush().expect("flush");
     put(4..6);
+    drop(c);
+}
+
+/// The disk is full when the second part of the segments is to be converted.
+fn lean_moving(disk: &MemDir) {
+    let storage = Arc::new(FaultDir::with_disk(disk.clone(), disk));
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(4).codes(Codes::Bits(4)).spill(Spill::Off));
+    let schema = Schema::new(5, Metric::L2).ids(IdKind::U64).rows(RowFormat::None).seed(3).index(index);
+    let c = Collection::create_in(storage.clone(), schema, options()).expect("create");
+    let put = |ids: std::ops::Range<u64>| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                b.upsert(id * 3, &vector(id, 5));
+            });
+        });
+        c.flush().expect("flush");
+    };
+    put(0..40);
+    c.compact(Compact::Auto).expect("begin").wait().expect("make lists and leave vectors out");
+    (40..45).for_each(|id| put(id..id + 1));
+    storage.arm(FaultPlan::new(Fault::NoSpace, 2, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::List]));
+    c.compact(Compact::Retrain).expect("begin").wait().expect_err("no room for the second part");
     drop(c);
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, FileName};
-use stratavec::{Background, Collection, Compaction, ErrorKind, OpenOptions, Verify};
+use stratavec::{Background, Collection, Compact, Compaction, ErrorKind, OpenOptions, Verify};
 use stratavec_tests::{reseal_manifest, unit_crc};
 
 use super::golden::{dump, expected, folder, read_files};
@@ -362,6 +362,21 @@ fn a_row_file_without_vectors_is_in_lists_of_a_collection_that_keeps_none() {
     for (what, change) in changes {
         assert_eq!(refused(&with_manifest("lean", change)), ErrorKind::Corrupt, "{what}");
     }
+}
+
+/// [MAN-13] of two models that codes are of the second goes on with the frame and lists of the first.
+#[test]
+fn a_model_that_codes_move_to_has_the_lists_of_the_one_before() {
+    let disk = load("lean-moving");
+    assert!(Collection::verify_in(&disk, Verify::Full).expect("verify").is_sound());
+    let c = open(&disk).expect("open");
+    let before = c.stats();
+    assert!(before.models == 2 && before.rows_to_convert > 0, "{before:?}");
+    c.compact(Compact::Auto).expect("begin").wait().expect("move the rest");
+    let after = c.stats();
+    assert_eq!((after.models, after.rows_to_convert, after.rows_in_lists), (1, 0, before.rows_in_lists));
+    let all = c.snapshot().search(&[0.0; 5]).k(100).run().expect("search");
+    assert_eq!(all.len() as u64, after.rows);
 }
 
 /// [MAN-5] row numbers and sequence numbers beyond what the manifest says were given are damage.

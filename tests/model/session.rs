@@ -295,16 +295,7 @@ impl Session {
             Scope::Full => Compact::Full,
             Scope::Retrain => Compact::Retrain,
         };
-        let job = match self.open_collection().compact(what) {
-            Err(error) if what == Compact::Retrain && !self.space.rows.keeps_vectors() => {
-                // There is nothing to train on.
-                return match error.argument_name() {
-                    Some("what") => Ok(()),
-                    _ => Err(format!("compact() of a collection without vectors: {error}")),
-                };
-            }
-            outcome => outcome.map_err(|error| format!("compact(): {error}"))?,
-        };
+        let job = self.open_collection().compact(what).map_err(|error| format!("compact(): {error}"))?;
         match then {
             Meanwhile::GoOn => self.job = Some(job),
             Meanwhile::Wait => drop(job.wait().map_err(|error| format!("the compaction: {error}"))?),

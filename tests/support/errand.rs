@@ -6,8 +6,8 @@
 //! and everything else must not.
 
 use stratavec::{
-    Attributes, Batch, Collection, Durability, Error, Id, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Receipt,
-    Schema, Snapshot, Value,
+    Attributes, Batch, Codes, Collection, Durability, Error, Id, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Receipt, RowFormat, Schema, Snapshot, Spill, Value,
 };
 
 use crate::random::Random;
@@ -23,6 +23,10 @@ const DIM: usize = 8;
 pub const RETRAINED: u64 = 1 << 32;
 /// Their number.
 const LISTS: u32 = 4;
+/// Seeds from here on: the same of a collection that keeps no vectors.
+pub const RETRAINED_CODES: u64 = 1 << 33;
+/// Their number: of so many some are empty again and again, and give place to others.
+const LISTS_OF_CODES: u32 = 24;
 
 /// What the killed processes write under one seed.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +40,10 @@ impl Errand {
     pub fn schema(&self) -> Schema {
         let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64);
         match self.retrains() {
+            true if !self.keeps_vectors() => {
+                let options = IvfOptions::auto().nlist(LISTS_OF_CODES).codes(Codes::Bits(4)).spill(Spill::Off);
+                schema.rows(RowFormat::None).index(IndexKind::Ivf(options))
+            }
             true => schema.index(IndexKind::Ivf(IvfOptions::auto().nlist(LISTS))),
             false => schema,
         }
@@ -44,6 +52,10 @@ impl Errand {
     /// Whether the process trains new lists all the time.
     pub fn retrains(&self) -> bool {
         self.seed >= RETRAINED
+    }
+
+    fn keeps_vectors(&self) -> bool {
+        self.seed < RETRAINED_CODES
     }
 
     /// A log of this size is moved to files a few times a second.
@@ -140,6 +152,7 @@ impl Errand {
                     let item = snapshot.get(id).map_err(|error| format!("{error:?}"))?;
                     let item = item.ok_or_else(|| format!("row {row} of batch {n} of thread {thread} is missing"))?;
                     let (vector, payload) = self.row(thread, n, row);
+                    let vector = if self.keeps_vectors() { vector } else { Vec::new() };
                     if item.vector != vector || item.payload.unwrap_or_default() != payload {
                         return Err(format!("row {row} of batch {n} of thread {thread} has another content"));
                     }

@@ -16,7 +16,7 @@ mod workload;
 pub use compare::{Contents, compare};
 pub use copy::check_copy;
 pub use driver::{Driver, Failure, inline_options};
-pub use errand::{Errand, RETRAINED, THREADS};
+pub use errand::{Errand, RETRAINED, RETRAINED_CODES, THREADS};
 pub use forge::{reseal_manifest, unit_crc};
 pub use history::{Crash, History};
 pub use meddled::MeddledDir;

@@ -545,6 +545,30 @@ pub const WORKLOADS: &[Workload] = &[
         ..PLAIN
     },
     Workload {
+        name: "lean-retrain",
+        rows: RowFormat::None,
+        fanout: 8,
+        nlist: 4,
+        codes: Codes::Bits(2),
+        steps: &[
+            Step::Commit(Group, Work::Insert(36)),
+            Step::Flush,
+            // More list segments than are converted at a time.
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(1)),
+            Step::Flush,
+            Step::Commit(Os, Work::Insert(2)),
+            Step::Flush,
+            Step::Commit(Os, Work::Upsert(3)),
+            Step::Retrain,
+            Step::Commit(Group, Work::Delete(2)),
+        ],
+        ..PLAIN
+    },
+    Workload {
         name: "everything",
         fanout: 2,
         ids: IdKind::Bytes,

@@ -12,7 +12,7 @@ pub struct Compact {
     /// Everything: as few files as can be, no dead rows
     #[arg(long)]
     pub full: bool,
-    /// Train the lists anew on the rows there are now, and move all rows to the new lists
+    /// Train the lists anew on the rows there are now, and move all rows to the new lists; of a collection that keeps no vectors, add lists
     #[arg(long, conflicts_with = "full")]
     pub retrain: bool,
     /// Say what would be done, and how much room it takes at most, and do nothing

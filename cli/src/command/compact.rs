@@ -1,6 +1,5 @@
 //! `stratavec compact`
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -24,9 +23,10 @@ pub fn compact(args: &args::Compact, screen: &Screen) -> Result<(), Failure> {
     };
     let refused = |e: stratavec::Error| Failure::engine(&e, path);
     let start = Instant::now();
+    let keeps = collection.schema().row_format().keeps_vectors();
     if args.dry_run {
         let report = collection.compact_dry_run(what);
-        return tell(&report, path, screen, true, start.elapsed());
+        return tell(&report, args, keeps, screen, start.elapsed());
     }
     collection.flush().map_err(refused)?;
     let bar = bar(screen);
@@ -39,7 +39,7 @@ pub fn compact(args: &args::Compact, screen: &Screen) -> Result<(), Failure> {
     bar.finish_and_clear();
     let report = done.map_err(refused)?;
     super::close(collection, path)?;
-    tell(&report, path, screen, false, start.elapsed())
+    tell(&report, args, keeps, screen, start.elapsed())
 }
 
 fn bar(screen: &Screen) -> ProgressBar {
@@ -52,17 +52,28 @@ fn bar(screen: &Screen) -> ProgressBar {
     bar
 }
 
-fn tell(report: &CompactReport, path: &Path, screen: &Screen, dry: bool, time: Duration) -> Result<(), Failure> {
+fn tell(
+    report: &CompactReport,
+    args: &args::Compact,
+    keeps: bool,
+    screen: &Screen,
+    time: Duration,
+) -> Result<(), Failure> {
+    let (path, dry) = (&args.collection, args.dry_run);
     if screen.json {
         return screen.document(&report_json(report, dry, time));
     }
     if report.retrains > 0 {
-        let (trained, moved) = if dry { ("would train", "move") } else { ("trained", "moved") };
-        screen.line(format!(
-            "{}: {trained} new lists and {moved} {} to them",
-            path.display(),
-            words::counted(report.refiled, "row")
-        ))?;
+        let rows = words::counted(report.refiled, "row");
+        let done = match (keeps, dry) {
+            (true, true) => format!("would train new lists and move {rows} to them"),
+            (true, false) => format!("trained new lists and moved {rows} to them"),
+            (false, true) => format!("would add lists and copy the codes of {rows}"),
+            (false, false) => format!("added lists and copied the codes of {rows}"),
+        };
+        screen.line(format!("{}: {done}", path.display()))?;
+    } else if args.retrain && !keeps {
+        screen.line(format!("{}: no lists to add", path.display()))?;
     }
     if report.filed + report.list_merges > 0 {
         let (files, merges) = if dry { ("would file", "merge") } else { ("filed", "merged") };

@@ -26,14 +26,15 @@ pub fn health(args: &args::Health, screen: &Screen) -> Result<(), Failure> {
         rows => format!("{} looked at", words::counted(rows, "row")),
     };
     screen.line(format!("{}   {score} · {looked_at}", path.display()))?;
-    for (label, text) in measured(&health) {
+    let keeps = collection.schema().row_format().keeps_vectors();
+    for (label, text) in measured(&health, keeps) {
         screen.line(format!("{} {text}", screen.paint(Tone::Faint, &format!("{label:<8}"))))?;
     }
     Ok(())
 }
 
-/// What is known, with what it is called.
-fn measured(health: &Health) -> Vec<(&'static str, String)> {
+/// What is known, with what it is called; of a collection that keeps vectors or not.
+fn measured(health: &Health, keeps: bool) -> Vec<(&'static str, String)> {
     let percent = |part: f64| format!("{:.1} %", 100.0 * part);
     let recall = health.recall.zip(health.entries_scanned);
     let balance = health.balance.zip(health.connectivity);
@@ -50,16 +51,17 @@ fn measured(health: &Health) -> Vec<(&'static str, String)> {
         ),
         ("delta", health.delta_ratio.map(|part| format!("{} outside of lists or dead", percent(part)))),
         ("work", health.latency_ratio.map(|ratio| format!("{ratio:.2} times that of new lists"))),
-        ("lists", Some(aging(health))),
+        ("lists", Some(aging(health, keeps))),
     ];
     lines.into_iter().filter_map(|(label, text)| Some((label, text?))).collect()
 }
 
-fn aging(health: &Health) -> String {
+fn aging(health: &Health, keeps: bool) -> String {
     let growth =
         health.growth.map_or_else(String::new, |growth| format!(", {growth:.2} times the rows they were made for"));
     let drift = health.drift.map_or_else(String::new, |drift| format!(", new rows {drift:.2} times as far away"));
-    let due = health.retrain.map_or_else(String::new, |why| format!("; to be made anew: {}", why.name()));
+    let what = if keeps { "to be made anew" } else { "more are due" };
+    let due = health.retrain.map_or_else(String::new, |why| format!("; {what}: {}", why.name()));
     format!("{}{growth}{drift}{due}", words::count(health.lists))
 }
 

@@ -31,8 +31,13 @@ pub enum Compact {
     /// Everything: as few files as can be, no dead rows.
     Full,
     /// Lists made anew by a model that is trained on the rows there are now, then what the automatic rules ask for. A change to a new model
-    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`]. Refused where no
-    /// vectors are kept ([`RowFormat::None`](crate::RowFormat::None)).
+    /// that is under way is brought to its end before. Where there are no lists yet, as [`Compact::Auto`].
+    ///
+    /// Where no vectors are kept ([`RowFormat::None`](crate::RowFormat::None)) lists are added to those there are, which stay, up to the number
+    /// that the rows there are now would get, or a quarter more than was asked for; lists without a row go. Nothing is done if there are
+    /// as many. Codes are copied as they are, and a row goes to a new list where its estimates become no worse by that: with one bit
+    /// hardly any does, and the new lists are for rows to come; with four bits and more nearly all do that are nearer there, and each such change
+    /// costs estimates a little (a hundredth of the nearest ten, 384 components).
     Retrain,
 }
 
@@ -54,7 +59,7 @@ pub struct CompactReport {
     pub bytes_written: u64,
     /// Rows that got their lists.
     pub filed: u64,
-    /// Models that were trained in place of older ones.
+    /// Models that were trained in place of older ones, or given more lists than those.
     pub retrains: u64,
     /// Rows that went from the lists of an older model to those of the newest.
     pub refiled: u64,

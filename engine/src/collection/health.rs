@@ -84,7 +84,8 @@ pub struct Health {
     pub growth: Option<f64>,
     /// How far rows that came since are from their centroids, for what rows were that training had not seen; `None` if that is not known.
     pub drift: Option<f64>,
-    /// Why the lists are to be made anew, if they are; automatic compaction will see to it.
+    /// Why the lists are to be made anew, if they are; automatic compaction will see to it. Where no vectors are kept: why lists are to be
+    /// added, if some can be (see [`Compact::Retrain`](crate::Compact::Retrain)).
     pub retrain: Option<RetrainReason>,
 }
 

@@ -173,8 +173,12 @@ impl Shared {
     ) -> Result<()> {
         let change = match &step {
             ListStep::Train(nlist) => self.train(version, *nlist, None, control)?,
+            ListStep::Retrain(_, why) if !self.keeps_vectors() => self.add_lists(version, *why, control)?,
             ListStep::Retrain(nlist, why) => self.train(version, *nlist, *why, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
+            ListStep::Convert(range) if !self.keeps_vectors() => {
+                self.move_segments(version, range.clone(), control, report)?
+            }
             ListStep::Convert(range) => self.convert(version, range.clone(), control, report)?,
             ListStep::Merge(range) => self.merge_segments(version, range.clone(), control, report)?,
             ListStep::CheckCalibration if self.calibration_holds(version, control)? => return Ok(()),
@@ -225,6 +229,10 @@ impl Shared {
         }
     }
 
+    pub(super) fn keeps_vectors(&self) -> bool {
+        self.schema.row_format().keeps_vectors()
+    }
+
     pub(super) fn ids(&self, version: &Version) -> (u128, u128) {
         (self.collection, version.manifest.own_origin())
     }
@@ -267,7 +275,30 @@ impl Shared {
         ids: (u128, u128),
         control: &Control,
     ) -> Result<Made> {
-        let (crew, dim) = (Crew::of(self), self.schema.dim());
+        let codes = self.schema.list_codes().unwrap_or_default();
+        let book_bytes = codebook_memory(codes, live, padded_dim(self.schema.dim()));
+        let anchor_bytes = anchor_memory(&self.schema, nlist as u64, live);
+        let also = (book_bytes, anchor_bytes + live * 16);
+        self.with_memory(nlist, (live, self.schema.dim()), also, ids, control, |job, lists, wanted| {
+            match instead(job, lists, wanted)? {
+                Some(made) => Ok(made),
+                None => job.make(rows()?, self.new_file_id(), lists, wanted),
+            }
+        })
+    }
+
+    /// Has a model made of so many lists, or fewer if there is little memory, for as many rows of so many components: `make` is told the number of lists and the bytes
+    /// that it may hold to train them. Room is kept for these, or for `also.0` if that is more, and for `also.1`.
+    pub(super) fn with_memory<T>(
+        &self,
+        nlist: usize,
+        (live, dim): (u64, usize),
+        also: (u64, u64),
+        ids: (u128, u128),
+        control: &Control,
+        make: impl FnOnce(&ModelJob<'_>, usize, u64) -> Result<T>,
+    ) -> Result<T> {
+        let crew = Crew::of(self);
         let most = self.budget.limit().map_or(MOST_TRAINING, |limit| (limit / 4).min(MOST_TRAINING));
         let needs = |lists: usize| {
             let training = Training::new(lists);
@@ -292,17 +323,10 @@ impl Shared {
         }
         let wanted = Training::new(lists).bytes((lists * 40).min(live as usize), dim, crew.threads()).min(most);
         let model_bytes = self.most_model_bytes(lists as u64);
-        let codes = self.schema.list_codes().unwrap_or_default();
-        let anchor_bytes = anchor_memory(&self.schema, lists as u64, live);
-        let book_bytes = codebook_memory(codes, live, padded_dim(dim));
         self.refuse_without_room("model", model_bytes)?;
-        let _working =
-            self.budget.reserve(Share::Compaction, wanted.max(book_bytes) + anchor_bytes + live * 16 + model_bytes)?;
+        let _working = self.budget.reserve(Share::Compaction, wanted.max(also.0) + also.1 + model_bytes)?;
         let job = ModelJob { storage: &*self.storage, schema: &self.schema, ids, parallel: &crew, control };
-        match instead(&job, lists, wanted)? {
-            Some(made) => Ok(made),
-            None => job.make(rows()?, self.new_file_id(), lists, wanted),
-        }
+        make(&job, lists, wanted)
     }
 
     /// The newest model with more lists, for a kind of rows that it has none for; `None` if it has to be trained anew: its lists are of
@@ -379,7 +403,7 @@ impl Shared {
     }
 
     /// The most bytes that list segments of so many rows take: each list ends in a block that may have one entry.
-    fn most_filed_bytes(&self, lists: u64, rows: u64) -> u64 {
+    pub(super) fn most_filed_bytes(&self, lists: u64, rows: u64) -> u64 {
         let Some(options) = self.schema.index_kind().lists() else { return 0 };
         let dim = self.schema.dim();
         let copies = if options.spills(dim) { 2 } else { 1 };
@@ -389,7 +413,7 @@ impl Shared {
     }
 
     /// The most bytes that a model of so many lists takes.
-    fn most_model_bytes(&self, lists: u64) -> u64 {
+    pub(super) fn most_model_bytes(&self, lists: u64) -> u64 {
         let padded = padded_dim(self.schema.dim()) as u64;
         let book = match self.schema.list_codes() {
             Some(Codes::Product { codebook_size, .. }) => padded * 4 * u64::from(codebook_size),

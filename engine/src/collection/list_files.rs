@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use crate::compaction::check_coding;
 use crate::error::{Error, Result};
 use crate::manifest::{HashedEntry, Manifest};
 use crate::segment::{ListFile, ModelFile};
 use crate::snapshot::{CodedLists, OpenModel, Version};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
-/// Opens the models of a manifest, or takes them over from an older version.
+/// Opens the models of a manifest, or takes them over from an older version. Where no vectors are kept codes of one must mean something to the other.
 pub(super) fn open_models(
     storage: &dyn Storage,
     manifest: &Manifest,
@@ -24,7 +25,11 @@ pub(super) fn open_models(
             None => open_model(storage, manifest, entry).map(Arc::new),
         }
     };
-    manifest.models.iter().map(one).collect()
+    let models: Vec<Arc<OpenModel>> = manifest.models.iter().map(one).collect::<Result<_>>()?;
+    if let ([older, newest], false) = (&models[..], manifest.schema.row_format().keeps_vectors()) {
+        check_coding(older, newest)?;
+    }
+    Ok(models)
 }
 
 /// Opens a model and proves that it is the one that is named, of vectors like those of the collection.

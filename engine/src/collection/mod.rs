@@ -21,6 +21,7 @@ mod record;
 mod repair;
 mod retired;
 mod retrain;
+mod retrain_codes;
 mod roll;
 mod room;
 mod scrub;
@@ -262,15 +263,9 @@ impl Collection {
     /// stay there: flush first to have them merged too.
     ///
     /// # Errors
-    /// `Closed`, `Poisoned`; `InvalidArgument` naming `what` if lists are to be made anew of a collection that keeps no vectors; `Io` if no
-    /// thread can be started. What the compaction meets is returned by [`Job::wait`].
+    /// `Closed`, `Poisoned`; `Io` if no thread can be started. What the compaction meets is returned by [`Job::wait`].
     pub fn compact(&self, what: Compact) -> Result<Job> {
         self.shared.check_writable()?;
-        if what == Compact::Retrain && !self.schema().row_format().keeps_vectors() {
-            let problem =
-                "is Retrain, and this collection keeps no vectors (rows none) to train on: its lists are made once";
-            return Err(Error::argument("what", problem).with_hint("load the vectors into a new collection"));
-        }
         Job::start(self.shared.clone(), what)
     }
 

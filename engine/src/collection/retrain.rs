@@ -7,7 +7,7 @@
 //!    orphans, or a segment that is converted; the next handle goes on with the rest.
 //! 3. With the last of its segments the old model goes. Only then is another one trained.
 //!
-//! A collection that keeps no vectors has its lists for good: there is nothing to train another model on, nor to file again.
+//! Where no vectors are kept the other model has the lists of the old one and more, and codes are copied: see `retrain_codes`.
 //!
 //! Row files are only read. Searches meanwhile rank the centroids of both models and look at the lists of both.
 
@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use super::compact::{Compact, CompactReport};
 use super::index_job::{ListChange, ListStep, ToFile, Wanted, live_between};
+use super::retrain_codes::room;
 use super::shared::Shared;
 use crate::compaction::{Aged, Control, Lengths, Place, Policy, aged, crowding, is_watched, many_rows, skew};
 use crate::delta::Generation;
@@ -31,15 +32,17 @@ impl Shared {
     /// The training of a model that is to follow, if that is due or asked for, and none is being followed yet.
     pub(super) fn next_retraining(&self, version: &Version, wanted: &Wanted, options: &IvfOptions) -> Option<ListStep> {
         let live: u64 = version.rows.iter().map(LiveRows::live).sum();
-        let keeps = self.schema.row_format().keeps_vectors();
-        if !keeps || version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
+        if version.older_model().is_some() || wanted.no_room.is_some() || live == 0 {
             return None;
         }
         let lists = options.lists_for(live);
-        match wanted.what {
-            Compact::Retrain => Some(ListStep::Retrain(lists, None)),
-            _ => why_retrain(version, live, &self.policy()).map(|why| ListStep::Retrain(lists, Some(why))),
-        }
+        let step = match wanted.what {
+            Compact::Retrain => ListStep::Retrain(lists, None),
+            _ => ListStep::Retrain(lists, Some(why_retrain(version, live, &self.policy())?)),
+        };
+        let asked =
+            self.keeps_vectors() || wanted.what != Compact::Retrain || room(version, live, options, None).is_some();
+        asked.then_some(step)
     }
 
     /// Files the rows of neighbouring list segments again, by the newest model.
@@ -71,15 +74,15 @@ impl Shared {
     }
 }
 
-/// Why the model is to be trained anew, if it is. Where no vectors are kept it never is: there is nothing to train on.
+/// Why the model is to be trained anew, if it is. Where no vectors are kept that is to get more lists, and must be possible.
 pub(super) fn why_retrain(version: &Version, live: u64, policy: &Policy) -> Option<Aged> {
-    if !version.manifest.schema.row_format().keeps_vectors() {
-        return None;
-    }
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
     let came = version.manifest.next_row.saturating_sub(training.next_row);
     let lists = lengths_with(version, training, list_lengths(version), live_in_lists(version));
-    aged(training, live, came, lists, many_rows(policy))
+    let why = aged(training, live, came, lists, many_rows(policy))?;
+    let schema = &version.manifest.schema;
+    let room = || schema.index_kind().lists().and_then(|options| room(version, live, &options, Some(why)));
+    (schema.row_format().keeps_vectors() || room().is_some()).then_some(why)
 }
 
 /// Live rows of files that are in lists.

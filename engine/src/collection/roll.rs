@@ -62,8 +62,9 @@ impl Shared {
     /// because with them and without what they replace searches scan too many entries. That is not to wait until a delta is full: new rows
     /// would be hard to find all that time, or all others. What files alone say flushes nothing: it is being mended, or cannot be.
     fn has_aged(&self, active: &Generation, next_look: &mut (u64, u64)) -> bool {
-        // Without vectors nothing is trained.
-        let trains = self.schema.row_format().keeps_vectors() && self.options.compaction != Compaction::Manual;
+        // Where no vectors are kept lists are added, up to a number that was asked for.
+        let grows = || self.schema.index_kind().lists().is_some_and(|options| options.wanted_nlist().is_none());
+        let trains = self.options.compaction != Compaction::Manual && (self.keeps_vectors() || grows());
         let Some(members) = active.members().filter(|_| trains) else { return false };
         let view = self.view.load();
         let version = &view.version;

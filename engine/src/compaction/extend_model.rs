@@ -18,15 +18,15 @@ use crate::snapshot::{LiveRows, OpenModel};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// How many times as far as others, as squares, a row is that belongs to none of the lists there are.
-const STRAY: f64 = 1.5;
+pub(super) const STRAY: f64 = 1.5;
 /// How many times the mean a list is long of which new rows are to go elsewhere.
-const FULL: u64 = 2;
+pub(super) const FULL: u64 = 2;
 /// Lists for strays are so many times as many as there would be for other rows: where some of a kind have come there will be more.
-const HEADROOM: usize = 3;
+pub(super) const HEADROOM: usize = 3;
 const LEAST_PER_LIST: usize = 4;
 /// Of the new rows every so-manyth is kept from training, to tell how far such rows are from centroids that do not know them.
-const HELD_OUT: usize = 8;
-const MOST_HELD_OUT: usize = 4_096;
+pub(super) const HELD_OUT: usize = 8;
+pub(super) const MOST_HELD_OUT: usize = 4_096;
 
 /// The model that is to get more lists.
 pub(crate) struct Extended<'a> {

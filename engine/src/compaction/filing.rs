@@ -5,7 +5,7 @@ use super::list_build::ListBuild;
 use super::live_points::{FramedPoints, LivePoints, Place};
 use crate::error::{Error, Result};
 use crate::index::ivf::CentroidSet;
-use crate::kernel::cluster::{Assigner, Centroids, NO_LIST, Parallel, Places, Spill, Training, Work};
+use crate::kernel::cluster::{Assigner, Centroids, NO_LIST, Parallel, Places, Points, Spill, Training, Work};
 use crate::kernel::kernels;
 use crate::manifest::{FileEntry, HashedEntry};
 use crate::options::Schema;
@@ -115,6 +115,12 @@ impl<'a> Filing<'a> {
         Ok((lists, distances))
     }
 
+    /// The list of each row that is in the frame of the model already, and its squared distance from the centroid.
+    pub(super) fn nearest_inside(&self, points: &dyn Points) -> Result<(Vec<u32>, Vec<f32>)> {
+        let (lists, _, distances) = self.place(points)?;
+        Ok((lists, distances))
+    }
+
     /// First and second lists of rows, and the sum of their squared distances from the centroids of the first.
     fn assign(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, f64)> {
         let (lists, seconds, distances) = self.lists_of(points)?;
@@ -123,15 +129,20 @@ impl<'a> Filing<'a> {
     }
 
     fn lists_of(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, Vec<f32>)> {
+        self.place(&FramedPoints { points, frame: &self.model.frame })
+    }
+
+    /// The same of rows in the frame.
+    fn place(&self, framed: &dyn Points) -> Result<(Vec<u32>, Vec<u32>, Vec<f32>)> {
         let watch = Watched(self.control);
         let work = Work { kernels: kernels(), parallel: self.parallel, watch: &watch };
-        let framed = FramedPoints { points, frame: &self.model.frame };
-        let mut lists = vec![0; points.len()];
-        let mut seconds = vec![NO_LIST; if self.spill { points.len() } else { 0 }];
+        let count = framed.count();
+        let mut lists = vec![0; count];
+        let mut seconds = vec![NO_LIST; if self.spill { count } else { 0 }];
         let second = self.spill.then_some(&mut seconds[..]);
-        let mut distances = vec![0.0; points.len()];
+        let mut distances = vec![0.0; count];
         let places = Places { lists: &mut lists, seconds: second, distances: Some(&mut distances) };
-        self.assigner.assign(&work, &framed, 0, places)?;
+        self.assigner.assign(&work, framed, 0, places)?;
         Ok((lists, seconds, distances))
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::ivf::{EncodedList, EntryLayout, take_entry};
 use crate::manifest::HashedEntry;
 use crate::planted::{self, Bug};
-use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource, LoadedList};
+use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource};
 use crate::snapshot::layout_of;
 use crate::storage::{FileId, Storage};
 
@@ -42,23 +42,54 @@ impl<'a> ListMerge<'a> {
     /// Calls `take` with the input, its list, position and row of every entry that stays, first copies of all inputs in front; returns how
     /// many those are.
     fn entries(&self, list: usize, take: &mut Take<'_>) -> Result<usize> {
-        let loaded: Vec<LoadedList<'_>> = self.inputs.iter().map(|input| input.load(list)).collect::<Result<_>>()?;
-        let mut primary = 0;
-        for second_copies in [false, true] {
-            for (input, loaded) in self.inputs.iter().zip(&loaded) {
-                let bytes = loaded.bytes();
-                let (first, count) = (bytes.primary as usize, bytes.count as usize);
-                let range = if second_copies { first..count } else { 0..first };
-                for (at, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate().take(range.end).skip(range.start) {
-                    let row = input.row(u32::from_le_bytes(*word))?;
-                    if !(self.dead)(row) {
-                        take(input, &bytes, at, row)?;
-                        primary += usize::from(!second_copies);
-                    }
+        let primary = self.copies(list, false, take)?;
+        self.copies(list, true, take)?;
+        Ok(primary)
+    }
+
+    /// The same of first or second copies alone; how many they are.
+    pub(super) fn copies(&self, list: usize, second: bool, take: &mut Take<'_>) -> Result<usize> {
+        let mut stay = 0;
+        for input in self.inputs {
+            let loaded = input.load(list)?;
+            let bytes = loaded.bytes();
+            let (first, count) = (bytes.primary as usize, bytes.count as usize);
+            let range = if second { first..count } else { 0..first };
+            for (at, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate().take(range.end).skip(range.start) {
+                let row = input.row(u32::from_le_bytes(*word))?;
+                if !(self.dead)(row) {
+                    take(input, &bytes, at, row)?;
+                    stay += 1;
                 }
             }
         }
-        Ok(primary)
+        Ok(stay)
+    }
+
+    /// Appends an entry of a list as it is. `signs` is scratch space.
+    pub(super) fn copy(
+        input: &ListFile,
+        list: usize,
+        bytes: &ListBytes<'_>,
+        at: usize,
+        row: u64,
+        signs: &mut Vec<u8>,
+        out: &mut EncodedList,
+    ) -> Result<()> {
+        let shape = input.shape();
+        let (layout, stride) = (layout_of(shape), shape.stride());
+        if layout == EntryLayout::Bare {
+            out.rows.push(row);
+        } else {
+            let lane = if planted::is(Bug::MergeWrongLane) { at ^ 1 } else { at };
+            let factors = take_entry(layout, bytes.signs, bytes.factors, lane, signs);
+            out.push(row, signs, factors.unwrap_or_default());
+        }
+        if stride > 0 {
+            input.prove_record(list, at as u32)?;
+            out.records.extend_from_slice(bytes.records.get(at * stride..(at + 1) * stride).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
@@ -82,20 +113,7 @@ impl ListSource for ListMerge<'_> {
         merged.clear();
         let mut signs = Vec::new();
         self.entries(list, &mut |input, bytes, at, row| {
-            let shape = input.shape();
-            let (layout, stride) = (layout_of(shape), shape.stride());
-            if layout == EntryLayout::Bare {
-                merged.rows.push(row);
-            } else {
-                let lane = if planted::is(Bug::MergeWrongLane) { at ^ 1 } else { at };
-                let factors = take_entry(layout, bytes.signs, bytes.factors, lane, &mut signs);
-                merged.push(row, &signs, factors.unwrap_or_default());
-            }
-            if stride > 0 {
-                input.prove_record(list, at as u32)?;
-                merged.records.extend_from_slice(bytes.records.get(at * stride..(at + 1) * stride).unwrap_or_default());
-            }
-            Ok(())
+            ListMerge::copy(input, list, bytes, at, row, &mut signs, &mut merged)
         })?;
         let EncodedList { rows, signs, factors, records, .. } = &merged;
         let outcome = take(ListInput { rows, signs, factors, records });

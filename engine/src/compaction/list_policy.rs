@@ -37,9 +37,13 @@ pub(crate) fn many_rows(policy: &Policy) -> f64 {
 }
 
 /// Entries that searches may scan, rows in memory among them, for each that they would scan of live rows alone: with more a delta moves to files before
-/// it is full. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one.
+/// it is full. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one. A policy that
+/// waits with dead rows as long as can be, to write less, waits for full deltas too.
 pub(crate) fn most_in_memory(policy: &Policy) -> f64 {
-    1.0 + many_rows(policy) + MORE_IN_MEMORY
+    match many_rows(policy) {
+        many if many >= MOST_DEAD => f64::INFINITY,
+        many => 1.0 + many + MORE_IN_MEMORY,
+    }
 }
 
 /// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be. `scanned`: entries that
@@ -168,6 +172,7 @@ mod tests {
         assert_eq!(choose_lists(&[list(1_000, 26, 0)], &patient, false, 1.27), None);
         assert_eq!(choose_lists(&[list(1_000, 27, 0)], &patient, false, 1.27), Some(0..1));
         assert_eq!((many_rows(&patient), many_rows(&POLICY)), (0.27, 0.2));
+        assert_eq!((most_in_memory(&patient), most_in_memory(&POLICY)), (f64::INFINITY, 1.0 + 0.2 + 0.1));
     }
 
     #[test]

@@ -6,11 +6,14 @@
 
 mod anchoring;
 mod codebooks;
+mod coded_rows;
 mod control;
+mod extend_codes;
 mod extend_model;
 mod filing;
 mod list_build;
 mod list_merge;
+mod list_move;
 mod list_policy;
 mod live_points;
 mod merge;
@@ -20,12 +23,15 @@ mod train_model;
 
 pub(crate) use anchoring::anchor_memory;
 pub(crate) use codebooks::{codebook_memory, codebook_of, train_codebook};
+pub(crate) use coded_rows::CodedRows;
 pub use control::Progress;
 pub(crate) use control::{BEAT, Control};
+pub(crate) use extend_codes::Added;
 pub(crate) use extend_model::Extended;
 pub(crate) use filing::{Filed, Filing};
 pub(crate) use list_build::ListBuild;
 pub(crate) use list_merge::{ListMerge, merge_lists};
+pub(crate) use list_move::{MoveJob, check_coding};
 pub(crate) use list_policy::{
     ListState, choose_lists, many_rows, most_in_memory, next_old, next_unfiled, rows_for_lists,
 };

@@ -429,9 +429,6 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
     if manifest.row_files.iter().any(|file| file.bare && (keeps || !file.in_lists)) {
         return Err("a row file has no vectors, and its rows are not in lists or to be kept");
     }
-    if !keeps && manifest.models.len() > 1 {
-        return Err("two models are named, and there are no vectors to make one of the other");
-    }
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
         true => Err("a row file is in lists, and there is no model"),
         false => Ok(()),

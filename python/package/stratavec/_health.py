@@ -39,7 +39,8 @@ def table(health: Health) -> list[tuple[str, str]]:
     if health.lists:
         growth = "" if health.growth is None else f" · {health.growth:.2f} times the rows they were made for"
         drift = "" if health.drift is None else f" · new rows {health.drift:.2f} times as far away"
-        due = "" if health.retrain is None else f" · to be made anew: {health.retrain}"
+        what = "to be made anew" if health.sampled else "more are due"
+        due = "" if health.retrain is None else f" · {what}: {health.retrain}"
         rows.append(("lists", f"{health.lists:,}{growth}{drift}{due}"))
     return rows
 

@@ -31,36 +31,79 @@ impl CentroidBytes {
         values: &[f32],
         stride: usize,
     ) -> CentroidBytes {
-        let coding = Coding { bits: 1, op: frame.op(), scale: frame.scale() };
-        let zero = vec![0.0; frame.padded()];
-        let (mut inside, mut bytes) = (Vec::new(), Vec::new());
-        let mut coded = Vec::new();
-        let mut code = |inside: &[f32]| {
-            let mut entry = Coded::default();
-            kernels.encode(&coding, inside, &zero, 0.0, &mut entry);
-            coded.push(entry);
-        };
-        for list in 0..first.map_or(0, |first| first.count) {
-            let Some((first, record)) = first.and_then(|first| Some((first, first.record(list)?))) else { break };
-            bytes.extend_from_slice(record);
-            first.centroid(list, frame.padded(), &mut inside);
-            code(&inside);
-        }
+        let mut inside = Vec::new();
+        let mut all = Centroids::new(kernels, frame, stride);
+        first.into_iter().for_each(|first| (0..first.count).for_each(|list| all.keep(first, list)));
         for centroid in values.chunks_exact(frame.dim()) {
             frame.enter(kernels, centroid, 1.0, &mut inside);
-            append_centroid(&mut inside, stride, &mut bytes);
-            code(&inside);
+            all.push(&mut inside);
         }
-        let (mut codes, mut factors) = (Vec::new(), Vec::new());
-        append_blocks(frame.padded(), &coded, &mut codes, &mut factors);
-        codes.extend_from_slice(&factors);
-        CentroidBytes { centroids: bytes, codes }
+        all.into_bytes()
+    }
+
+    /// Some centroids of a model with that frame, whose records stay as they are, and behind them others that are in the frame.
+    pub(crate) fn after_some(
+        kernels: &Kernels,
+        frame: &Frame,
+        (first, lists): (&CentroidSet<'_>, &[u32]),
+        inside: &[f32],
+        stride: usize,
+    ) -> CentroidBytes {
+        let mut all = Centroids::new(kernels, frame, stride);
+        lists.iter().for_each(|list| all.keep(first, *list as usize));
+        inside.chunks_exact(frame.padded()).for_each(|centroid| all.push(&mut centroid.to_vec()));
+        all.into_bytes()
     }
 
     /// The centroids alone, for whoever does not scan.
     pub(crate) fn records(&self, stride: usize) -> CentroidSet<'_> {
         let count = self.centroids.len() / stride.max(1);
         CentroidSet { count, bytes: &self.centroids, stride, signs: &[], factors: &[] }
+    }
+}
+
+/// Centroids that become bytes.
+struct Centroids<'a> {
+    kernels: &'a Kernels,
+    frame: &'a Frame,
+    stride: usize,
+    zero: Vec<f32>,
+    bytes: Vec<u8>,
+    coded: Vec<Coded>,
+}
+
+impl<'a> Centroids<'a> {
+    fn new(kernels: &'a Kernels, frame: &'a Frame, stride: usize) -> Self {
+        Centroids { kernels, frame, stride, zero: vec![0.0; frame.padded()], bytes: Vec::new(), coded: Vec::new() }
+    }
+
+    /// Takes one of a model as it is.
+    fn keep(&mut self, from: &CentroidSet<'_>, list: usize) {
+        let Some(record) = from.record(list) else { return };
+        self.bytes.extend_from_slice(record);
+        let mut inside = Vec::new();
+        from.centroid(list, self.frame.padded(), &mut inside);
+        self.code(&inside);
+    }
+
+    /// Takes one in the frame, and leaves there what its bytes stand for.
+    fn push(&mut self, inside: &mut [f32]) {
+        append_centroid(inside, self.stride, &mut self.bytes);
+        self.code(inside);
+    }
+
+    fn code(&mut self, inside: &[f32]) {
+        let coding = Coding { bits: 1, op: self.frame.op(), scale: self.frame.scale() };
+        let mut entry = Coded::default();
+        self.kernels.encode(&coding, inside, &self.zero, 0.0, &mut entry);
+        self.coded.push(entry);
+    }
+
+    fn into_bytes(self) -> CentroidBytes {
+        let (mut codes, mut factors) = (Vec::new(), Vec::new());
+        append_blocks(self.frame.padded(), &self.coded, &mut codes, &mut factors);
+        codes.extend_from_slice(&factors);
+        CentroidBytes { centroids: self.bytes, codes }
     }
 }
 
@@ -124,7 +167,8 @@ impl CentroidSet<'_> {
         self.record(list).map_or(0.0, |record| tail(record, padded).0)
     }
 
-    fn record(&self, list: usize) -> Option<&[u8]> {
+    /// The record of a centroid.
+    pub(crate) fn record(&self, list: usize) -> Option<&[u8]> {
         self.bytes.get(list.checked_mul(self.stride)?..)?.get(..self.stride)
     }
 

@@ -3,10 +3,10 @@
 use super::centroids::CentroidSet;
 use super::entries::EncodedList;
 use super::frame::Frame;
-use crate::kernel::Kernels;
 use crate::kernel::code::extra::append_record;
 use crate::kernel::code::product::{Codebook, ProductScratch};
 use crate::kernel::code::residual::{Coded, Coding, SignFactors};
+use crate::kernel::{Kernels, Op};
 
 /// What a row is coded as.
 #[derive(Clone, Copy)]
@@ -52,23 +52,38 @@ impl<'a> EntryEncoder<'a> {
 
     /// Appends a row. Under cosine `length` is that of the vector.
     pub(crate) fn push(&mut self, row: u64, vector: &[f32], length: f32, out: &mut EncodedList) {
+        let mut inside = std::mem::take(&mut self.inside);
+        if !matches!(self.coder, Coder::None) {
+            self.frame.enter(self.kernels, vector, length, &mut inside);
+        }
+        self.push_inside(row, &inside, 0.0, out);
+        self.inside = inside;
+    }
+
+    /// Appends a row that is in the frame, and whose squared distance from anything is less than that of `inside` by `excess`.
+    pub(crate) fn push_inside(&mut self, row: u64, inside: &[f32], excess: f32, out: &mut EncodedList) {
+        let (op, scale) = (self.frame.op(), self.frame.scale());
+        // Products say nothing of distances.
+        let raised = if op == Op::L2 { -excess } else { 0.0 };
         match self.coder {
             Coder::None => out.push(row, &[], SignFactors::default()),
             Coder::Bits(bits) => {
-                self.frame.enter(self.kernels, vector, length, &mut self.inside);
-                let coding = Coding { bits, op: self.frame.op(), scale: self.frame.scale() };
-                self.kernels.encode(&coding, &self.inside, &self.centroid, 0.0, &mut self.coded);
+                let coding = Coding { bits, op, scale };
+                self.kernels.encode(&coding, inside, &self.centroid, 0.0, &mut self.coded);
+                if raised != 0.0 {
+                    self.coded.sign_factors = self.coded.sign_factors.raised(raised, scale);
+                    self.coded.factors.add += raised;
+                }
                 out.push(row, &self.coded.signs, self.coded.sign_factors);
                 if bits > 1 {
                     append_record(&self.coded, coding.extra_bits(), &mut out.records);
                 }
             }
             Coder::Product(book) => {
-                self.frame.enter(self.kernels, vector, length, &mut self.inside);
-                let (op, centroid) = (self.frame.op(), &self.centroid);
-                let factors = self.kernels.encode_product(book, op, &self.inside, centroid, 0.0, &mut self.product);
+                let mut factors = self.kernels.encode_product(book, op, inside, &self.centroid, 0.0, &mut self.product);
+                factors.add += raised;
                 book.spell(&self.product.code, &mut self.code);
-                out.push(row, &self.code, factors.to_block_factors(self.frame.scale()));
+                out.push(row, &self.code, factors.to_block_factors(scale));
             }
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
 //! * `centroids`: where lists lie, and which of them a query should look at.
-//! * `encoder`: rows become entries of lists, laid out as `entries` says.
+//! * `encoder`: rows become entries of lists, laid out as `entries` says; `decoder`: entries become rows again, more or less.
 //! * `filing`: the nearest list of a row that has just come; `fresh`: its code until it is in a segment.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
 //!   (`product`) and lists without codes (`exact`) have waves of their own.
@@ -16,6 +16,7 @@
 mod candidates;
 mod centroids;
 mod cold;
+mod decoder;
 mod encoder;
 mod entries;
 mod exact;
@@ -28,6 +29,7 @@ mod wave;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use cold::{ColdLists, ColdSearch};
+pub(crate) use decoder::{Decoded, Entries, EntryDecoder};
 pub(crate) use encoder::{Coder, EntryEncoder};
 pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;

@@ -43,6 +43,16 @@ impl SignFactors {
         let add = if add.is_finite() { add } else { f16::NEG_INFINITY };
         SignFactors { add: add.to_bits(), rescale: rescale.to_bits() }
     }
+
+    /// What the words stand for.
+    pub fn factors(self, scale: f32) -> Factors {
+        Factors { add: f16::from_bits(self.add).to_f32() * scale, rescale: bf16::from_bits(self.rescale).to_f32() }
+    }
+
+    /// The same words with a larger or smaller `F`.
+    pub fn raised(self, by: f32, scale: f32) -> Self {
+        SignFactors::new(self.factors(scale).add + by, bf16::from_bits(self.rescale), scale)
+    }
 }
 
 /// One coded vector.

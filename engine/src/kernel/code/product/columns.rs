@@ -44,6 +44,24 @@ impl Codebook {
             _ => out.extend(code.iter().flat_map(|word| word.to_le_bytes())),
         }
     }
+
+    /// What a code stands for that is spelled as [`spell`](Codebook::spell) does. Numbers that are missing count as 0.
+    pub fn decode(&self, spelled: &[u8], out: &mut Vec<f32>) {
+        let (width, bytes) = (self.width(), self.number_bytes());
+        out.clear();
+        for part in 0..self.parts {
+            let byte = |at: usize| usize::from(spelled.get(at).copied().unwrap_or(0));
+            let number = match bytes {
+                _ if self.has_nibbles() => {
+                    usize::from(spelled.get(part / 2).copied().unwrap_or(0).reverse_bits()) >> (4 * (1 - part % 2)) & 15
+                }
+                1 => byte(part),
+                _ => byte(2 * part) | byte(2 * part + 1) << 8,
+            };
+            let words = self.book(part).chunks_exact(self.size).take(width);
+            out.extend(words.map(|values| values.get(number).copied().unwrap_or(0.0)));
+        }
+    }
 }
 
 /// Writes the numbers of an entry, of `width` bytes each, into its lane of a block.
