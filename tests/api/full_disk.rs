@@ -134,7 +134,7 @@ fn all_who_wait_for_a_failed_sync_are_told() {
                             let id = 100 * (t + 1) + i;
                             (id, c.upsert(id, &V).map(|r| r.seq).map_err(|error| error.outcome()))
                         };
-                        (0..8).map(one).collect::<Vec<_>>()
+                        (0..24).map(one).collect::<Vec<_>>()
                     })
                 })
                 .collect();

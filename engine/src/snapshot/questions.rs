@@ -9,7 +9,7 @@ use super::terms::Terms;
 use super::{Snapshot, Source};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::kernel::decode_row;
+use crate::kernel::{SplitMix64, decode_row};
 
 /// Rows that are compared with questions, all in all, unless that leaves too few questions.
 const COMPARISONS: u64 = 100_000_000;
@@ -26,32 +26,34 @@ pub(super) struct Question {
     pub(super) nearest: Vec<u64>,
 }
 
-/// Live ones of the `rows` rows in lists, evenly spaced, about as many as can be compared with all rows in a few seconds.
+/// Live ones of the `rows` rows in lists, one of each so many that follow each other, about as many as can be compared with all rows in a few
+/// seconds. Which one of them is drawn: rows often come in turns, and every seventh might be of one kind.
 ///
 /// # Errors
 /// `Corrupt`.
 pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) -> Result<Vec<Question>> {
     let schema = snapshot.schema();
     let queries = (COMPARISONS / rows.max(1)).clamp(*most.start(), *most.end());
-    let step = (rows / queries).max(1) as usize;
-    let mut questions = Vec::new();
-    let mut skip = step / 2;
+    let step = (rows / queries).max(1);
+    let mut places = (0..).map(|n: u64| n * step + SplitMix64::new(n).next_u64() % step).peekable();
+    let (mut questions, mut end) = (Vec::new(), 0);
     for live in snapshot.view().version.rows.iter().filter(|rows| rows.in_lists() && rows.file.has_vectors()) {
-        while skip < live.file.len() {
-            if live.live_word(skip / 64) >> (skip % 64) & 1 == 1 {
+        let start = end;
+        end += live.file.len() as u64;
+        while let Some(place) = places.next_if(|place| *place < end) {
+            let at = (place - start) as usize;
+            if live.live_word(at / 64) >> (at % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];
-                let stored = live.file.records(skip..skip + 1)?;
+                let stored = live.file.records(at..at + 1)?;
                 decode_row(schema.row_format(), stored.vector(0), &mut vector);
                 questions.push(Question {
-                    row: live.file.row_number(skip)?,
+                    row: live.file.row_number(at)?,
                     vector,
                     truth: Vec::new(),
                     nearest: Vec::new(),
                 });
             }
-            skip += step;
         }
-        skip -= live.file.len();
     }
     Ok(questions)
 }

@@ -8,7 +8,7 @@ use super::hit::Hit;
 use crate::budget::{Budget, Charge, Share};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{Ready, Scratch};
+use crate::index::ivf::{ListedCode, Ready, Scratch};
 
 /// A room that has grown beyond this is given back after the search.
 const MOST_KEPT_BYTES: u64 = 8 << 20;
@@ -19,8 +19,9 @@ const BYTES_PER_LIST: u64 = 64;
 const BYTES_PER_COMPONENT: u64 = 128;
 /// A number and a byte of a query's tables.
 const BYTES_PER_CODEWORD: u64 = 5;
-/// A fresh row of the probed lists: which it is, where its code is, its bound, and the same again if it may be near.
-const BYTES_PER_FRESH: u64 = 4 + 8 + 4 + 16;
+/// A fresh row of the probed lists: its code there and its bound if it is looked at by itself (in a piece less), and if it may be near which it is, its
+/// other bound and its number.
+const BYTES_PER_FRESH: u64 = size_of::<ListedCode<'_>>() as u64 + 4 + 4 + 4 + 16;
 /// What a query is once its centroids are ranked: for each component, and for each list it will look at.
 const READY_BYTES_PER_COMPONENT: u64 = 12;
 const BYTES_PER_PROBE: u64 = 12;
