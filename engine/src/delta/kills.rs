@@ -3,11 +3,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::aging::{FANOUT, to_merge};
+use super::aging::to_merge_by;
 
 /// A run of so many rows is not merged again, so that a commit never copies more than a few times as many: merges happen under the
 /// commit lock.
 const SEALED_ROWS: usize = 1 << 16;
+/// Runs of one size class that become one: fewer than of other parts, since every dead row that a search meets is looked up in all runs.
+const FANOUT: usize = 4;
 
 /// A persistent set of row numbers. Cloning shares all runs.
 #[derive(Clone, Default)]
@@ -41,7 +43,7 @@ impl Kills {
         self.runs.push(rows.into());
         loop {
             let class = |run: &Arc<[u64]>| (run.len() < SEALED_ROWS).then(|| run.len().ilog(FANOUT));
-            let young = to_merge(self.runs.iter().rev().map(class));
+            let young = to_merge_by(FANOUT, self.runs.iter().rev().map(class));
             if young == 0 {
                 return;
             }

@@ -1,12 +1,12 @@
 //! The rows of each list, as of one view: lists that stand side by side share a leaf, and a commit makes the leaves anew that it adds to.
 
+use std::slice;
 use std::sync::Arc;
-
-use zerocopy::{Immutable, IntoBytes};
 
 use super::aging::to_merge_by;
 use super::piece::{Entry, Piece};
 use crate::budget::Charge;
+use crate::kernel::Kernels;
 use crate::kernel::cluster::NO_LIST;
 
 /// Lists in a leaf.
@@ -41,20 +41,21 @@ impl<'a> BatchCodes<'a> {
     }
 }
 
-#[derive(Clone, Copy, Default, IntoBytes, Immutable)]
-#[repr(C)]
+#[derive(Clone, Copy, Default)]
 struct Ends {
     loose: u32,
     pieces: u32,
 }
 
+/// The first fields stand side by side: a search reads them all.
+#[repr(C)]
 struct Leaf {
-    /// Where the rows and the pieces of each list end; those of the first begin at 0. A list has either.
-    ends: [Ends; LEAF],
     loose: Vec<Entry>,
     /// The codes of `loose`.
     codes: Vec<u8>,
     pieces: Vec<Arc<Piece>>,
+    /// Where the rows and the pieces of each list end; those of the first begin at 0. A list has either.
+    ends: [Ends; LEAF],
     /// Heap bytes of the pieces, and its own.
     bytes: usize,
     _charge: Charge,
@@ -80,6 +81,13 @@ impl ListRows<'_> {
     /// Whether there are none.
     pub(crate) fn is_empty(&self) -> bool {
         self.loose.is_empty() && self.pieces.is_empty()
+    }
+
+    /// Asks for what there is in the leaf.
+    pub(super) fn ask(&self, kernels: &Kernels) {
+        kernels.prefetch_values(self.loose);
+        kernels.prefetch(self.codes);
+        kernels.prefetch_values(self.pieces);
     }
 }
 
@@ -220,10 +228,14 @@ impl Leaves {
         self.leaves.get(list as usize / LEAF).map_or(NONE, |leaf| leaf.at(list as usize % LEAF, stride))
     }
 
-    /// The memory that [`of_list`](Self::of_list) reads first, to be asked for.
-    pub(super) fn end_of(&self, list: u32) -> &[u8] {
-        let place = list as usize % LEAF;
-        self.leaves.get(list as usize / LEAF).map_or(&[], |leaf| leaf.ends[place..=place].as_bytes())
+    /// Asks for what [`of_list`](Self::of_list) reads.
+    pub(super) fn ask(&self, kernels: &Kernels, list: u32) {
+        if let Some(leaf) = self.leaves.get(list as usize / LEAF) {
+            let place = list as usize % LEAF;
+            kernels.prefetch_values(&leaf.ends[place.saturating_sub(1)..=place]);
+            kernels.prefetch_values(slice::from_ref(&leaf.loose));
+            kernels.prefetch_values(slice::from_ref(&leaf.pieces));
+        }
     }
 
     /// Heap bytes held.

@@ -5,7 +5,6 @@ use super::codes::Codes;
 use super::leaves::{BatchCodes, Leaves, ListRows};
 use crate::budget::Charge;
 use crate::kernel::kernels;
-use zerocopy::IntoBytes;
 
 /// The lists of a row: the nearest, and the second or [`NO_LIST`](crate::kernel::cluster::NO_LIST).
 pub(crate) type ListPair = [u32; 2];
@@ -126,14 +125,13 @@ impl Members {
         self.leaves.of_list(list, self.sign_bytes)
     }
 
-    /// Asks for what a search of these lists reads first: where the rows of each are told is asked for first, for all of them.
+    /// Asks for what a search of these lists reads first. What one thing points to is asked for when that thing was asked for of all lists.
     pub(crate) fn ask(&self, lists: impl Iterator<Item = u32> + Clone) {
         let kernels = kernels();
-        lists.clone().for_each(|list| kernels.prefetch(self.leaves.end_of(list)));
-        for list in lists {
-            let rows = self.of_list(list);
-            kernels.prefetch(rows.loose.as_bytes());
-            kernels.prefetch(rows.codes);
+        lists.clone().for_each(|list| self.leaves.ask(kernels, list));
+        lists.clone().for_each(|list| self.of_list(list).ask(kernels));
+        for piece in lists.flat_map(|list| self.of_list(list).pieces) {
+            piece.ask(kernels);
         }
     }
 

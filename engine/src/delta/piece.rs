@@ -1,16 +1,16 @@
 //! Codes of rows in their lists, and some rows of one list with their signs side by side: what a scan goes through.
 
-use zerocopy::{Immutable, IntoBytes};
+use std::slice;
 
 use crate::budget::Charge;
+use crate::kernel::Kernels;
 use crate::kernel::code::extra::record_bytes;
 use crate::kernel::code::residual::{Coded, SignFactors};
 use crate::kernel::code::scan::SignList;
 use crate::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, block_bytes, put_factors, put_signs};
 
 /// A row in a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoBytes, Immutable)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Entry {
     /// Row number, less the first of the generation.
     pub(crate) row: u32,
@@ -111,6 +111,11 @@ impl Piece {
     pub(super) fn memory_bytes(&self) -> usize {
         let codes = self.signs.capacity() + self.factors.capacity();
         size_of::<Piece>() + self.entries.capacity() * size_of::<Entry>() + codes
+    }
+
+    /// Asks for what the calls below read first.
+    pub(super) fn ask(&self, kernels: &Kernels) {
+        kernels.prefetch_values(slice::from_ref(self));
     }
 
     /// The rows.

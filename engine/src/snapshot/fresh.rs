@@ -128,26 +128,27 @@ impl<'s> Seek<'s, '_> {
     ) -> Result<()> {
         let frame = &self.model.frame;
         scan.explain.fresh_scanned += pieces.entries() as u64;
+        let limit = scan.limit();
+        room.survivors.clear();
         if !pieces.turns.is_empty() {
             pieces.look_ahead();
-            scan_signs(kernels(), frame, scratch.query(), &pieces.turns, scan.limit(), &mut room.survivors);
-            let first = room.most_promising(room.survivors.len(), |room| room.survivors.bounds());
-            room.name_sifted(f32::NEG_INFINITY, first, &pieces.pieces);
-            self.look_at(scratch, generation, members, room, scan)?;
-            if first < f32::INFINITY {
-                room.name_sifted(first, frame.estimate_of(scan.limit()), &pieces.pieces);
-                self.look_at(scratch, generation, members, room, scan)?;
-            }
+            scan_signs(kernels(), frame, scratch.query(), &pieces.turns, limit, &mut room.survivors);
         }
-        if !pieces.listed.is_empty() {
-            room.bound_listed(frame, scratch, &pieces.listed, scan.limit());
-            let first = room.most_promising(room.bounds.len(), |room| &room.bounds);
-            room.name_bounded(f32::NEG_INFINITY, first);
+        // Where few pass their codes come while rows are looked at one by one.
+        room.rows.clear();
+        let first = room.most_promising(room.survivors.len(), |room| room.survivors.bounds());
+        room.name_sifted(f32::NEG_INFINITY, first, &pieces.pieces);
+        room.rows.iter().for_each(|row| kernels().prefetch(members.code(*row)));
+        room.bound_listed(frame, scratch, &pieces.listed, limit);
+        let first_listed = room.most_promising(room.bounds.len(), |room| &room.bounds);
+        room.name_bounded(f32::NEG_INFINITY, first_listed);
+        self.look_at(scratch, generation, members, room, scan)?;
+        if first.min(first_listed) < f32::INFINITY {
+            room.rows.clear();
+            let up_to = frame.estimate_of(scan.limit());
+            room.name_sifted(first, up_to, &pieces.pieces);
+            room.name_bounded(first_listed, up_to);
             self.look_at(scratch, generation, members, room, scan)?;
-            if first < f32::INFINITY {
-                room.name_bounded(first, frame.estimate_of(scan.limit()));
-                self.look_at(scratch, generation, members, room, scan)?;
-            }
         }
         pieces.clear();
         Ok(())
@@ -162,17 +163,28 @@ impl<'s> Seek<'s, '_> {
         room: &mut FreshRoom,
         scan: &mut Scan<'s, '_>,
     ) -> Result<()> {
-        self.bound_fresh(scratch, members, room, scan.limit());
+        self.bound_fresh(scratch, generation, members, room, scan.limit());
         self.measure_fresh(generation, &mut room.near, scan)
     }
 
-    /// Which of the rows may be near enough, by their codes if they have any.
-    fn bound_fresh(&self, scratch: &Scratch, members: &Members, room: &mut FreshRoom, limit: f32) {
+    /// Which of the rows may be near enough, by their codes if they have any. The vectors of the first are asked for: most are measured.
+    fn bound_fresh(
+        &self,
+        scratch: &Scratch,
+        generation: &Generation,
+        members: &Members,
+        room: &mut FreshRoom,
+        limit: f32,
+    ) {
         let FreshRoom { rows, near, .. } = room;
         near.clear();
         let mut offer = |row: u32, bound: f32| {
             if bound <= limit {
-                near.push((bound, members.number(row)));
+                let row = members.number(row);
+                if near.len() < AHEAD {
+                    ask(generation, row);
+                }
+                near.push((bound, row));
             }
         };
         let frame = &self.model.frame;
@@ -210,12 +222,7 @@ impl<'s> Seek<'s, '_> {
     }
 
     fn measure_in_order(&self, generation: &'s Generation, near: &[(f32, u64)], scan: &mut Scan<'s, '_>) -> Result<()> {
-        let ask = |row: u64| {
-            if let Some((block, at)) = generation.locate(row) {
-                kernels().prefetch(block.vector(at));
-            }
-        };
-        near.iter().take(AHEAD).for_each(|(_, row)| ask(*row));
+        near.iter().take(AHEAD).for_each(|(_, row)| ask(generation, *row));
         for (i, (bound, row)) in near.iter().enumerate() {
             if *bound > scan.limit() {
                 // Nor are those that follow.
@@ -224,7 +231,7 @@ impl<'s> Seek<'s, '_> {
             if let Some((bound, later)) = near.get(i + AHEAD)
                 && *bound <= scan.limit()
             {
-                ask(*later);
+                ask(generation, *later);
             }
             let Some((block, at)) = generation.locate(*row) else { continue };
             if !(is_maybe_dead(block, at) && self.snapshot.view().killed(*row)) {
@@ -257,7 +264,7 @@ impl FreshRoom {
         first
     }
 
-    /// Of what passed a scan, rows with bounds in `(above, up_to]` are to be looked at, those aside that are met in their first list.
+    /// Of what passed a scan, rows with bounds in `(above, up_to]` are to be looked at too, those aside that are met in their first list.
     fn name_sifted(&mut self, above: f32, up_to: f32, pieces: &[&Piece]) {
         kernels().sift(&self.survivors, above, up_to, &mut self.sifted);
         let entry = |place: &u32| {
@@ -265,7 +272,6 @@ impl FreshRoom {
             pieces.get(turn).and_then(|piece| piece.entries().get(position))
         };
         let entries = self.sifted.positions().iter().filter_map(entry);
-        self.rows.clear();
         self.rows.extend(entries.filter(|entry| !self.marked.has(entry.first)).map(|entry| entry.row));
     }
 
@@ -287,7 +293,6 @@ impl FreshRoom {
     fn name_bounded(&mut self, above: f32, up_to: f32) {
         let all = above == f32::NEG_INFINITY;
         let inside = |bound: &f32| (all || *bound > above) && *bound <= up_to;
-        self.rows.clear();
         self.rows.extend(self.bounds.iter().zip(&self.passed).filter(|(bound, _)| inside(bound)).map(|(_, row)| *row));
     }
 }
@@ -318,7 +323,17 @@ impl<'a> Pieces<'a> {
                 turn.ahead = ahead;
             }
         }
-        self.turns.iter().take(PIECES_AHEAD).for_each(|turn| kernels().prefetch(turn.list.codes));
+        for turn in self.turns.iter().take(PIECES_AHEAD) {
+            kernels().prefetch(turn.list.factors);
+            kernels().prefetch(turn.list.codes);
+        }
+    }
+}
+
+/// Asks for the vector of a row.
+fn ask(generation: &Generation, row: u64) {
+    if let Some((block, at)) = generation.locate(row) {
+        kernels().prefetch(block.vector(at));
     }
 }
 

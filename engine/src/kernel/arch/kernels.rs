@@ -187,6 +187,12 @@ impl Kernels {
         prefetch::prefetch(bytes);
     }
 
+    /// Asks for the cache lines of values, to be read soon: of the values themselves, not of what they point to.
+    #[inline]
+    pub fn prefetch_values<T>(&self, values: &[T]) {
+        prefetch::prefetch_from(values.as_ptr().cast(), size_of_val(values));
+    }
+
     pub(in crate::kernel) fn rotate(&self, rotation: &Rotation, vector: &mut [f32]) {
         // SAFETY: only the path's instructions are asked for, and it is available.
         unsafe { (self.table.rotate)(rotation, vector) }

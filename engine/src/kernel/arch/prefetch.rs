@@ -3,14 +3,20 @@
 /// Asks for the cache lines of `bytes`.
 #[inline(always)]
 pub(super) fn prefetch(bytes: &[u8]) {
+    prefetch_from(bytes.as_ptr(), bytes.len());
+}
+
+/// Asks for the cache lines of so many bytes.
+#[inline(always)]
+pub(super) fn prefetch_from(start: *const u8, length: usize) {
     #[cfg(target_arch = "x86_64")]
-    for line in 0..bytes.len().div_ceil(64) {
+    for line in 0..length.div_ceil(64) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         // SAFETY: a prefetch is part of every x86-64, changes no memory and cannot fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(line * 64).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 64).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = bytes;
+    let _ = (start, length);
 }
 
 /// The cache lines of a slice, asked for in even portions while something else is worked on.
