@@ -70,12 +70,13 @@ impl Shared {
         let version = &view.version;
         let model = version.model_of(active).filter(|_| version.older_model().is_none());
         let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
-        let many = many_rows(&self.policy());
+        let (many, most) = (many_rows(&self.policy()), most_in_memory(&self.policy()));
         training.is_some_and(|training| {
             let came = active.end_row().saturating_sub(training.next_row);
             drifts_with(training, came, active.rows(), members.energy(), many)
-                || self.is_time_to_look(training, active, next_look)
-                    && scanned_with(version, training, active) > most_in_memory(&self.policy())
+                || most.is_finite()
+                    && self.is_time_to_look(training, active, next_look)
+                    && scanned_with(version, training, active) > most
                     && scanned(version) <= 1.0 + many
         })
     }

@@ -11,7 +11,6 @@ use crate::metric::Metric;
 use crate::options::Schema;
 use crate::segment::{ListFile, LoadedList};
 use crate::snapshot::{LiveRows, OpenModel, Source, Version, layout_of};
-use crate::storage::{FileKind, FileName};
 
 /// A first copy: its segment, its list there and its place in that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,12 +139,7 @@ impl<'a> CodedRows<'a> {
                 Some(known) => take(i, &inside, known)?,
                 None => {
                     let what = format!("row {} has no code, or one that stands for no vector", spot.row);
-                    return Err(Error::corrupt(
-                        FileName::File(FileKind::List, segment.id_of_file()),
-                        "list-scan",
-                        0,
-                        what,
-                    ));
+                    return Err(segment.corrupt_list(spot.list as usize, &what));
                 }
             }
         }

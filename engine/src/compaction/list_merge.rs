@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::index::ivf::{EncodedList, EntryLayout, take_entry};
 use crate::manifest::HashedEntry;
 use crate::planted::{self, Bug};
-use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource};
+use crate::segment::{ListBytes, ListFile, ListFileHead, ListInput, ListSource, LoadedList};
 use crate::snapshot::layout_of;
 use crate::storage::{FileId, Storage};
 
@@ -42,16 +42,21 @@ impl<'a> ListMerge<'a> {
     /// Calls `take` with the input, its list, position and row of every entry that stays, first copies of all inputs in front; returns how
     /// many those are.
     fn entries(&self, list: usize, take: &mut Take<'_>) -> Result<usize> {
-        let primary = self.copies(list, false, take)?;
-        self.copies(list, true, take)?;
+        let loaded = self.load(list)?;
+        let primary = self.copies(&loaded, false, take)?;
+        self.copies(&loaded, true, take)?;
         Ok(primary)
     }
 
-    /// The same of first or second copies alone; how many they are.
-    pub(super) fn copies(&self, list: usize, second: bool, take: &mut Take<'_>) -> Result<usize> {
+    /// A list of each input.
+    pub(super) fn load(&self, list: usize) -> Result<Vec<LoadedList<'a>>> {
+        self.inputs.iter().map(|input| input.load(list)).collect()
+    }
+
+    /// The same as of [`entries`](ListMerge::entries), of first or second copies alone; how many they are.
+    pub(super) fn copies(&self, loaded: &[LoadedList<'_>], second: bool, take: &mut Take<'_>) -> Result<usize> {
         let mut stay = 0;
-        for input in self.inputs {
-            let loaded = input.load(list)?;
+        for (input, loaded) in self.inputs.iter().zip(loaded) {
             let bytes = loaded.bytes();
             let (first, count) = (bytes.primary as usize, bytes.count as usize);
             let range = if second { first..count } else { 0..first };
@@ -122,8 +127,8 @@ impl ListSource for ListMerge<'_> {
     }
 }
 
-/// Writes one segment of the live rows of several: synced, read back, named by no manifest yet. Holds one list of the output and 32 bytes per
-/// list. There must be a live row.
+/// Writes one segment of the live rows of several: synced, read back, named by no manifest yet. Holds one list of the output and, where files are read, of
+/// the inputs, and 32 bytes per list. There must be a live row.
 ///
 /// # Errors
 /// `Cancelled`; `InvalidArgument` if the inputs differ in shape; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::index::ivf::{CentroidSet, Coder, Decoded, EncodedList, EntryEncoder};
 use crate::kernel::kernels;
 use crate::manifest::HashedEntry;
-use crate::segment::{ListFile, ListFileHead, ListInput, ListSource};
+use crate::segment::{ListFile, ListFileHead, ListInput, ListSource, LoadedList};
 use crate::snapshot::{OpenModel, layout_of};
 use crate::storage::{FileId, FileKind, FileName, Storage};
 
@@ -228,6 +228,11 @@ impl MovedLists<'_> {
     fn from(&self, list: usize) -> Option<usize> {
         self.heirs.from.get(list).copied().flatten().map(|list| list as usize)
     }
+
+    /// The list that one of the new model was, in each input; none if it is new.
+    fn loaded(&self, list: usize) -> Result<Vec<LoadedList<'_>>> {
+        self.from(list).map_or(Ok(Vec::new()), |from| self.merge.load(from))
+    }
 }
 
 impl ListSource for MovedLists<'_> {
@@ -237,21 +242,17 @@ impl ListSource for MovedLists<'_> {
 
     fn rows(&self, list: usize, take: &mut dyn FnMut(&[u64], usize)) -> Result<()> {
         let mut rows = Vec::new();
-        let from = self.from(list);
-        if let Some(from) = from {
-            self.merge.copies(from, false, &mut |_, _, _, row| {
-                rows.extend(self.stays(row).then_some(row));
-                Ok(())
-            })?;
-        }
+        let loaded = self.loaded(list)?;
+        self.merge.copies(&loaded, false, &mut |_, _, _, row| {
+            rows.extend(self.stays(row).then_some(row));
+            Ok(())
+        })?;
         rows.extend(self.arriving(list).iter().map(|(_, i)| self.rows.number(*i)));
         let primary = rows.len();
-        if let Some(from) = from {
-            self.merge.copies(from, true, &mut |_, _, _, row| {
-                rows.push(row);
-                Ok(())
-            })?;
-        }
+        self.merge.copies(&loaded, true, &mut |_, _, _, row| {
+            rows.push(row);
+            Ok(())
+        })?;
         take(&rows, primary);
         Ok(())
     }
@@ -259,13 +260,11 @@ impl ListSource for MovedLists<'_> {
     fn visit(&mut self, list: usize, take: &mut dyn FnMut(ListInput<'_>) -> Result<()>) -> Result<()> {
         let mut out = std::mem::take(&mut self.list);
         out.clear();
-        let (from, mut signs) = (self.from(list), Vec::new());
-        if let Some(from) = from {
-            self.merge.copies(from, false, &mut |input, bytes, at, row| match self.stays(row) {
-                true => ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out),
-                false => Ok(()),
-            })?;
-        }
+        let (loaded, from, mut signs) = (self.loaded(list)?, self.from(list).unwrap_or(list), Vec::new());
+        self.merge.copies(&loaded, false, &mut |input, bytes, at, row| match self.stays(row) {
+            true => ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out),
+            false => Ok(()),
+        })?;
         let new = self.new;
         let mut encoder = EntryEncoder::new(kernels(), &new.frame, new.centroids(), new.coder());
         encoder.begin(list);
@@ -273,11 +272,9 @@ impl ListSource for MovedLists<'_> {
             encoder.push_inside(self.rows.number(i), inside, known.excess, &mut out);
             Ok(())
         })?;
-        if let Some(from) = from {
-            self.merge.copies(from, true, &mut |input, bytes, at, row| {
-                ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out)
-            })?;
-        }
+        self.merge.copies(&loaded, true, &mut |input, bytes, at, row| {
+            ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out)
+        })?;
         let EncodedList { rows, signs, factors, records, .. } = &out;
         let outcome = take(ListInput { rows, signs, factors, records });
         self.list = out;

@@ -225,8 +225,11 @@ impl ListFile {
         self.pages.entries as usize
     }
 
-    pub(super) fn corrupt_list(&self, list: usize, what: &str) -> Error {
-        self.file.container().corrupt_section(&self.scan, format!("list {list}: {what}"))
+    /// What is wrong with a list, and where that begins.
+    pub(crate) fn corrupt_list(&self, list: usize, what: &str) -> Error {
+        let offset = self.header(list).map_or(0, |header| header.scan_offset.get());
+        let (name, section) = (self.file.container().name(), self.scan.kind.name());
+        Error::corrupt(name, section, self.scan.offset.saturating_add(offset), format!("list {list}: {what}"))
     }
 
     #[cold]

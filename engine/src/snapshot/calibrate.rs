@@ -48,7 +48,7 @@ const FIRST_LISTS: usize = 128;
 const TIMES: usize = 2;
 const GAIN: f64 = 0.000_5;
 /// Rows that are asked whether what was measured holds, how many times as many lists they look at to know, and standard errors of what they tell.
-const CHECKED: std::ops::RangeInclusive<u64> = 1_024..=1_024;
+const CHECKED: u64 = 1_024;
 const FURTHER: usize = 8;
 const DEVIATIONS: f64 = 2.0;
 /// How much less they may find than was measured, and how much more: that is work in vain, and the many lists find not all there is.
@@ -168,7 +168,7 @@ pub(crate) fn still_holds(
         deviations: MOST_DEVIATIONS,
     };
     let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
-    let questions = sample(snapshot, rows, CHECKED)?;
+    let questions = sample(snapshot, rows, CHECKED..=CHECKED)?;
     let found = side_by_side(parallel, questions.chunks(TOGETHER).collect(), |questions: &[Question]| {
         go_on()?;
         let mut asking = Asking::new(snapshot, model);

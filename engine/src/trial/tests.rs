@@ -1,4 +1,6 @@
 use super::*;
+use crate::compaction::check_coding;
+use crate::error::ErrorKind;
 use crate::kernel::cluster::Serial;
 use crate::kernel::{CpuPath, Kernels, SplitMix64, decode_row};
 use crate::metric::RowFormat;
@@ -363,4 +365,18 @@ fn fresh_rows_are_found_at_once_in_lists_and_out_of_them() {
 
 fn trial_of_all(schema: &Schema, base: &[f32]) -> Trial {
     build(schema, base, options(150))
+}
+
+#[test]
+fn codes_of_a_model_mean_nothing_to_one_with_another_frame() {
+    let schema = schema(24, Metric::L2);
+    let values = random(600, 24, 3);
+    let model = |values: &[f32], seed| build(&schema, values, TrialOptions { seed, ..options(6) }).model;
+    let (older, moved) = (model(&values, 7), values.iter().map(|x| x + 0.25).collect::<Vec<f32>>());
+    check_coding(&older, &model(&values, 7)).unwrap();
+    for other in [model(&values, 8), model(&moved, 7)] {
+        let error = check_coding(&older, &other).unwrap_err();
+        let said = error.to_string();
+        assert!(error.kind() == ErrorKind::Corrupt && said.contains(&other.id.to_string()), "{said}");
+    }
 }
