@@ -1,8 +1,9 @@
 //! A collection that changes and does not age: it begins with half of the rows, then twenty times a twentieth of the live rows comes and as
 //! many go. Rows arrive in the order of their labels, so that what comes is of another kind than what is there. After each round it is compared with a
 //! collection that is made anew of the same rows. Beside each round somebody searches: the collection as it was in the beginning, which a
-//! snapshot keeps, then the collection while rows come at a steady rate, and for a while after, when what they left is merged. The rates of a round are
-//! compared with that of the snapshot just before, since other machines on the same host make all of them differ by half from second to second.
+//! snapshot keeps, then the collection while nothing happens, while rows come at a steady rate, and after that until the upkeep is done: flushes, merges, training. The rates of a
+//! round are compared with those just before it, since other machines on the same host make all of them differ by half from second to second:
+//! with that of the collection at rest, which tells what the work costs, and with that of the beginning, which tells what the rows in memory cost besides.
 //!
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
 //! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
@@ -26,15 +27,21 @@ const K: usize = 10;
 const QUERIES: usize = 1_000;
 /// Queries of the searcher.
 const ASKED: usize = 500;
-/// Lists of the fixed effort.
-const NPROBE: usize = 32;
+/// Thirty-two lists, whatever they find.
+const FIXED: Effort = Effort::Probe { nprobe: 32, patience: usize::MAX };
 /// Rows a second that come, unless a batch takes longer.
 const PACE: f64 = 12_500.0;
 /// How long somebody searches before searches are timed: what a round is compared with pushed all else out of the caches.
-/// And how long the snapshot of the beginning is searched, timed, before each round.
+/// And how long the snapshot of the beginning and the collection at rest are searched, timed, before each round.
 const BEFORE: Duration = Duration::from_millis(250);
-/// How long searches are timed after the last batch of a round.
+/// How long searches are timed after the last batch of a round, at least: until what the rows of the round have begun is done.
 const AFTER: Duration = Duration::from_millis(250);
+/// Upkeep that has not shown itself for so long is done.
+const AT_REST: Duration = Duration::from_millis(250);
+/// How often somebody looks.
+const LOOK: Duration = Duration::from_millis(100);
+/// Queries that are asked at each look.
+const ASKED_OFTEN: usize = 100;
 /// Parts of the nearest rows that are asked for after the stream.
 const PROMISES: [f32; 4] = [0.8, 0.9, 0.95, 0.98];
 /// So that the delta moves to files every few rounds.
@@ -101,19 +108,39 @@ fn load(c: &Collection, data: &Data, ids: &[u64]) {
     c.bulk_load(items).and_then(|load| load.wait()).expect("load");
 }
 
+/// What searches found, and what they scanned on average.
+struct Answers {
+    distances: Vec<Vec<f32>>,
+    entries: f64,
+    in_memory: f64,
+}
+
+impl Answers {
+    /// To so many queries at an effort.
+    fn to(snapshot: &Snapshot, data: &Data, queries: usize, effort: Effort) -> Answers {
+        let mut answers = Answers { distances: Vec::new(), entries: 0.0, in_memory: 0.0 };
+        for query in data.queries().iter().take(queries) {
+            let hits = snapshot.search(query).k(K).effort(effort).run().expect("search");
+            answers.distances.push(hits.iter().map(|hit| hit.distance).collect());
+            answers.entries += hits.explain().entries_scanned as f64 / queries as f64;
+            answers.in_memory += hits.explain().fresh_scanned as f64 / queries as f64;
+        }
+        answers
+    }
+
+    fn recall(&self, truth: &[Vec<f32>]) -> f64 {
+        let found = |(found, truth): (&Vec<f32>, &Vec<f32>)| {
+            let reach = truth.last().copied().unwrap_or(f32::INFINITY);
+            found.iter().filter(|distance| **distance <= reach).count()
+        };
+        self.distances.iter().zip(truth).map(found).sum::<usize>() as f64 / (self.distances.len() * K) as f64
+    }
+}
+
 /// Recall at an effort, and the entries and the rows in memory that it scans, on average.
 fn measure(snapshot: &Snapshot, data: &Data, truth: &[Vec<f32>], effort: Effort) -> (f64, f64, f64) {
-    let queries = data.queries();
-    let (mut found, mut scanned, mut in_memory) = (0, 0, 0);
-    for (query, truth) in queries.iter().zip(truth) {
-        let hits = snapshot.search(query).k(K).effort(effort).run().expect("search");
-        let reach = truth.last().copied().unwrap_or(f32::INFINITY);
-        found += hits.iter().filter(|hit| hit.distance <= reach).count();
-        scanned += hits.explain().entries_scanned;
-        in_memory += hits.explain().fresh_scanned;
-    }
-    let count = queries.len() as f64;
-    (found as f64 / (count * K as f64), scanned as f64 / count, in_memory as f64 / count)
+    let answers = Answers::to(snapshot, data, QUERIES, effort);
+    (answers.recall(truth), answers.entries, answers.in_memory)
 }
 
 fn truth(snapshot: &Snapshot, data: &Data) -> Vec<Vec<f32>> {
@@ -146,11 +173,14 @@ impl Speed {
     }
 }
 
-/// How fast searches were: of the snapshot of the beginning, beside the work of a round, and after it.
+/// How fast searches were: of the snapshot of the beginning, of the collection before a round, beside the work of the round, and after it.
 struct Beside {
+    seconds_after: f64,
+    beginning: Speed,
     idle: Speed,
     during: Speed,
     after: Speed,
+    upkeep: Upkeep,
 }
 
 /// Searches until told to stop; when each search ended, and how long it took.
@@ -168,7 +198,33 @@ fn search_until(c: &Collection, beginning: &Snapshot, data: &Data, what: &Atomic
     times
 }
 
-/// Somebody searches the beginning, then the collection, for a while alone, then beside `work`, then for a while after it.
+/// What somebody saw who looked on while upkeep was done.
+struct Upkeep {
+    /// When the last of it was seen, which is over.
+    ended: Instant,
+    /// Right after the last batch.
+    at_first: Answers,
+    /// The most that searches at the fixed effort scanned in lists, of the queries that are asked often.
+    most_entries: f64,
+}
+
+/// Looks on until there is no more to do.
+fn upkeep_of(c: &Collection, data: &Data) -> Upkeep {
+    let begun = Instant::now();
+    let at_first = Answers::to(&c.snapshot(), data, QUERIES, FIXED);
+    let (mut seen, mut before, mut most_entries) = (begun, 0, 0.0_f64);
+    while begun.elapsed() < AFTER || seen.elapsed() < AT_REST {
+        let stats = c.stats();
+        if stats.generation != before || stats.memory.compaction + stats.memory.flush > 0 {
+            (seen, before) = (Instant::now(), stats.generation);
+        }
+        most_entries = most_entries.max(Answers::to(&c.snapshot(), data, ASKED_OFTEN, FIXED).entries);
+        std::thread::sleep(LOOK);
+    }
+    Upkeep { ended: seen.max(begun + AFTER), at_first, most_entries }
+}
+
+/// Somebody searches the beginning, then the collection, for a while alone, then beside `work`, then until the upkeep after it is done.
 fn beside(c: &Collection, beginning: &Snapshot, data: &Data, work: impl FnOnce()) -> Beside {
     let what = AtomicU8::new(BEGINNING);
     std::thread::scope(|scope| {
@@ -179,15 +235,24 @@ fn beside(c: &Collection, beginning: &Snapshot, data: &Data, work: impl FnOnce()
         let warming = Instant::now();
         what.store(COLLECTION, Ordering::Relaxed);
         std::thread::sleep(BEFORE);
+        let resting = Instant::now();
+        std::thread::sleep(BEFORE);
         let begun = Instant::now();
         work();
         let done = Instant::now();
-        std::thread::sleep(AFTER);
-        let ended = Instant::now();
+        let upkeep = upkeep_of(c, data);
+        let ended = upkeep.ended;
         what.store(NOTHING, Ordering::Relaxed);
         let times = searcher.join().expect("the searcher");
         let speed = |from, to| Speed::of(&times, from, to);
-        Beside { idle: speed(alone, warming), during: speed(begun, done), after: speed(done, ended) }
+        Beside {
+            seconds_after: (ended - done).as_secs_f64(),
+            beginning: speed(alone, warming),
+            idle: speed(resting, begun),
+            during: speed(begun, done),
+            after: speed(done, ended),
+            upkeep,
+        }
     })
 }
 
@@ -244,12 +309,13 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let snapshot = c.snapshot();
         assert_eq!(snapshot.count(), live.len() as u64);
         let exact = truth(&snapshot, data);
-        let fixed = Effort::Probe { nprobe: NPROBE, patience: usize::MAX };
-        let (recall, scanned, in_memory) = measure(&snapshot, data, &exact, fixed);
+        let at_first = &speed.upkeep.at_first;
+        let (recall, scanned, in_memory) = measure(&snapshot, data, &exact, FIXED);
         let (promised, promised_scanned, _) = measure(&snapshot, data, &exact, Effort::Recall(0.95));
         let fresh = create(scratch.path("fresh"), data, tiered);
         load(&fresh, data, &live);
-        let (fresh_recall, fresh_scanned, _) = measure(&fresh.snapshot(), data, &exact, fixed);
+        let (fresh_recall, fresh_scanned, _) = measure(&fresh.snapshot(), data, &exact, FIXED);
+        let fresh_often = Answers::to(&fresh.snapshot(), data, ASKED_OFTEN, FIXED).entries;
         let (fresh_promised, fresh_promised_scanned, _) =
             measure(&fresh.snapshot(), data, &exact, Effort::Recall(0.95));
         fresh.close().expect("close");
@@ -258,16 +324,23 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let figures = json!({
             "round": round,
             "seconds": started.elapsed().as_secs_f64(),
-            "recall": recall, "fresh_recall": fresh_recall,
+            "recall": recall, "fresh_recall": fresh_recall, "recall_at_first": at_first.recall(&exact),
             "entries": scanned, "fresh_entries": fresh_scanned, "entries_and_memory": scanned + in_memory,
+            "entries_at_first": at_first.entries, "entries_and_memory_at_first": at_first.entries + at_first.in_memory,
+            "entries_at_most": speed.upkeep.most_entries, "fresh_entries_of_these": fresh_often,
             "recall_95": promised, "fresh_recall_95": fresh_promised,
             "entries_95": promised_scanned, "fresh_entries_95": fresh_promised_scanned,
             "new_rows_missing": missing,
+            "searches_per_second_of_beginning": speed.beginning.rate, "p99_microseconds_of_beginning": speed.beginning.p99,
             "searches_per_second_idle": speed.idle.rate, "p99_microseconds_idle": speed.idle.p99,
             "searches_per_second": speed.during.rate, "p99_microseconds": speed.during.p99,
             "searches_per_second_after": speed.after.rate, "p99_microseconds_after": speed.after.p99,
             "searches_to_idle": speed.during.rate / speed.idle.rate, "p99_to_idle": speed.during.p99 / speed.idle.p99,
             "searches_to_idle_after": speed.after.rate / speed.idle.rate, "p99_to_idle_after": speed.after.p99 / speed.idle.p99,
+            "seconds_of_upkeep_after": speed.seconds_after,
+            "searches_to_beginning": speed.during.rate / speed.beginning.rate, "p99_to_beginning": speed.during.p99 / speed.beginning.p99,
+            "searches_to_beginning_after": speed.after.rate / speed.beginning.rate,
+            "p99_to_beginning_after": speed.after.p99 / speed.beginning.p99,
             "rows_per_second": coming.len() as f64 / writing.as_secs_f64(),
             "lists": stats.lists, "segments": stats.list_segments, "models": stats.models,
             "retrains": stats.retrains, "delta_rows": stats.delta_rows, "drift": c.health().expect("health").drift,
@@ -296,9 +369,10 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         rounds.iter().map(ratio).fold(0.0, f64::max)
     };
     let summary = json!({
-        "recall_below_fresh_at_most": -least("recall", "fresh_recall"),
-        "entries_over_fresh_at_most": most("entries", "fresh_entries"),
-        "entries_and_memory_over_fresh_at_most": most("entries_and_memory", "fresh_entries"),
+        "recall_below_fresh_at_most": -least("recall", "fresh_recall").min(least("recall_at_first", "fresh_recall")),
+        "entries_over_fresh_at_most": most("entries", "fresh_entries").max(most("entries_at_first", "fresh_entries")),
+        "entries_in_upkeep_over_fresh_at_most": most("entries_at_most", "fresh_entries_of_these"),
+        "entries_and_memory_over_fresh_at_most": most("entries_and_memory_at_first", "fresh_entries"),
         "recall_95_least": rounds.iter().filter_map(|round| round["recall_95"].as_f64()).fold(1.0, f64::min),
         "entries_95_over_fresh_at_most": most("entries_95", "fresh_entries_95"),
         "idle_searches_per_second_least": least_of(&rounds, "searches_per_second_idle"),
@@ -307,6 +381,8 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         "searches_to_idle_after_least": least_of(&rounds, "searches_to_idle_after"),
         "p99_to_idle_most": most_of(&rounds, "p99_to_idle"),
         "p99_to_idle_after_most": most_of(&rounds, "p99_to_idle_after"),
+        "searches_to_beginning_least": least_of(&rounds, "searches_to_beginning"),
+        "p99_to_beginning_most": most_of(&rounds, "p99_to_beginning"),
         "new_rows_missing": rounds.iter().filter_map(|round| round["new_rows_missing"].as_u64()).sum::<u64>(),
         "rows_per_second_asked_for": PACE, "slowest_commit_milliseconds": slowest.as_secs_f64() * 1e3,
         "rows_per_second": (step * ROUNDS) as f64 / seconds_writing,

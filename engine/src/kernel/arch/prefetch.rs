@@ -6,14 +6,15 @@ pub(super) fn prefetch(bytes: &[u8]) {
     prefetch_from(bytes.as_ptr(), bytes.len());
 }
 
-/// Asks for the cache lines of so many bytes.
+/// Asks for the cache lines of so many bytes, to be read after others that are asked for too: into the second cache. That has room for more
+/// misses at a time than the first one, whose few are wanted by what is being worked on; a line that is there is read at once.
 #[inline(always)]
 pub(super) fn prefetch_from(start: *const u8, length: usize) {
     #[cfg(target_arch = "x86_64")]
     for line in 0..length.div_ceil(64) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         // SAFETY: a prefetch is part of every x86-64, changes no memory and cannot fault.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(start.wrapping_add(line * 64).cast()) };
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(start.wrapping_add(line * 64).cast()) };
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = (start, length);
