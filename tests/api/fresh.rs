@@ -299,3 +299,34 @@ fn codes_of_fresh_rows_are_memory_of_the_delta_until_nobody_sees_them() {
     drop(pinned);
     assert_eq!(c.stats().memory.delta, 0, "{:?}", c.stats().memory);
 }
+
+/// Of rows so long that codes tell nothing of them every one is looked at, and each once.
+#[test]
+fn rows_too_long_for_codes_are_found_once() {
+    for metric in [Metric::L2, Metric::Cosine, Metric::InnerProduct] {
+        for scale in [1e17, 5e17_f32] {
+            let c = filed(&MemDir::new(5), schema(metric, Codes::Bits(4), Spill::On), manual());
+            let long = |id: u64| vector(id).iter().map(|x| x * scale).collect::<Vec<f32>>();
+            for ids in [FILED..FILED + 70, FILED + 70..FILED + 110, FILED + 110..FILED + 400] {
+                let mut batch = c.batch();
+                ids.for_each(|id| {
+                    batch.upsert(id, &long(id));
+                });
+                batch.commit().unwrap();
+            }
+            let snapshot = c.snapshot();
+            for query in [long(FILED + 3), vector(FILED + 9), long(5)] {
+                let search = |effort| snapshot.search(&query).k(120).effort(effort).run().unwrap();
+                let all = Effort::Probe { nprobe: 16, patience: usize::MAX };
+                let mut found: Vec<u64> = search(all).iter().filter_map(|hit| hit.id.as_u64()).collect();
+                let exact = search(Effort::Exact);
+                let near = found.iter().filter(|id| exact.iter().any(|hit| hit.id.as_u64() == Some(**id))).count();
+                found.sort_unstable();
+                let count = found.len();
+                found.dedup();
+                assert_eq!((found.len(), count), (120, 120), "{metric:?} {scale}: a row was found twice");
+                assert!(near >= 100 || metric == Metric::L2, "{metric:?} {scale}: {near} of the nearest");
+            }
+        }
+    }
+}

@@ -8,6 +8,8 @@
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
 //! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
 
+#![recursion_limit = "256"]
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, Instant};
@@ -36,12 +38,12 @@ const PACE: f64 = 12_500.0;
 const BEFORE: Duration = Duration::from_millis(250);
 /// How long searches are timed after the last batch of a round, at least: until what the rows of the round have begun is done.
 const AFTER: Duration = Duration::from_millis(250);
-/// Upkeep that has not shown itself for so long is done.
-const AT_REST: Duration = Duration::from_millis(250);
+/// Upkeep that has not shown itself for so long is done: calibration shows itself at its end alone.
+const AT_REST: Duration = Duration::from_millis(2_000);
 /// How often somebody looks.
 const LOOK: Duration = Duration::from_millis(100);
-/// Queries that are asked at each look.
-const ASKED_OFTEN: usize = 100;
+/// Queries that are asked at each look: few, since they are asked beside the searcher.
+const ASKED_OFTEN: usize = 20;
 /// Parts of the nearest rows that are asked for after the stream.
 const PROMISES: [f32; 4] = [0.8, 0.9, 0.95, 0.98];
 /// So that the delta moves to files every few rounds.
@@ -113,17 +115,19 @@ struct Answers {
     distances: Vec<Vec<f32>>,
     entries: f64,
     in_memory: f64,
+    measured: f64,
 }
 
 impl Answers {
     /// To so many queries at an effort.
     fn to(snapshot: &Snapshot, data: &Data, queries: usize, effort: Effort) -> Answers {
-        let mut answers = Answers { distances: Vec::new(), entries: 0.0, in_memory: 0.0 };
+        let mut answers = Answers { distances: Vec::new(), entries: 0.0, in_memory: 0.0, measured: 0.0 };
         for query in data.queries().iter().take(queries) {
             let hits = snapshot.search(query).k(K).effort(effort).run().expect("search");
             answers.distances.push(hits.iter().map(|hit| hit.distance).collect());
             answers.entries += hits.explain().entries_scanned as f64 / queries as f64;
             answers.in_memory += hits.explain().fresh_scanned as f64 / queries as f64;
+            answers.measured += hits.explain().rows_scored as f64 / queries as f64;
         }
         answers
     }
@@ -180,6 +184,8 @@ struct Beside {
     idle: Speed,
     during: Speed,
     after: Speed,
+    /// Right after the last batch.
+    at_first: Answers,
     upkeep: Upkeep,
 }
 
@@ -202,26 +208,30 @@ fn search_until(c: &Collection, beginning: &Snapshot, data: &Data, what: &Atomic
 struct Upkeep {
     /// When the last of it was seen, which is over.
     ended: Instant,
-    /// Right after the last batch.
-    at_first: Answers,
-    /// The most that searches at the fixed effort scanned in lists, of the queries that are asked often.
-    most_entries: f64,
+    /// The most that searches at the fixed effort scanned, of the few queries that are asked at each look: in lists, with the rows in memory, and
+    /// rows measured.
+    entries: f64,
+    entries_and_memory: f64,
+    measured: f64,
 }
 
 /// Looks on until there is no more to do.
 fn upkeep_of(c: &Collection, data: &Data) -> Upkeep {
     let begun = Instant::now();
-    let at_first = Answers::to(&c.snapshot(), data, QUERIES, FIXED);
-    let (mut seen, mut before, mut most_entries) = (begun, 0, 0.0_f64);
-    while begun.elapsed() < AFTER || seen.elapsed() < AT_REST {
+    let mut seen = Upkeep { ended: begun, entries: 0.0, entries_and_memory: 0.0, measured: 0.0 };
+    let mut before = 0;
+    while begun.elapsed() < AFTER || seen.ended.elapsed() < AT_REST {
         let stats = c.stats();
         if stats.generation != before || stats.memory.compaction + stats.memory.flush > 0 {
-            (seen, before) = (Instant::now(), stats.generation);
+            (seen.ended, before) = (Instant::now(), stats.generation);
         }
-        most_entries = most_entries.max(Answers::to(&c.snapshot(), data, ASKED_OFTEN, FIXED).entries);
+        let now = Answers::to(&c.snapshot(), data, ASKED_OFTEN, FIXED);
+        seen.entries = seen.entries.max(now.entries);
+        seen.entries_and_memory = seen.entries_and_memory.max(now.entries + now.in_memory);
+        seen.measured = seen.measured.max(now.measured);
         std::thread::sleep(LOOK);
     }
-    Upkeep { ended: seen.max(begun + AFTER), at_first, most_entries }
+    Upkeep { ended: seen.ended.max(begun + AFTER), ..seen }
 }
 
 /// Somebody searches the beginning, then the collection, for a while alone, then beside `work`, then until the upkeep after it is done.
@@ -240,17 +250,21 @@ fn beside(c: &Collection, beginning: &Snapshot, data: &Data, work: impl FnOnce()
         let begun = Instant::now();
         work();
         let done = Instant::now();
+        // In no window: a second searcher.
+        let at_first = Answers::to(&c.snapshot(), data, QUERIES, FIXED);
+        let asked = Instant::now();
         let upkeep = upkeep_of(c, data);
         let ended = upkeep.ended;
         what.store(NOTHING, Ordering::Relaxed);
         let times = searcher.join().expect("the searcher");
         let speed = |from, to| Speed::of(&times, from, to);
         Beside {
-            seconds_after: (ended - done).as_secs_f64(),
+            seconds_after: (ended - asked).as_secs_f64(),
             beginning: speed(alone, warming),
             idle: speed(resting, begun),
             during: speed(begun, done),
-            after: speed(done, ended),
+            after: speed(asked, ended),
+            at_first,
             upkeep,
         }
     })
@@ -271,6 +285,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let mut live: Vec<u64> = (0..half as u64).collect();
     let c = create(scratch.path("c"), data, tiered);
     load(&c, data, &live);
+    upkeep_of(&c, data);
     let beginning = c.snapshot();
     let begun = c.stats();
     let (mut rounds, mut new) = (Vec::new(), half as u64);
@@ -309,7 +324,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let snapshot = c.snapshot();
         assert_eq!(snapshot.count(), live.len() as u64);
         let exact = truth(&snapshot, data);
-        let at_first = &speed.upkeep.at_first;
+        let (at_first, upkeep) = (&speed.at_first, &speed.upkeep);
         let (recall, scanned, in_memory) = measure(&snapshot, data, &exact, FIXED);
         let (promised, promised_scanned, _) = measure(&snapshot, data, &exact, Effort::Recall(0.95));
         let fresh = create(scratch.path("fresh"), data, tiered);
@@ -327,7 +342,8 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
             "recall": recall, "fresh_recall": fresh_recall, "recall_at_first": at_first.recall(&exact),
             "entries": scanned, "fresh_entries": fresh_scanned, "entries_and_memory": scanned + in_memory,
             "entries_at_first": at_first.entries, "entries_and_memory_at_first": at_first.entries + at_first.in_memory,
-            "entries_at_most": speed.upkeep.most_entries, "fresh_entries_of_these": fresh_often,
+            "entries_in_upkeep": upkeep.entries, "entries_and_memory_in_upkeep": upkeep.entries_and_memory,
+            "rows_measured_in_upkeep": upkeep.measured, "fresh_entries_of_these": fresh_often,
             "recall_95": promised, "fresh_recall_95": fresh_promised,
             "entries_95": promised_scanned, "fresh_entries_95": fresh_promised_scanned,
             "new_rows_missing": missing,
@@ -337,7 +353,7 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
             "searches_per_second_after": speed.after.rate, "p99_microseconds_after": speed.after.p99,
             "searches_to_idle": speed.during.rate / speed.idle.rate, "p99_to_idle": speed.during.p99 / speed.idle.p99,
             "searches_to_idle_after": speed.after.rate / speed.idle.rate, "p99_to_idle_after": speed.after.p99 / speed.idle.p99,
-            "seconds_of_upkeep_after": speed.seconds_after,
+            "seconds_after": speed.seconds_after,
             "searches_to_beginning": speed.during.rate / speed.beginning.rate, "p99_to_beginning": speed.during.p99 / speed.beginning.p99,
             "searches_to_beginning_after": speed.after.rate / speed.beginning.rate,
             "p99_to_beginning_after": speed.after.p99 / speed.beginning.p99,
@@ -371,8 +387,9 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let summary = json!({
         "recall_below_fresh_at_most": -least("recall", "fresh_recall").min(least("recall_at_first", "fresh_recall")),
         "entries_over_fresh_at_most": most("entries", "fresh_entries").max(most("entries_at_first", "fresh_entries")),
-        "entries_in_upkeep_over_fresh_at_most": most("entries_at_most", "fresh_entries_of_these"),
-        "entries_and_memory_over_fresh_at_most": most("entries_and_memory_at_first", "fresh_entries"),
+        "entries_in_upkeep_over_fresh_at_most": most("entries_in_upkeep", "fresh_entries_of_these"),
+        "entries_and_memory_in_upkeep_over_fresh_at_most": most("entries_and_memory_in_upkeep", "fresh_entries_of_these"),
+        "entries_and_memory_over_fresh_at_most": most("entries_and_memory", "fresh_entries").max(most("entries_and_memory_at_first", "fresh_entries")),
         "recall_95_least": rounds.iter().filter_map(|round| round["recall_95"].as_f64()).fold(1.0, f64::min),
         "entries_95_over_fresh_at_most": most("entries_95", "fresh_entries_95"),
         "idle_searches_per_second_least": least_of(&rounds, "searches_per_second_idle"),
@@ -382,7 +399,9 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         "p99_to_idle_most": most_of(&rounds, "p99_to_idle"),
         "p99_to_idle_after_most": most_of(&rounds, "p99_to_idle_after"),
         "searches_to_beginning_least": least_of(&rounds, "searches_to_beginning"),
+        "searches_to_beginning_after_least": least_of(&rounds, "searches_to_beginning_after"),
         "p99_to_beginning_most": most_of(&rounds, "p99_to_beginning"),
+        "p99_to_beginning_after_most": most_of(&rounds, "p99_to_beginning_after"),
         "new_rows_missing": rounds.iter().filter_map(|round| round["new_rows_missing"].as_u64()).sum::<u64>(),
         "rows_per_second_asked_for": PACE, "slowest_commit_milliseconds": slowest.as_secs_f64() * 1e3,
         "rows_per_second": (step * ROUNDS) as f64 / seconds_writing,

@@ -504,7 +504,7 @@ impl Shared {
         }
         self.refuse_without_room("merge of lists", bytes + (1 << 20))?;
         let lists = inputs.first().map_or(0, |file| file.lists() as u64);
-        let _working = self.budget.reserve(Share::Compaction, (3 << 20) + lists * 64 + bytes / lists.max(1) * 4)?;
+        let _working = self.budget.reserve(Share::Compaction, (3 << 20) + lists * 64 + self.bytes_of_lists(&inputs))?;
         // A row that cannot be looked up is kept: whoever reads it meets what is wrong.
         let in_memory = |row: u64| planted::is(Bug::MergeListsByMemory) && self.view.load().killed(row);
         let dead = |row: u64| matches!(version.locate_live(row), Ok(None)) || in_memory(row);
@@ -512,6 +512,13 @@ impl Shared {
         let (entry, file) = merge_lists(&*self.storage, self.ids(version), &inputs, &dead, &new_id, control)?;
         change.new.push((entry, Arc::new(file)));
         Ok(change)
+    }
+
+    /// What a merge of segments holds of lists: the largest of each input where files are read, and what is made of them.
+    pub(super) fn bytes_of_lists(&self, inputs: &[&ListFile]) -> u64 {
+        let largest =
+            |input: &&ListFile| (0..input.lists()).map(|list| input.list_bytes(list)).max().unwrap_or(0) as u64;
+        2 * inputs.iter().map(largest).sum::<u64>()
     }
 
     /// Steps 3 to 5.

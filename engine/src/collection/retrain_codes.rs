@@ -115,8 +115,7 @@ impl Shared {
         let lists = new.file.lists() as u64;
         self.refuse_without_room("list segment", self.most_filed_bytes(lists, live))?;
         let most = live.min(self.most_filed());
-        let memory =
-            Filing::memory(new, most) + most * ROW_BYTES + live * ROW_BYTES + lists * 64 + bytes / lists.max(1) * 4;
+        let memory = Filing::memory(new, most) + (most + live) * ROW_BYTES + lists * 64 + self.bytes_of_lists(&inputs);
         let _working = self.budget.reserve(Share::Compaction, memory)?;
         let crew = Crew::of(self);
         let filing = Filing::new(&*self.storage, &self.schema, self.ids(version), new, &crew, control)?;

@@ -134,10 +134,10 @@ impl<'s> Seek<'s, '_> {
             pieces.look_ahead();
             scan_signs(kernels(), frame, scratch.query(), &pieces.turns, limit, &mut room.survivors);
         }
-        // Where few pass their codes come while rows are looked at one by one.
         room.rows.clear();
         let first = room.most_promising(room.survivors.len(), |room| room.survivors.bounds());
         room.name_sifted(f32::NEG_INFINITY, first, &pieces.pieces);
+        // These come while rows are bounded one by one.
         room.rows.iter().for_each(|row| kernels().prefetch(members.code(*row)));
         room.bound_listed(frame, scratch, &pieces.listed, limit);
         let first_listed = room.most_promising(room.bounds.len(), |room| &room.bounds);
@@ -146,8 +146,9 @@ impl<'s> Seek<'s, '_> {
         if first.min(first_listed) < f32::INFINITY {
             room.rows.clear();
             let up_to = frame.estimate_of(scan.limit());
-            room.name_sifted(first, up_to, &pieces.pieces);
-            room.name_bounded(first_listed, up_to);
+            // Those of which nothing is told were all among the first.
+            room.name_sifted(first.max(f32::MIN), up_to, &pieces.pieces);
+            room.name_bounded(first_listed.max(f32::MIN), up_to);
             self.look_at(scratch, generation, members, room, scan)?;
         }
         pieces.clear();
@@ -167,7 +168,7 @@ impl<'s> Seek<'s, '_> {
         self.measure_fresh(generation, &mut room.near, scan)
     }
 
-    /// Which of the rows may be near enough, by their codes if they have any. The vectors of the first are asked for: most are measured.
+    /// Which of the rows may be near enough, by their codes if they have any. The vectors of the first are asked for: where few are looked at most are measured.
     fn bound_fresh(
         &self,
         scratch: &Scratch,

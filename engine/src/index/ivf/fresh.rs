@@ -92,7 +92,7 @@ pub(crate) fn bound_signs(
         for ((code, record), estimate) in codes.iter().zip(records).zip(estimates) {
             let error = code.terms.sign_error(take_factors(record.bytes).rescale) * SCAN_DEVIATIONS;
             let bound = *estimate - error;
-            visit(code.row, if bound.is_finite() { bound } else { f32::NEG_INFINITY });
+            visit(code.row, if bound.is_finite() && bound > f32::MIN { bound } else { f32::NEG_INFINITY });
         }
     }
 }

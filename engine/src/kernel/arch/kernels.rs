@@ -190,7 +190,10 @@ impl Kernels {
     /// Asks for the cache lines of values, to be read soon: of the values themselves, not of what they point to.
     #[inline]
     pub fn prefetch_values<T>(&self, values: &[T]) {
-        prefetch::prefetch_from(values.as_ptr().cast(), size_of_val(values));
+        let start: *const u8 = values.as_ptr().cast();
+        let before = start.addr() % 64;
+        let length = size_of_val(values);
+        prefetch::prefetch_from(start.wrapping_sub(before), if length == 0 { 0 } else { before + length });
     }
 
     pub(in crate::kernel) fn rotate(&self, rotation: &Rotation, vector: &mut [f32]) {
