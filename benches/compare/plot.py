@@ -1,8 +1,10 @@
-"""Draws results of the comparisons as SVG beside them: of rows that do not change the curves of recall and rate; of streams and runbooks both over the steps."""
+"""Draws results as SVG beside them: of rows that do not change the curves of recall and rate; of streams and runbooks both over the steps; of the churn that
+`cargo run --release -p stratavec-benches --bin churn` measures what it costs, round by round."""
 
 import argparse
 import json
 import math
+from datetime import datetime, timezone
 from html import escape
 from pathlib import Path
 
@@ -123,7 +125,52 @@ def draw_steps(result):
     return "\n".join([*out, "</svg>"]) + "\n"
 
 
-DRAWINGS = {"static_peers": draw_curves, "stream_peers": draw_steps, "runbook_peers": draw_steps}
+CHURN = [
+    ("recall@10, 32 lists", None, [("recall", "at the end of the round"), ("recall_at_first", "after the last batch"), ("fresh_recall", "a fresh build")]),
+    ("entries to a fresh build", 1.3, [("entries", "at the end of the round"), ("entries_at_first", "after the last batch"), ("entries_in_upkeep", "most during upkeep")]),
+    ("searches to idle", 0.5, [("searches_to_idle", "while rows come"), ("searches_to_idle_after", "during upkeep"), ("searches_to_beginning", "while rows come, to the beginning")]),
+    ("99th percentile to idle", 2.0, [("p99_to_idle", "while rows come"), ("p99_to_idle_after", "during upkeep"), ("p99_to_beginning", "while rows come, to the beginning")]),
+]
+CHURN_COLOURS = ["#d62728", "#1f77b4", "#999999"]
+
+
+def churn_value(turn, key):
+    if key.startswith("entries"):
+        return turn[key] / turn["fresh_entries_of_these" if key == "entries_in_upkeep" else "fresh_entries"]
+    return turn[key]
+
+
+def ticks_between(low, high):
+    step = next(step for step in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if (high - low) / step <= 6)
+    return [round(step * at, 2) for at in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def draw_churn(result):
+    rounds, tall = result["rounds"], 190
+    height = TOP + tall * len(CHURN) + BOTTOM
+    came = f"half of {result['rows']:,} rows x {result['dim']}, a twentieth comes and goes each round, by kind"
+    source = {"peers": {}, "date": "", "cores": result["provenance"]["threads"], **result["provenance"]}
+    source["date"] = datetime.fromtimestamp(source["unix_time"], timezone.utc).date().isoformat()
+    out = sheet(came + (", merges put off" if result["tiered"] else ""), height, source)
+    for at, (name, limit, series) in enumerate(CHURN):
+        lines = [(text, [(turn["round"], churn_value(turn, key)) for turn in rounds]) for key, text in series]
+        values = [value for _, points in lines for _, value in points] + ([limit] if limit else [])
+        ticks = ticks_between(min(values), max(values))
+        top = TOP + tall * at
+        panel = Panel(out, top, top + tall - 30, (1, len(rounds)), (ticks[0], ticks[-1]))
+        panel.upright_lines(name, ticks)
+        if limit:
+            out.append(f'<line x1="{LEFT}" y1="{panel.y(limit):.1f}" x2="{WIDTH - RIGHT}" y2="{panel.y(limit):.1f}" stroke="#000" stroke-dasharray="5 4"/>')
+        for place, ((text, points), colour) in enumerate(zip(lines, CHURN_COLOURS)):
+            panel.curve(points, colour, 1.6)
+            below = top + 14 + 18 * place
+            out.append(f'<line x1="{WIDTH - RIGHT + 14}" y1="{below - 4}" x2="{WIDTH - RIGHT + 36}" y2="{below - 4}" stroke="{colour}" stroke-width="1.6"/>')
+            out.append(f'<text x="{WIDTH - RIGHT + 42}" y="{below}" font-size="11">{escape(text)}</text>')
+    panel.lines_across("round", range(1, len(rounds) + 1))
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+DRAWINGS = {"churn": draw_churn, "static_peers": draw_curves, "stream_peers": draw_steps, "runbook_peers": draw_steps}
 
 
 def main():
@@ -131,7 +178,7 @@ def main():
     arguments.add_argument("results", nargs="+", type=Path, metavar="RESULT.json", help="of the comparisons, in benches/results")
     for path in arguments.parse_args().results:
         result = json.loads(path.read_text())
-        if drawing := DRAWINGS.get(result["benchmark"]):
+        if drawing := DRAWINGS.get(result.get("benchmark")):
             path.with_suffix(".svg").write_text(drawing(result))
             print(f"{path.with_suffix('.svg').name} drawn")
 

@@ -6,7 +6,7 @@
 //! with that of the collection at rest, which tells what the work costs, and with that of the beginning, which tells what the rows in memory cost besides.
 //!
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
-//! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`.
+//! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`. `benches/compare/plot.py` draws it.
 
 #![recursion_limit = "256"]
 
@@ -415,6 +415,6 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     });
     println!("{summary:#}");
     c.close().expect("close");
-    json!({ "provenance": provenance(SEED), "rows": data.count(), "dim": data.dim, "tiered": tiered,
+    json!({ "benchmark": "churn", "provenance": provenance(SEED), "rows": data.count(), "dim": data.dim, "tiered": tiered,
         "summary": summary, "rounds": rounds })
 }
