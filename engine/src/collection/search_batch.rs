@@ -9,11 +9,9 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::snapshot::{Effort, Hits, Include, SearchMode, Snapshot, Terms, VectorSource, answer_many, rerank};
 
-/// Queries that a thread takes at a time: as many as can share what they read, and few enough that the threads end together.
-const MOST_AT_ONCE: usize = 256;
-const LEAST_AT_ONCE: usize = 32;
-/// Turns for each thread.
-const TURNS: usize = 4;
+/// Queries that a thread takes at a time: as many as share a pass over rows. What is made ready for more of them does not stay in the second cache
+/// beside the lists, and threads would not end together.
+const AT_ONCE: usize = 32;
 
 /// Searches being described, by [`Snapshot::search_batch`]; [`SearchBatch::run`] carries them out.
 pub struct SearchBatch<'s, Q> {
@@ -126,8 +124,7 @@ impl<'s, Q: AsRef<[f32]> + Sync> SearchBatch<'s, Q> {
         if !(1..=1024).contains(&threads) {
             return Err(Error::argument("threads", format!("is {}; use 1..=1024", threads)));
         }
-        let at_once = queries.len().div_ceil(threads * TURNS).clamp(LEAST_AT_ONCE, MOST_AT_ONCE);
-        let parts: Vec<&[Q]> = queries.chunks(at_once).collect();
+        let parts: Vec<&[Q]> = queries.chunks(AT_ONCE).collect();
         let next = AtomicUsize::new(0);
         let answers: Mutex<Vec<Option<Result<Vec<Hits>>>>> = Mutex::new(parts.iter().map(|_| None).collect());
         let work = || {
