@@ -34,7 +34,7 @@ fn draw(id: u64) -> Draw {
 }
 
 /// A point near one of many, `place` away from the others of its kind.
-fn vector(id: u64, place: f32) -> Vec<f32> {
+pub fn vector(id: u64, place: f32) -> Vec<f32> {
     let mut spot = draw(id % 37 + 1_000_000);
     let mut draw = draw(id);
     (0..DIM).map(|_| place + 2.0 * spot.next() + 0.3 * draw.normal()).collect()
@@ -50,7 +50,7 @@ enum Kept {
 
 const KEPT: [Kept; 3] = [Kept::Vector, Kept::Nothing(4), Kept::Nothing(1)];
 
-fn schema(options: IvfOptions) -> Schema {
+pub fn schema(options: IvfOptions) -> Schema {
     schema_of(options, Kept::Vector)
 }
 
@@ -65,7 +65,7 @@ fn schema_of(options: IvfOptions, kept: Kept) -> Schema {
     }
 }
 
-fn manual() -> OpenOptions {
+pub fn manual() -> OpenOptions {
     OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual)
 }
 
@@ -82,7 +82,7 @@ fn vector_bytes(c: &Collection) -> u64 {
     c.stats().sections.iter().find(|(section, _)| *section == "vectors").map_or(0, |(_, bytes)| *bytes)
 }
 
-fn put(c: &Collection, ids: impl Iterator<Item = u64>, of: impl Fn(u64) -> Vec<f32>) {
+pub fn put(c: &Collection, ids: impl Iterator<Item = u64>, of: impl Fn(u64) -> Vec<f32>) {
     let mut batch = c.batch();
     ids.for_each(|id| {
         batch.upsert(id, &of(id));
@@ -90,15 +90,15 @@ fn put(c: &Collection, ids: impl Iterator<Item = u64>, of: impl Fn(u64) -> Vec<f
     batch.commit().unwrap();
 }
 
-fn near(id: u64) -> Vec<f32> {
+pub fn near(id: u64) -> Vec<f32> {
     vector(id, 0.0)
 }
 
-fn compact(c: &Collection, what: Compact) -> CompactReport {
+pub fn compact(c: &Collection, what: Compact) -> CompactReport {
     c.compact(what).unwrap().wait().unwrap()
 }
 
-fn sound(disk: &MemDir) {
+pub fn sound(disk: &MemDir) {
     let report = Collection::verify_in(disk, Verify::Full).unwrap();
     assert!(report.is_sound(), "{:?}", report.findings);
 }
@@ -108,7 +108,7 @@ fn found(hits: &Hits) -> Vec<(u64, f32)> {
 }
 
 /// Flushes and compacts by the rules until nothing is left to do: the retrains it took.
-fn settle(c: &Collection) -> u64 {
+pub fn settle(c: &Collection) -> u64 {
     let before = c.stats().retrains;
     c.flush().unwrap();
     for _ in 0..4 {
@@ -402,7 +402,7 @@ fn a_collection_without_vectors_gets_more_lists_as_it_grows() {
 }
 
 /// All lists, looked at to the end, find what measuring every row finds.
-fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
+pub fn answers_exactly(c: &Collection, queries: u64, of: impl Fn(u64) -> Vec<f32>) {
     for n in 0..queries {
         let (query, snapshot) = (of(n + 700_000), c.snapshot());
         let ask = |effort: Effort| {

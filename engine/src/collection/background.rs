@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::scrub;
-use super::shared::Shared;
+use super::shared::{MAX_FROZEN, NextModel, Shared};
 use crate::error::{Error, Result};
 use crate::options::Scrub;
 use crate::storage::stand_back;
@@ -85,11 +85,14 @@ fn wait_for_flush(shared: &Shared) -> Option<bool> {
             shared.pending_changed.wait(&mut pending);
             continue;
         }
-        if pending.frozen > 0 && pending.failed.is_none() {
+        // A model is trained for what is frozen, unless memory is needed.
+        let waits = |next_model: NextModel| next_model != NextModel::None && pending.frozen < MAX_FROZEN;
+        if pending.frozen > 0 && pending.failed.is_none() && !waits(pending.next_model) {
             return Some(true);
         }
         if shared.pending_changed.wait_until(&mut pending, until).timed_out() {
-            return (!pending.stop).then_some(pending.frozen > 0);
+            let waits = pending.next_model == NextModel::Begun && pending.frozen < MAX_FROZEN;
+            return (!pending.stop).then_some(pending.frozen > 0 && !waits);
         }
     }
 }

@@ -11,6 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::batch::Receipt;
 use super::prepare::{Prepared, Replaced};
+use super::roll::After;
 use super::shared::{Shared, Writer, count};
 use crate::delta::{Block, Known, KnownIds};
 use crate::error::{Error, ErrorKind, Outcome, Result};
@@ -133,13 +134,11 @@ impl Shared {
                 return mem::replace(&mut *state, State::Gone);
             }
         }
-        let rolled = {
+        let after = {
             let leadership = Leadership { shared: self, group: self.take_group() };
             self.commit_group(&leadership.group)
         };
-        if rolled {
-            self.flush_after_roll();
-        }
+        self.follow_up(after);
         mem::replace(&mut *ticket.state.lock(), State::Gone)
     }
 
@@ -155,8 +154,8 @@ impl Shared {
         queue.waiting.drain(..count).collect()
     }
 
-    /// Commits a group; true if the log was rolled.
-    fn commit_group(&self, group: &[Arc<Ticket>]) -> bool {
+    /// Commits a group; what is to be done next.
+    fn commit_group(&self, group: &[Arc<Ticket>]) -> After {
         let _no_load = self.gate.lock();
         // The first commit publishes a manifest, and so may a merge at the same moment: they take turns.
         let begins_log = self.writer.lock().wal.is_none();
@@ -164,13 +163,13 @@ impl Shared {
         let mut writer = self.writer.lock();
         if let Err(error) = self.check_writable() {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
-            return false;
+            return After::default();
         }
         if writer.wal.is_none()
             && let Err(error) = self.begin_log(&mut writer)
         {
             group.iter().for_each(|ticket| ticket.set(State::Done(Err(error.clone()))));
-            return false;
+            return After::default();
         }
         let mut staging = self.stage(&mut writer, group);
         let refused = mem::take(&mut staging.refused);

@@ -205,6 +205,9 @@ impl Shared {
         control: &Control,
         report: &mut CompactReport,
     ) -> Result<bool> {
+        if wanted.no_room.is_none() && self.train_for_memory(control, report)? {
+            return Ok(true);
+        }
         match self.next_list_step(version, wanted)? {
             Some(step) => self.take_or_leave(version, step, wanted, control, report).map(|()| true),
             None => Ok(false),

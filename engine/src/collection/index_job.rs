@@ -12,18 +12,18 @@ use super::bulk::Ahead;
 use super::compact::{Compact, CompactReport, MOST_BYTES_AT_CLOSE};
 use super::crew::Crew;
 use super::flush::{older_manifests, publish, remove_all};
-use super::retrain::{list_lengths, list_skew, scanned};
+use super::retrain::{list_skew, scanned};
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Aged, Control, Extended, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
+    Aged, Control, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
     codebook_memory, merge_lists, next_old, next_unfiled, rows_for_lists,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::{HashedEntry, Training as TrainedOn};
-use crate::options::{Anchors, Codes, IndexKind, IvfOptions};
+use crate::options::{Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
 use crate::snapshot::{Calibrated, LiveRows, OpenModel, Snapshot, Version, calibrate};
@@ -172,9 +172,9 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let change = match &step {
-            ListStep::Train(nlist) => self.train(version, *nlist, None, control)?,
+            ListStep::Train(nlist) => self.train(*nlist, None, control)?,
             ListStep::Retrain(_, why) if !self.keeps_vectors() => self.add_lists(version, *why, control)?,
-            ListStep::Retrain(nlist, why) => self.train(version, *nlist, *why, control)?,
+            ListStep::Retrain(nlist, why) => self.train(*nlist, *why, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Convert(range) if !self.keeps_vectors() => {
                 self.move_segments(version, range.clone(), control, report)?
@@ -223,7 +223,7 @@ impl Shared {
     }
 
     /// Rows that are in memory have no lists yet; those to come get them.
-    fn roll_to_new_model(&self) {
+    pub(super) fn roll_to_new_model(&self) {
         if let Err(error) = self.flush_only() {
             tracing::warn!(%error, "the rows in memory could not be moved to files; they get their lists later");
         }
@@ -237,23 +237,22 @@ impl Shared {
         (self.collection, version.manifest.own_origin())
     }
 
-    fn train(&self, version: &Version, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
-        let live = version.rows.iter().map(LiveRows::live).sum();
-        let rows = || LivePoints::all(&version.rows, &self.schema);
+    /// A model of all rows there are, those in memory too; an extended one if that will do, for this reason.
+    fn train(&self, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
+        let view = self.view.load_full();
+        let version = &view.version;
+        let rows = || LivePoints::since(&view, &self.schema, 0, usize::MAX);
         let extend = |job: &ModelJob<'_>, lists, bytes| match why {
-            Some(Aged::Foreign) => self.extend(version, job, lists * 5 / 4, bytes),
-            // Their lists are among others that searches look at: more of those would take more lists to find as much.
-            Some(Aged::Crowded) => self.extend(version, job, lists * 9 / 8, bytes),
-            _ => Ok(None),
+            Some(why) => self.extend(&view, why, job, lists, bytes),
+            None => Ok(None),
         };
-        let made = self.train_on(rows, live, nlist, extend, self.ids(version), control)?;
-        Ok(self.change_of(version, made, live))
+        let made = self.train_on(rows, view.count, nlist, extend, self.ids(version), control)?;
+        Ok(self.change_of(version, made, view.count, view.active.end_row()))
     }
 
-    /// What a model that was trained on so many rows changes.
-    fn change_of(&self, version: &Version, made: Made, live: u64) -> ListChange {
+    /// What a model changes that was trained on so many rows, those below a number.
+    fn change_of(&self, version: &Version, made: Made, live: u64, next_row: u64) -> ListChange {
         let Made { entry, model, energy } = made;
-        let next_row = version.manifest.next_row;
         let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
         let mut change = ListChange { training: Some(training), ..ListChange::default() };
         match version.current_model().is_some_and(|current| *current.file.hash() == entry.hash) {
@@ -327,26 +326,6 @@ impl Shared {
         let _working = self.budget.reserve(Share::Compaction, wanted.max(also.0) + also.1 + model_bytes)?;
         let job = ModelJob { storage: &*self.storage, schema: &self.schema, ids, parallel: &crew, control };
         make(&job, lists, wanted)
-    }
-
-    /// The newest model with more lists, for a kind of rows that it has none for; `None` if it has to be trained anew: its lists are of
-    /// a number that was asked for, or not around the means of rows, or share codewords, or would be more than `most_lists`.
-    fn extend(&self, version: &Version, job: &ModelJob<'_>, most_lists: usize, bytes: u64) -> Result<Option<Made>> {
-        let Some((model, options)) = version.current_model().zip(self.schema.index_kind().lists()) else {
-            return Ok(None);
-        };
-        let Some(trained) = version.manifest.training_of(model.file.hash()) else { return Ok(None) };
-        let plain = options.wanted_nlist().is_none()
-            && options.wanted_anchors() == Anchors::KMeans
-            && model.file.codebook().is_none();
-        if !plain {
-            return Ok(None);
-        }
-        let came = version.manifest.next_row.saturating_sub(trained.next_row).min(self.most_filed());
-        let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, came))?;
-        let lengths = list_lengths(version);
-        let old = Extended { model, trained, lengths: &lengths, most_lists, most_rows: came as usize };
-        job.extend(&version.rows, &old, self.new_file_id(), bytes)
     }
 
     fn file(
@@ -611,8 +590,8 @@ impl Shared {
                 Some(ListStep::Train(lists)) if ahead.is_some() => {
                     let made = ahead.take().and_then(|ahead| ahead.model_for(&version.rows, lists));
                     let change = match made {
-                        Some((made, live)) => self.change_of(&version, made, live),
-                        None => self.train(&version, lists, None, control)?,
+                        Some((made, live)) => self.change_of(&version, made, live, version.manifest.next_row),
+                        None => self.train(lists, None, control)?,
                     };
                     self.install_step(ListStep::Train(lists), change, &mut report)?;
                 }

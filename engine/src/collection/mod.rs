@@ -11,6 +11,7 @@ mod compact;
 mod crew;
 mod flush;
 mod follower;
+mod foresight;
 mod health;
 mod index_job;
 mod job;

@@ -1,7 +1,7 @@
 //! A model that has aged and the one that follows it.
 //!
-//! 1. Train the new model on the rows there are and name it in a manifest, behind the old one (one step). What is in memory is then flushed:
-//!    rows that come from now on are filed by the new one. A crash: an orphan, or two models.
+//! 1. Train the new model on the rows there are, in files and in memory, and name it in a manifest, behind the old one (one step). What is in memory
+//!    is then flushed: it and rows that come from now on are filed by the new one. A crash: an orphan, or two models.
 //! 2. Convert the list segments of the old model one by one, youngest first: the rows of that range of numbers are filed again (a step each).
 //!    The manifest that names the new segments no longer names the old one, so each row is in the lists of one model at any time. A crash:
 //!    orphans, or a segment that is converted; the next handle goes on with the rest.
@@ -109,17 +109,29 @@ pub(super) fn scanned(version: &Version) -> f64 {
     })
 }
 
-/// The same once the rows of a generation are in files, and what it has killed is dead there.
-pub(super) fn scanned_with(version: &Version, training: &Training, generation: &Generation) -> f64 {
-    let Some(members) = generation.members() else { return 1.0 };
+/// What lists tell once the rows of generations that are in lists are in files, and what they have killed is dead there.
+pub(super) fn lists_after<'g>(
+    version: &Version,
+    training: &Training,
+    generations: impl Iterator<Item = &'g Generation> + Clone,
+) -> Lengths {
+    let filed = generations.clone().filter(|generation| generation.members().is_some());
+    let change = |live: u64, of: &Generation| (live + of.rows()).saturating_sub(of.kills().len() as u64);
+    let live = filed.fold(live_in_lists(version), change);
+    lengths_with(version, training, lengths_after(version, generations), live)
+}
+
+/// First copies in each list of the newest model, dead ones included, once the rows of generations that are in its lists are in files.
+pub(super) fn lengths_after<'g>(version: &Version, generations: impl Iterator<Item = &'g Generation>) -> Vec<u64> {
     let mut lengths = list_lengths(version);
-    for (list, length) in lengths.iter_mut().enumerate() {
-        let rows = members.of_list(list as u32);
-        let entries = rows.loose.iter().chain(rows.pieces.iter().flat_map(|piece| piece.entries()));
-        *length += entries.filter(|entry| entry.first == NO_LIST).count() as u64;
+    for members in generations.filter_map(Generation::members) {
+        for (list, length) in lengths.iter_mut().enumerate() {
+            let rows = members.of_list(list as u32);
+            let entries = rows.loose.iter().chain(rows.pieces.iter().flat_map(|piece| piece.entries()));
+            *length += entries.filter(|entry| entry.first == NO_LIST).count() as u64;
+        }
     }
-    let live = (live_in_lists(version) + generation.rows()).saturating_sub(generation.kills().len() as u64);
-    lengths_with(version, training, lengths, live).scanned()
+    lengths
 }
 
 /// How uneven the lists of the newest model are: see [`skew`].

@@ -3,16 +3,23 @@
 use std::mem;
 use std::sync::Arc;
 
-use super::retrain::{scanned, scanned_with};
-use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
+use super::foresight::{Look, Mending};
+use super::shared::{Frozen, MAX_FROZEN, NextModel, Shared, Writer, count};
 use crate::budget::Share;
-use crate::compaction::{changes_until_look, drifts_with, is_watched, many_rows, most_in_memory};
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
-use crate::manifest::Training;
-use crate::options::{Background, Compaction};
+use crate::options::Background;
 use crate::snapshot::View;
 use crate::storage::{FileKind, FileName};
+
+/// What is to be done after a commit, outside all locks.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct After {
+    /// The log was rolled: the frozen generation is to be flushed.
+    rolled: bool,
+    /// A model is to be trained for rows in memory.
+    trains: bool,
+}
 
 impl Shared {
     /// Waits until the flusher has caught up so far that another generation fits in memory.
@@ -29,71 +36,35 @@ impl Shared {
         Ok(())
     }
 
-    /// Rolls if the active generation has reached its size; true if it did. A failure is no failure of the commits
+    /// Rolls if the active generation has reached its size or is to be in files for other reasons. A failure is no failure of the commits
     /// before it: it is kept for `stats` and tried again later.
-    pub(super) fn roll_if_full(&self, writer: &mut Writer) -> bool {
+    pub(super) fn roll_if_full(&self, writer: &mut Writer) -> After {
         let length = writer.wal.as_ref().map_or(0, |wal| wal.len());
         let most = self.options.delta_bytes();
         let active = &self.view.load().active;
         let limited = self.options.memory_budget.is_some();
         let full = length >= most
             || active.rows() >= self.options.flush_rows
-            || self.has_aged(active, &mut writer.next_look)
             || (limited && active.memory_bytes() as u64 + writer.known_charge.bytes() >= most);
-        if !full
-            || length < writer.roll_not_before
-            || writer.frozen.len() >= MAX_FROZEN
-            || self.poison_cause().is_some()
-        {
-            return false;
+        let may_roll =
+            length >= writer.roll_not_before && writer.frozen.len() < MAX_FROZEN && self.poison_cause().is_none();
+        if full && !may_roll {
+            return After::default();
+        }
+        let mending = self.mending_after(active, full, &mut writer.next_look);
+        let trains = mending == Some(Mending::Train);
+        if !may_roll || !full && mending != Some(Mending::Flush) {
+            return After { rolled: false, trains };
         }
         match self.roll(writer) {
-            Ok(()) => true,
+            Ok(()) => After { rolled: true, trains },
             Err(error) => {
                 tracing::warn!(%error, "cannot start a new log; the old one goes on");
                 writer.roll_not_before = length + most / 8;
                 self.pending.lock().roll_failed = Some(error);
-                false
+                After { rolled: false, trains }
             }
         }
-    }
-
-    /// Whether the rows of a generation, once they are in files, will have lists made anew: because they lie so far from the centroids, or
-    /// because with them and without what they replace searches scan too many entries. That is not to wait until a delta is full: new rows
-    /// would be hard to find all that time, or all others. What files alone say flushes nothing: it is being mended, or cannot be.
-    fn has_aged(&self, active: &Generation, next_look: &mut (u64, u64)) -> bool {
-        // Where no vectors are kept lists are added, up to a number that was asked for.
-        let grows = || self.schema.index_kind().lists().is_some_and(|options| options.wanted_nlist().is_none());
-        let trains = self.options.compaction != Compaction::Manual && (self.keeps_vectors() || grows());
-        let Some(members) = active.members().filter(|_| trains) else { return false };
-        let view = self.view.load();
-        let version = &view.version;
-        let model = version.model_of(active).filter(|_| version.older_model().is_none());
-        let training = model.and_then(|model| version.manifest.training_of(model.file.hash()));
-        let (many, most) = (many_rows(&self.policy()), most_in_memory(&self.policy()));
-        training.is_some_and(|training| {
-            let came = active.end_row().saturating_sub(training.next_row);
-            drifts_with(training, came, active.rows(), members.energy(), many)
-                || most.is_finite()
-                    && self.is_time_to_look(training, active, next_look)
-                    && scanned_with(version, training, active) > most
-                    && scanned(version) <= 1.0 + many
-        })
-    }
-
-    /// Whether enough has come and gone in a generation since the last look at what it makes of the lists, all of which it takes.
-    fn is_time_to_look(&self, training: &Training, active: &Generation, next_look: &mut (u64, u64)) -> bool {
-        let changes = active.rows() + active.kills().len() as u64;
-        let (step, first) = changes_until_look(training);
-        if next_look.0 != active.first_row() {
-            *next_look = (active.first_row(), first);
-        }
-        // What is frozen is about to be in files.
-        let due = is_watched(training) && changes >= next_look.1 && self.view.load().frozen.is_empty();
-        if due {
-            next_look.1 = changes + step.max(1);
-        }
-        due
     }
 
     /// Ends the active generation. Under the commit lock:
@@ -132,8 +103,7 @@ impl Shared {
             last_seq: writer.last_seq,
         });
         writer.roll_not_before = 0;
-        // Of no generation.
-        writer.next_look = (u64::MAX, 0);
+        writer.next_look = Look::default();
         let mut frozen = old.frozen.clone();
         frozen.push(generation);
         self.view.store(Arc::new(View {
@@ -149,17 +119,27 @@ impl Shared {
         Ok(())
     }
 
-    /// After a commit rolled the log, outside all locks: have the frozen generation flushed.
-    pub(super) fn flush_after_roll(&self) {
-        match self.options.background {
-            Background::Thread => {
+    /// After a commit, outside all locks: do what it made due, or have it done.
+    pub(super) fn follow_up(&self, after: After) {
+        let inline = self.options.background == Background::Inline;
+        if after.trains {
+            let mut pending = self.pending.lock();
+            pending.next_model = NextModel::Due;
+            pending.merge_due = !inline;
+        }
+        if !inline {
+            if after.trains || after.rolled {
                 self.pending_changed.notify_all();
             }
-            Background::Inline => {
-                if let Err(error) = self.flush_frozen() {
-                    tracing::warn!(%error, "flush failed; it will be tried again");
-                }
-            }
+            return;
+        }
+        if after.trains {
+            self.compact_after_flush();
+        }
+        if after.rolled
+            && let Err(error) = self.flush_frozen()
+        {
+            tracing::warn!(%error, "flush failed; it will be tried again");
         }
     }
 }

@@ -17,6 +17,7 @@ use super::calibration::LastLook;
 use super::commit::Queue;
 use super::compact::CompactReport;
 use super::flush::{older_manifests, remove_all};
+use super::foresight::Look;
 use super::job::Jobs;
 use super::scrub::Scrubbed;
 use crate::budget::{Budget, Charge, Share};
@@ -93,8 +94,8 @@ pub(super) struct Writer {
     pub(super) next_row: u64,
     /// A roll failed; it is tried again when the log has grown to this length.
     pub(super) roll_not_before: u64,
-    /// The first row of a generation, and how many must have come and gone in it until the next look at what it makes of the lists.
-    pub(super) next_look: (u64, u64),
+    /// When the active generation is looked at again.
+    pub(super) next_look: Look,
 }
 
 /// The writer's side of a frozen generation.
@@ -109,6 +110,16 @@ pub(super) struct Frozen {
     pub(super) last_seq: u64,
 }
 
+/// A model that is to be there before rows in memory go to files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum NextModel {
+    #[default]
+    None,
+    Due,
+    /// It is being trained.
+    Begun,
+}
+
 /// What the flushing side and waiting commits tell each other.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -120,6 +131,8 @@ pub(super) struct Pending {
     pub(super) roll_failed: Option<Error>,
     /// A flush may have made something to merge.
     pub(super) merge_due: bool,
+    /// For rows that are in memory.
+    pub(super) next_model: NextModel,
     /// What automatic merges did so far.
     pub(super) upkeep: CompactReport,
     /// Automatic merges failed this often in a row, the last time with this.
@@ -190,7 +203,7 @@ impl Shared {
                 last_seq: view.seq,
                 next_row: view.active.end_row(),
                 roll_not_before: 0,
-                next_look: (0, 0),
+                next_look: Look::default(),
             }),
             loading: Mutex::new(()),
             compacting: Mutex::new(()),

@@ -14,7 +14,7 @@ use crate::kernel::cluster::{Training, Work, train};
 use crate::kernel::{kernels, padded_dim};
 use crate::manifest::Training as TrainedOn;
 use crate::segment::ModelContent;
-use crate::snapshot::{LiveRows, OpenModel};
+use crate::snapshot::OpenModel;
 use crate::storage::{FileId, FileKind, FileName};
 
 /// How many times as far as others, as squares, a row is that belongs to none of the lists there are.
@@ -36,12 +36,10 @@ pub(crate) struct Extended<'a> {
     pub(crate) lengths: &'a [u64],
     /// Lists of both kinds at most.
     pub(crate) most_lists: usize,
-    /// New rows that are looked at, at most.
-    pub(crate) most_rows: usize,
 }
 
 impl ModelJob<'_> {
-    /// Writes a model with the lists of another one and more, for those of the rows since its training that are far from all of them; it is
+    /// Writes a model with the lists of another one and more, for those of `new`, the rows since its training, that are far from all of them; it is
     /// synced and read back, and no manifest names it yet. `None` if these are too few, or would be too many lists: the model is to be
     /// trained anew. Holds what [`Filing`] needs for the new rows and what `budget_bytes` lets training have.
     ///
@@ -49,13 +47,12 @@ impl ModelJob<'_> {
     /// `InvalidArgument` naming `budget_bytes`; `Cancelled`; `Corrupt`; `NoSpace`; `Io`. What was made is removed, as far as possible.
     pub(crate) fn extend(
         &self,
-        files: &[LiveRows],
+        new: &LivePoints<'_>,
         old: &Extended<'_>,
         id: FileId,
         budget_bytes: u64,
     ) -> Result<Option<Made>> {
         let (schema, trained, model) = (self.schema, old.trained, old.model);
-        let new = LivePoints::since(files, schema, trained.next_row, old.most_rows)?;
         let (known, held_out) = (new.others(HELD_OUT), new.thinned(HELD_OUT, MOST_HELD_OUT));
         let (lists, distances) = self.filing(model)?.nearest(&known)?;
         let mean = (trained.rows / model.file.lists().max(1) as u64).max(1);

@@ -36,6 +36,11 @@ pub(crate) fn many_rows(policy: &Policy) -> f64 {
     policy.dead_ratio.clamp(LEAST_CAME, MOST_DEAD)
 }
 
+/// Entries that searches may scan for each that they would scan of live rows alone, before lists are made anew for that.
+pub(crate) fn most_in_files(policy: &Policy) -> f64 {
+    1.0 + many_rows(policy)
+}
+
 /// Entries that searches may scan, rows in memory among them, for each that they would scan of live rows alone: with more a delta moves to files before
 /// it is full. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one. A policy that
 /// waits with dead rows as long as can be, to write less, waits for full deltas too.
@@ -49,7 +54,7 @@ pub(crate) fn most_in_memory(policy: &Policy) -> f64 {
 /// The segments to merge next by the automatic rules, or, in a full compaction, by those that leave as few as can be. `scanned`: entries that
 /// searches scan for each of live rows, as lists were when they were new.
 pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool, scanned: f64) -> Option<Range<usize>> {
-    let most_dead = if scanned > 1.0 + many_rows(policy) { LEAST_DEAD } else { MOST_DEAD };
+    let most_dead = if scanned > most_in_files(policy) { LEAST_DEAD } else { MOST_DEAD };
     let policy = &Policy { dead_ratio: policy.dead_ratio.min(most_dead), ..*policy };
     let mut end = lists.len();
     lists.chunk_by(|a, b| a.unfiled_before == b.unfiled_before && a.old == b.old).rev().find_map(|run| {

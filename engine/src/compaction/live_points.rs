@@ -1,4 +1,6 @@
-//! Live rows, as clustering and coding read them: of files, or of a block that is about to become one.
+//! Live rows, as clustering and coding read them: of files, of a block that is about to become one, or of both.
+
+use std::sync::Arc;
 
 use crate::delta::Block;
 use crate::error::{Error, Result};
@@ -8,52 +10,36 @@ use crate::kernel::cluster::Points;
 use crate::kernel::{decode_row, kernels};
 use crate::metric::Metric;
 use crate::options::Schema;
-use crate::snapshot::{LiveRows, Source};
+use crate::snapshot::{Killed, LiveRows, Source, View};
 
 /// Pages of row numbers that one list segment is given at most: half of what its page table holds.
 const MOST_PAGES: u64 = 1 << 19;
 const PAGE_SHIFT: u32 = 12;
 
-/// Where to go on: a file and an ordinal of it.
+/// Where to go on: a file, or whatever else has rows, and an ordinal of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Place {
     pub(crate) file: u32,
     pub(crate) ordinal: u32,
 }
 
-/// Where rows are.
-#[derive(Clone, Copy)]
-enum Rows<'a> {
-    Files(&'a [LiveRows]),
-    /// Places name it as the only file.
-    Block(&'a Block),
-}
-
-/// Some live rows of neighbouring files or of a block, in row order. Holds eight bytes for each.
+/// Some live rows of neighbouring files, blocks or both, in row order. Holds eight bytes for each.
 pub(crate) struct LivePoints<'a> {
-    rows: Rows<'a>,
+    sources: Arc<[Source<'a>]>,
     schema: &'a Schema,
     places: Vec<Place>,
 }
 
 impl<'a> LivePoints<'a> {
-    /// All of them.
-    ///
-    /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn all(files: &'a [LiveRows], schema: &'a Schema) -> Result<LivePoints<'a>> {
-        LivePoints::some(files, schema, &mut Place::default(), usize::MAX, u64::MAX)
-    }
-
     /// No rows.
     pub(crate) fn none(schema: &'a Schema) -> LivePoints<'a> {
-        LivePoints { rows: Rows::Files(&[]), schema, places: Vec::new() }
+        LivePoints { sources: Arc::new([]), schema, places: Vec::new() }
     }
 
     /// The rows of a block at some places, ascending.
     pub(crate) fn of_block(block: &'a Block, places: &[u32], schema: &'a Schema) -> LivePoints<'a> {
         let places = places.iter().map(|ordinal| Place { file: 0, ordinal: *ordinal }).collect();
-        LivePoints { rows: Rows::Block(block), schema, places }
+        LivePoints { sources: Arc::new([Source::Block(block)]), schema, places }
     }
 
     /// Those from `next` on with numbers up to `last_row`, at most so many and of no more pages than a list segment may have; `next` is left
@@ -68,7 +54,8 @@ impl<'a> LivePoints<'a> {
         most: usize,
         last_row: u64,
     ) -> Result<LivePoints<'a>> {
-        let mut points = LivePoints { rows: Rows::Files(files), schema, places: Vec::new() };
+        let sources = files.iter().map(Source::File).collect();
+        let mut points = LivePoints { sources, schema, places: Vec::new() };
         let (mut pages, mut last_page) = (0, None);
         while let Some(rows) = files.get(next.file as usize) {
             let at = next.ordinal as usize;
@@ -99,39 +86,52 @@ impl<'a> LivePoints<'a> {
         Ok(points)
     }
 
-    /// Those with numbers from `first_row` on, at most so many.
+    /// Those of a view with numbers from `first_row` on, in memory or in files, at most so many.
     ///
     /// # Errors
     /// `Corrupt`.
-    pub(crate) fn since(
-        files: &'a [LiveRows],
-        schema: &'a Schema,
-        first_row: u64,
-        most: usize,
-    ) -> Result<LivePoints<'a>> {
-        let file = files.partition_point(|rows| rows.file.last_row() < first_row);
-        let ordinal = files.get(file).map_or(Ok(0), |rows| rows.ordinal_from(first_row))?;
-        LivePoints::some(files, schema, &mut Place { file: file as u32, ordinal: ordinal as u32 }, most, u64::MAX)
+    pub(crate) fn since(view: &'a View, schema: &'a Schema, first_row: u64, most: usize) -> Result<LivePoints<'a>> {
+        let mut points = LivePoints { sources: view.sources().collect(), schema, places: Vec::new() };
+        let (sources, mut killed) = (points.sources.clone(), Killed::new(view));
+        for (file, source) in sources.iter().enumerate() {
+            let first = match source {
+                Source::File(rows) => rows.ordinal_from(first_row)?,
+                Source::Block(block) => first_row.saturating_sub(block.first_row()).min(block.len() as u64) as usize,
+            };
+            for word in first / 64..source.len().div_ceil(64) {
+                let mut live = source.live_word(word, &mut killed)?;
+                live &= if word == first / 64 { u64::MAX << (first % 64) } else { u64::MAX };
+                while live != 0 {
+                    if points.len() >= most {
+                        return Ok(points);
+                    }
+                    let ordinal = (word * 64) as u32 + live.trailing_zeros();
+                    live &= live - 1;
+                    points.places.push(Place { file: file as u32, ordinal });
+                }
+            }
+        }
+        Ok(points)
     }
 
     /// The rows that `keep` says of: one answer for each, in their order.
     pub(crate) fn only(&self, mut keep: impl Iterator<Item = bool>) -> LivePoints<'a> {
         let places = self.places.iter().filter(|_| keep.next().unwrap_or(false)).copied().collect();
-        LivePoints { rows: self.rows, schema: self.schema, places }
+        LivePoints { sources: self.sources.clone(), schema: self.schema, places }
     }
 
     /// Each `step`th row; if those are more than `most`, some of them at equal distances.
     pub(crate) fn thinned(&self, step: usize, most: usize) -> LivePoints<'a> {
         let further = (self.len() / step.max(1)).div_ceil(most.max(1)).max(1);
         let places = self.places.iter().skip(step.saturating_sub(1)).step_by(step.max(1).saturating_mul(further));
-        LivePoints { rows: self.rows, schema: self.schema, places: places.copied().collect() }
+        LivePoints { sources: self.sources.clone(), schema: self.schema, places: places.copied().collect() }
     }
 
     /// All rows but each `step`th.
     pub(crate) fn others(&self, step: usize) -> LivePoints<'a> {
         let places =
             self.places.iter().enumerate().filter(|(i, _)| !(i + 1).is_multiple_of(step)).map(|(_, place)| *place);
-        LivePoints { rows: self.rows, schema: self.schema, places: places.collect() }
+        LivePoints { sources: self.sources.clone(), schema: self.schema, places: places.collect() }
     }
 
     /// Leaves the last row out.
@@ -152,13 +152,15 @@ impl<'a> LivePoints<'a> {
         (0..self.len()).map(|i| self.source(i).and_then(|(source, at)| source.row_number(at))).collect()
     }
 
-    /// Smallest and largest sequence number of the rows' files; zeros of a block, whose rows have none yet.
+    /// Smallest and largest sequence number of the rows' files; zeros if some are in a block, where they may have none yet.
     pub(crate) fn seqs(&self) -> (u64, u64) {
-        let ends = (self.places.first(), self.places.last());
-        let (Some(first), Some(last), Rows::Files(files)) = (ends.0, ends.1, self.rows) else { return (0, 0) };
-        let files = files.get(first.file as usize..=last.file as usize).unwrap_or_default();
-        let facts = files.iter().map(|rows| rows.file.facts());
-        facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)))
+        let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else { return (0, 0) };
+        let sources = self.sources.get(first.file as usize..=last.file as usize).unwrap_or_default();
+        let seqs = sources.iter().map(|source| match source {
+            Source::File(rows) => (rows.file.facts().min_seq, rows.file.facts().max_seq),
+            Source::Block(_) => (0, 0),
+        });
+        seqs.reduce(|(min, max), seqs| (min.min(seqs.0), max.max(seqs.1))).unwrap_or_default()
     }
 
     /// The id of a row.
@@ -171,11 +173,8 @@ impl<'a> LivePoints<'a> {
     }
 
     fn source(&self, i: usize) -> Result<(Source<'a>, usize)> {
-        let source = |place: &Place| match self.rows {
-            Rows::Files(files) => files.get(place.file as usize).map(Source::File),
-            Rows::Block(block) => Some(Source::Block(block)),
-        };
-        let found = self.places.get(i).and_then(|place| Some((source(place)?, place.ordinal as usize)));
+        let place = self.places.get(i);
+        let found = place.and_then(|place| Some((*self.sources.get(place.file as usize)?, place.ordinal as usize)));
         match found {
             Some(found) => Ok(found),
             None => Err(Error::argument("rows", format!("are {}; there is no row {i}", self.len()))),

@@ -84,7 +84,7 @@ pub(crate) fn aged(training: &Training, live: u64, came: u64, lists: Lengths, ma
         return Some(Aged::Foreign);
     }
     let rewritten = is_watched(training) && lists.scanned() > 1.0 + many;
-    if rewritten && came >= training.rows / LEAST_CROWD && lists.crowded > MOST_CROWDED {
+    if rewritten && is_crowded(training, came, lists) {
         return Some(Aged::Crowded);
     }
     if !is_changed(training) {
@@ -97,14 +97,21 @@ pub(crate) fn aged(training: &Training, live: u64, came: u64, lists: Lengths, ma
     uneven.then_some(Aged::Unbalanced)
 }
 
-/// Whether it becomes drift once so many more rows, with such a sum of squared distances from their centroids, are filed; `came` are those
+/// The drift that there is once so many more rows, with such a sum of squared distances from their centroids, are filed; `came` are those
 /// written since training, these among them. What is drift without them is answered already, or cannot be.
-pub(crate) fn drifts_with(training: &Training, came: u64, rows: u64, energy: f64, many: f64) -> bool {
+pub(crate) fn drift_with(training: &Training, came: u64, rows: u64, energy: f64, many: f64) -> Option<Aged> {
     let mut with = *training;
     with.add(rows, energy);
-    let drifts =
-        |training: &Training, came: u64| is_foreign(training) || is_changed(training) && is_far(training, came, many);
-    drifts(&with, came) && !drifts(training, came.saturating_sub(rows))
+    let drift = |training: &Training, came: u64| match is_foreign(training) {
+        true => Some(Aged::Foreign),
+        false => (is_changed(training) && is_far(training, came, many)).then_some(Aged::Drifted),
+    };
+    drift(&with, came).filter(|_| drift(training, came.saturating_sub(rows)).is_none())
+}
+
+/// Whether it is some lists that grew which make searches scan more, and not dead rows alone; `came` as above.
+pub(crate) fn is_crowded(training: &Training, came: u64, lists: Lengths) -> bool {
+    came >= training.rows / LEAST_CROWD && lists.crowded > MOST_CROWDED
 }
 
 /// A few rows say little, and what they cost is little.
@@ -188,17 +195,16 @@ mod tests {
 
     #[test]
     fn rows_in_memory_count_as_they_will_in_files() {
-        let drifts_with = |training: &Training, came, rows, energy| drifts_with(training, came, rows, energy, 0.2);
+        let drift_with = |training: &Training, came, rows, energy| drift_with(training, came, rows, energy, 0.2);
         let known = Training { fresh: 3_000, fresh_energy: 1.0, ..training(50_000) };
-        assert!(!drifts_with(&known, 6_249, 3_249, 5_750.0), "too few to tell");
-        assert!(drifts_with(&known, 6_250, 3_250, 5_750.0));
-        assert!(!drifts_with(&known, 10_000, 7_000, 7_000.0), "as near as others");
-        assert!(drifts_with(&known, 10_000, 7_000, 9_000.0), "a little, of many");
+        assert_eq!(drift_with(&known, 6_249, 3_249, 5_750.0), None, "too few to tell");
+        assert_eq!(drift_with(&known, 6_250, 3_250, 5_750.0), Some(Aged::Drifted));
+        assert_eq!(drift_with(&known, 10_000, 7_000, 7_000.0), None, "as near as others");
+        assert_eq!(drift_with(&known, 10_000, 7_000, 9_000.0), Some(Aged::Drifted), "a little, of many");
+        assert_eq!(drift_with(&Training { fresh: 0, ..known }, 600, 600, 2_400.0), Some(Aged::Foreign));
         let drifted = Training { fresh: 6_250, fresh_energy: 1.5, ..known };
-        assert!(
-            !drifts_with(&drifted, 7_000, 100, 500.0),
-            "known from files, and a training is under way or impossible"
-        );
+        let known_from_files = drift_with(&drifted, 7_000, 100, 500.0);
+        assert_eq!(known_from_files, None, "a training is under way or impossible");
     }
 
     #[test]
@@ -220,7 +226,6 @@ mod tests {
         assert_eq!(aged(&of(6_200, 1.49)), None, "that is drift, and waits for more of them");
         let small = Training { rows: 19_999, ..of(900, 9.0) };
         assert_eq!(super::aged(&small, 19_999, 900, SAME, 0.2), None, "a training of so few takes no time");
-        assert!(drifts_with(&Training { fresh: 0, ..training(50_000) }, 600, 600, 2_400.0, 0.2), "in memory");
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct Calibration {
 pub struct Training {
     /// Hash of the model.
     pub model: [u8; 32],
-    /// Live rows of files when it was trained.
+    /// Live rows when it was trained.
     pub rows: u64,
     /// Rows below this number were there then.
     pub next_row: u64,

@@ -1,0 +1,171 @@
+//! Rows of a kind that there are no lists for: they get lists while they are in memory, and go to files afterwards.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use stratavec::storage::FileKind;
+use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat};
+use stratavec::{Background, Collection, Compact, IvfOptions, OpenOptions, Verify};
+
+use crate::retrain::{answers_exactly, compact, near, put, schema, settle, sound, vector};
+
+/// Rows that were there before.
+const KNOWN: u64 = 20_480;
+
+fn foreign(id: u64) -> Vec<f32> {
+    vector(id, 6.0)
+}
+
+/// Of one spot of 37.
+fn one_spot(id: u64) -> Vec<f32> {
+    near(id * 37)
+}
+
+fn inline() -> OpenOptions {
+    OpenOptions::new().background(Background::Inline)
+}
+
+/// A collection with lists for what is there.
+fn settled(options: OpenOptions) -> (MemDir, Arc<FaultDir<MemDir>>, Collection) {
+    let disk = MemDir::new(41);
+    let storage = Arc::new(FaultDir::with_disk(disk.clone(), &disk));
+    let c = Collection::create_in(storage.clone(), schema(IvfOptions::auto()), options).unwrap();
+    put(&c, 0..KNOWN, near);
+    assert_eq!(settle(&c), 0);
+    (disk, storage, c)
+}
+
+/// Puts rows of another kind, a hundred at a time, until a model was made for them: how many.
+fn put_until_retrained(c: &Collection, of: impl Fn(u64) -> Vec<f32>) -> u64 {
+    let before = c.stats().retrains;
+    let batches = (0..40).find(|i| {
+        put(c, 30_000 + i * 100..30_100 + i * 100, &of);
+        c.stats().retrains > before
+    });
+    (batches.expect("the rows got no lists of their own") + 1) * 100
+}
+
+/// Lets the first list segment be written and none after it: what is not yet converted then can be counted.
+fn one_segment() -> FaultPlan {
+    FaultPlan::new(Fault::NoSpace, 1, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::List])
+}
+
+#[test]
+fn rows_of_a_new_kind_go_to_files_in_lists_of_their_own() {
+    let (disk, storage, c) = settled(inline());
+    storage.arm(one_segment());
+    let came = put_until_retrained(&c, foreign);
+    let stats = c.stats();
+    assert_eq!((stats.models, stats.delta_rows), (2, 0), "lists first, then files");
+    assert_eq!(stats.rows_to_convert, KNOWN, "none of the {came} new rows was ever in the lists there were");
+    storage.disarm();
+    assert_eq!(settle(&c), 0);
+    answers_exactly(&c, 20, foreign);
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// A full delta goes to files; rows that crowd, though too little to go before, have lists made all the same.
+#[test]
+fn a_full_delta_waits_for_the_lists_of_its_rows() {
+    let (disk, storage, c) = settled(inline().flush_rows(2_400));
+    storage.arm(one_segment());
+    let came = put_until_retrained(&c, one_spot);
+    let stats = c.stats();
+    assert_eq!((came, stats.models, stats.delta_rows), (2_400, 2, 0));
+    assert_eq!(stats.rows_to_convert, KNOWN);
+    storage.disarm();
+    assert_eq!(settle(&c), 0);
+    answers_exactly(&c, 20, one_spot);
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// Without room for lists the rows go to those there are, and get theirs when there is room.
+#[test]
+fn rows_whose_lists_find_no_room_are_filed_all_the_same() {
+    let (disk, storage, c) = settled(inline());
+    storage.arm(FaultPlan::new(Fault::NoSpace, 0, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::Model]));
+    (0..15).for_each(|i| put(&c, 30_000 + i * 100..30_100 + i * 100, foreign));
+    let stats = c.stats();
+    assert_eq!((stats.retrains, stats.models, stats.rows_to_convert), (0, 1, 0));
+    assert!(stats.delta_rows <= 1_000 && stats.rows_in_lists > KNOWN, "{} rows in memory", stats.delta_rows);
+    for id in (30_000..31_500).step_by(100) {
+        let hits = c.snapshot().search(&foreign(id)).k(3).run().unwrap();
+        assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(id)), "row {id}");
+    }
+    storage.disarm();
+    assert_eq!(settle(&c), 1);
+    answers_exactly(&c, 20, foreign);
+    c.close().unwrap();
+    sound(&disk);
+}
+
+/// The machine stops at each call from the commit on that has lists made, until all rows are in them.
+#[test]
+fn a_stop_at_any_moment_loses_no_row_of_a_new_kind() {
+    let (disk, _, c) = settled(inline());
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let moments = Arc::new(Mutex::new(Vec::new()));
+    let (seen, least) = (moments.clone(), acknowledged.clone());
+    disk.on_call(move |point| {
+        if point.phase == Phase::After && least.load(Ordering::SeqCst) >= 400 {
+            seen.lock().unwrap().push((least.load(Ordering::SeqCst), point.dir.clone()));
+        }
+    });
+    for i in 0..40 {
+        put(&c, 30_000 + i * 100..30_100 + i * 100, foreign);
+        acknowledged.store((i + 1) * 100, Ordering::SeqCst);
+        if c.stats().retrains > 0 {
+            break;
+        }
+    }
+    disk.clear_hook();
+    assert_eq!(c.stats().rows_to_convert, 0);
+    drop(c);
+    let moments = moments.lock().unwrap();
+    assert!(moments.len() > 30, "{} moments", moments.len());
+    let options = CrashOptions { exhaustive_units: 3, random_subsets: 0, ..CrashOptions::default() };
+    let mut two_models = 0;
+    for (n, (acknowledged, moment)) in moments.iter().enumerate().step_by(9) {
+        let set = moment.crash_set(&options);
+        let powerless = if n % 18 == 0 { 0 } else { set.len() - 1 };
+        for disk in [set.build(powerless), moment.process_crash()] {
+            let c = Collection::open_in(Arc::new(disk.clone()), inline()).unwrap();
+            let rows = c.snapshot().count();
+            assert!(rows >= KNOWN + acknowledged && rows <= KNOWN + acknowledged + 100, "{rows} of {acknowledged}");
+            for id in [30_000, 30_000 + acknowledged - 1] {
+                let hits = c.snapshot().search(&foreign(id)).k(3).run().unwrap();
+                assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(id)), "row {id}");
+            }
+            two_models += u64::from(c.stats().models == 2);
+            if n % 54 == 0 {
+                compact(&c, Compact::Auto);
+                assert_eq!((c.stats().rows_to_convert, c.snapshot().count()), (0, rows));
+            }
+            drop(c);
+            let report = Collection::verify_in(&disk, Verify::Quick).unwrap();
+            assert!(report.is_sound(), "{:?}", report.findings);
+        }
+    }
+    assert!(two_models > 4, "{two_models} states with two models");
+}
+
+/// Writers fill one delta after the other while lists are made for the first: none waits for those, and no row is lost from sight.
+#[test]
+fn writers_outrun_the_lists_that_are_made_for_their_rows() {
+    let (disk, _, c) = settled(OpenOptions::new().flush_rows(1_500));
+    let last = 30_000 + 12_000;
+    for first in (30_000..last).step_by(250) {
+        put(&c, first..first + 250, foreign);
+        let hits = c.snapshot().search(&foreign(first + 249)).k(3).run().unwrap();
+        assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(first + 249)));
+    }
+    c.flush().unwrap();
+    compact(&c, Compact::Auto);
+    assert!(c.stats().retrains >= 1);
+    assert_eq!(c.snapshot().count(), KNOWN + 12_000);
+    answers_exactly(&c, 20, foreign);
+    c.close().unwrap();
+    sound(&disk);
+}
