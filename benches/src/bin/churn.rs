@@ -3,7 +3,7 @@
 //! collection that is made anew of the same rows. Beside each round somebody searches: the collection as it was in the beginning, which a
 //! snapshot keeps, then the collection while nothing happens, while rows come at a steady rate, and after that until the upkeep is done: flushes, merges, training. The rates of a
 //! round are compared with those just before it, since other machines on the same host make all of them differ by half from second to second:
-//! with that of the collection at rest, which tells what the work costs, and with that of the beginning, which tells what the rows in memory cost besides.
+//! with that of the collection at rest (and the searches beside all rounds in which files changed with all those at rest), which tells what the work costs, and with that of the beginning, which tells what the rows in memory cost besides.
 //!
 //! `cargo run --release -p stratavec-benches --bin churn -- NAME METRIC ROWS.npy QUERIES.npy LABELS [tiered]`: halves in NumPy's format, one
 //! number for each row in a text file. Prints a line per round and writes `benches/results/churn-NAME.json`. `benches/compare/plot.py` draws it.
@@ -169,15 +169,17 @@ struct Speed {
 }
 
 impl Speed {
-    /// Of the searches that ended within a span of time.
-    fn of(times: &[(Instant, f64)], from: Instant, to: Instant) -> Speed {
-        let mut times: Vec<f64> =
-            times.iter().filter(|(ended, _)| *ended > from && *ended <= to).map(|(_, took)| *took).collect();
+    fn of(mut times: Vec<f64>) -> Speed {
         times.sort_by(f64::total_cmp);
         let sum: f64 = times.iter().sum();
         let p99 = times.get(times.len() * 99 / 100).copied().unwrap_or(f64::NAN);
         Speed { rate: times.len() as f64 / sum, p99: p99 * 1e6 }
     }
+}
+
+/// How long the searches took that ended within a span of time.
+fn within(times: &[(Instant, f64)], from: Instant, to: Instant) -> impl Iterator<Item = f64> {
+    times.iter().filter(move |(ended, _)| *ended > from && *ended <= to).map(|(_, took)| *took)
 }
 
 /// How fast searches were: of the snapshot of the beginning, of the collection before a round, beside the work of the round, and after it.
@@ -187,6 +189,8 @@ struct Beside {
     idle: Speed,
     during: Speed,
     after: Speed,
+    /// How long searches took at rest, and beside the work of the round and after it.
+    times: [Vec<f64>; 2],
     /// Right after the last batch.
     at_first: Answers,
     upkeep: Upkeep,
@@ -260,17 +264,39 @@ fn beside(c: &Collection, beginning: &Snapshot, data: &Data, work: impl FnOnce()
         let ended = upkeep.ended;
         what.store(NOTHING, Ordering::Relaxed);
         let times = searcher.join().expect("the searcher");
-        let speed = |from, to| Speed::of(&times, from, to);
+        let speed = |from, to| Speed::of(within(&times, from, to).collect());
         Beside {
             seconds_after: (ended - asked).as_secs_f64(),
             beginning: speed(alone, warming),
             idle: speed(resting, begun),
             during: speed(begun, done),
             after: speed(asked, ended),
+            times: [
+                within(&times, resting, begun).collect(),
+                within(&times, begun, done).chain(within(&times, asked, ended)).collect(),
+            ],
             at_first,
             upkeep,
         }
     })
+}
+
+/// How often, and for how many microseconds, the machine stops somebody who does nothing but look at the clock, with nothing else running. Of a
+/// hundred searches more than one meets such a stop once they are slower than a hundredth of the time between two: a 99th percentile then jumps.
+fn stops_of_machine() -> Value {
+    const LONG: f64 = 3.0;
+    let (begun, mut last, mut stops) = (Instant::now(), Instant::now(), Vec::new());
+    while begun.elapsed() < AT_REST {
+        let now = Instant::now();
+        let gap = (now - last).as_secs_f64() * 1e6;
+        if gap > LONG {
+            stops.push(gap);
+        }
+        last = now;
+    }
+    stops.sort_by(f64::total_cmp);
+    let at = |part: usize| stops.get(stops.len() * part / 100);
+    json!({ "per_second": stops.len() as f64 / AT_REST.as_secs_f64(), "microseconds_median": at(50), "microseconds_p90": at(90) })
 }
 
 fn least_of(rounds: &[Value], name: &str) -> f64 {
@@ -282,6 +308,7 @@ fn most_of(rounds: &[Value], name: &str) -> f64 {
 }
 
 fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
+    let stops = stops_of_machine();
     let mut random = Random::new(SEED);
     let half = data.count() / 2;
     let step = half / ROUNDS;
@@ -293,11 +320,13 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     let begun = c.stats();
     let (mut rounds, mut new) = (Vec::new(), half as u64);
     let (mut seconds_writing, mut slowest) = (0.0, Duration::ZERO);
+    let (mut at_rest, mut at_work) = (Vec::new(), Vec::new());
     for round in 1..=ROUNDS {
         let coming: Vec<u64> = (new..new + step as u64).collect();
         new += step as u64;
         let going: Vec<u64> =
             (0..step).map(|_| live.swap_remove((random.bits() % live.len() as u64) as usize)).collect();
+        let generation = c.stats().generation;
         let mut missing = 0;
         let started = Instant::now();
         let mut writing = Duration::ZERO;
@@ -322,6 +351,11 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
                 missing += usize::from(hits.iter().all(|hit| hit.id.as_u64() != Some(last)));
             }
         });
+        let [idle, beside] = &speed.times;
+        at_rest.extend_from_slice(idle);
+        if c.stats().generation != generation {
+            at_work.extend_from_slice(beside);
+        }
         live.extend(&coming);
         seconds_writing += writing.as_secs_f64();
         let snapshot = c.snapshot();
@@ -387,7 +421,10 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
         let ratio = |round: &Value| round[name].as_f64().unwrap_or(0.0) / round[fresh].as_f64().unwrap_or(1.0);
         rounds.iter().map(ratio).fold(0.0, f64::max)
     };
+    let (at_rest, at_work) = (Speed::of(at_rest), Speed::of(at_work));
     let summary = json!({
+        "all_rounds": { "searches_to_idle": at_work.rate / at_rest.rate, "p99_to_idle": at_work.p99 / at_rest.p99,
+            "p99_microseconds": at_work.p99, "p99_microseconds_idle": at_rest.p99 },
         "recall_below_fresh_at_most": -least("recall", "fresh_recall").min(least("recall_at_first", "fresh_recall")),
         "entries_over_fresh_at_most": most("entries", "fresh_entries").max(most("entries_at_first", "fresh_entries")),
         "entries_in_upkeep_over_fresh_at_most": most("entries_in_upkeep", "fresh_entries_of_these"),
@@ -418,6 +455,6 @@ fn churn(data: &Data, scratch: &Scratch, tiered: bool) -> Value {
     });
     println!("{summary:#}");
     c.close().expect("close");
-    json!({ "benchmark": "churn", "provenance": provenance(SEED), "rows": data.count(), "dim": data.dim, "tiered": tiered,
+    json!({ "benchmark": "churn", "provenance": provenance(SEED), "rows": data.count(), "dim": data.dim, "tiered": tiered, "stops_of_machine": stops,
         "summary": summary, "rounds": rounds })
 }

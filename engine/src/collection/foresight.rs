@@ -52,7 +52,11 @@ impl Shared {
             return None;
         }
         let view = self.view.load();
-        let most = if full { most_in_files(&self.policy()) } else { most_in_memory(&self.policy()) };
+        // A policy that waits to write less looks at what is in files.
+        let most = match most_in_memory(&self.policy()) {
+            most if full && most.is_finite() => most_in_files(&self.policy()),
+            most => most,
+        };
         let is_time = |training: &Training| {
             let changes = active.rows() + active.kills().len() as u64;
             let (step, first) = changes_until_look(training);

@@ -91,10 +91,16 @@ fn live_in_lists(version: &Version) -> u64 {
 }
 
 /// What lists tell that are so long, with so many live rows in them.
-fn lengths_with(version: &Version, training: &Training, mut lengths: Vec<u64>, live: u64) -> Lengths {
+fn lengths_with(version: &Version, training: &Training, lengths: Vec<u64>, live: u64) -> Lengths {
+    let entries = lengths.iter().sum();
+    lists_with(version, training, lengths, entries, live)
+}
+
+/// The same where they hold so many entries: fewer if some of them never get into files.
+fn lists_with(version: &Version, training: &Training, mut lengths: Vec<u64>, entries: u64, live: u64) -> Lengths {
     Lengths {
         crowded: crowded(version, training.next_row, &lengths),
-        entries: lengths.iter().sum::<u64>() as f64 / live.max(1) as f64,
+        entries: entries as f64 / live.max(1) as f64,
         skew: skew(&mut lengths),
     }
 }
@@ -115,10 +121,14 @@ pub(super) fn lists_after<'g>(
     training: &Training,
     generations: impl Iterator<Item = &'g Generation> + Clone,
 ) -> Lengths {
-    let filed = generations.clone().filter(|generation| generation.members().is_some());
-    let change = |live: u64, of: &Generation| (live + of.rows()).saturating_sub(of.kills().len() as u64);
-    let live = filed.fold(live_in_lists(version), change);
-    lengths_with(version, training, lengths_after(version, generations), live)
+    let (mut live, mut never_filed) = (live_in_lists(version), 0);
+    for filed in generations.clone().filter(|generation| generation.members().is_some()) {
+        live = (live + filed.rows()).saturating_sub(filed.kills().len() as u64);
+        never_filed += filed.kills().len_from(filed.first_row()) as u64;
+    }
+    let lengths = lengths_after(version, generations);
+    let entries = lengths.iter().sum::<u64>().saturating_sub(never_filed);
+    lists_with(version, training, lengths, entries, live)
 }
 
 /// First copies in each list of the newest model, dead ones included, once the rows of generations that are in its lists are in files.

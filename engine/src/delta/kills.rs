@@ -33,6 +33,11 @@ impl Kills {
         self.runs.iter().any(|run| run.binary_search(&row).is_ok())
     }
 
+    /// Rows killed with this number or a larger one.
+    pub(crate) fn len_from(&self, row: u64) -> usize {
+        self.runs.iter().map(|run| run.len() - run.partition_point(|killed| *killed < row)).sum()
+    }
+
     /// Adds rows (distinct, not in the set yet).
     pub(crate) fn push(&mut self, mut rows: Vec<u64>) {
         if rows.is_empty() {
@@ -97,6 +102,9 @@ mod tests {
         assert!(sorted.windows(2).all(|w| w[0] < w[1]));
         for row in 0..10_007 {
             assert_eq!(kills.contains(row), sorted.binary_search(&row).is_ok());
+        }
+        for row in [0, 1, 5_000, 10_006, 10_007] {
+            assert_eq!(kills.len_from(row), sorted.iter().filter(|killed| **killed >= row).count());
         }
     }
 
