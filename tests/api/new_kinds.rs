@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat};
@@ -65,18 +66,40 @@ fn rows_of_a_new_kind_go_to_files_in_lists_of_their_own() {
     sound(&disk);
 }
 
-/// A full delta goes to files; rows that crowd, though too little to go before, have lists made all the same.
+/// A full delta goes to files; rows that crowd, though too little to go before, have lists made all the same. The thread that flushes waits for them.
 #[test]
 fn a_full_delta_waits_for_the_lists_of_its_rows() {
-    let (disk, storage, c) = settled(inline().flush_rows(2_400));
+    for background in [Background::Inline, Background::Thread] {
+        let (disk, storage, c) = settled(inline().background(background).flush_rows(2_400));
+        storage.arm(one_segment());
+        put(&c, 30_000..31_200, one_spot);
+        assert_eq!((c.stats().retrains, c.stats().delta_rows), (0, 1_200));
+        put(&c, 31_200..32_400, one_spot);
+        let until = Instant::now() + Duration::from_secs(60);
+        while (c.stats().retrains, c.stats().delta_rows) != (1, 0) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let stats = c.stats();
+        assert_eq!((stats.retrains, stats.models, stats.delta_rows), (1, 2, 0));
+        assert_eq!(stats.rows_to_convert, KNOWN, "{background:?}: none of the new rows was in the lists there were");
+        storage.disarm();
+        assert_eq!(settle(&c), 0);
+        answers_exactly(&c, 20, one_spot);
+        c.close().unwrap();
+        sound(&disk);
+    }
+}
+
+/// Where memory is limited rows go to files first: a training would keep them in memory.
+#[test]
+fn within_a_budget_rows_of_a_new_kind_are_filed_first() {
+    let (disk, storage, c) = settled(inline().memory_budget(64 << 20));
     storage.arm(one_segment());
-    let came = put_until_retrained(&c, one_spot);
-    let stats = c.stats();
-    assert_eq!((came, stats.models, stats.delta_rows), (2_400, 2, 0));
-    assert_eq!(stats.rows_to_convert, KNOWN);
+    let came = put_until_retrained(&c, foreign);
+    assert_eq!((c.stats().rows_to_convert, c.stats().delta_rows), (KNOWN + came, 0));
     storage.disarm();
     assert_eq!(settle(&c), 0);
-    answers_exactly(&c, 20, one_spot);
+    answers_exactly(&c, 20, foreign);
     c.close().unwrap();
     sound(&disk);
 }

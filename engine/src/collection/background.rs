@@ -6,13 +6,15 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::scrub;
-use super::shared::{MAX_FROZEN, NextModel, Shared};
+use super::shared::{NextModel, Shared};
 use crate::error::{Error, Result};
 use crate::options::Scrub;
 use crate::storage::stand_back;
 
 /// A log that nobody wrote to for this long gets a seal.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often somebody looks how full memory is while a model is trained for what is frozen.
+const LOOK: Duration = Duration::from_millis(20);
 /// After a failed merge the next try waits this long, doubled for each failure in a row, at most 2^6 times.
 const FIRST_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -85,13 +87,14 @@ fn wait_for_flush(shared: &Shared) -> Option<bool> {
             shared.pending_changed.wait(&mut pending);
             continue;
         }
-        // A model is trained for what is frozen, unless memory is needed.
-        let waits = |next_model: NextModel| next_model != NextModel::None && pending.frozen < MAX_FROZEN;
-        if pending.frozen > 0 && pending.failed.is_none() && !waits(pending.next_model) {
+        let waits = shared.waits_for_model(&pending);
+        if pending.frozen > 0 && pending.failed.is_none() && !waits {
             return Some(true);
         }
-        if shared.pending_changed.wait_until(&mut pending, until).timed_out() {
-            let waits = pending.next_model == NextModel::Begun && pending.frozen < MAX_FROZEN;
+        let look = if waits { until.min(Instant::now() + LOOK) } else { until };
+        shared.pending_changed.wait_until(&mut pending, look);
+        if Instant::now() >= until {
+            let waits = pending.next_model == NextModel::Begun && shared.waits_for_model(&pending);
             return (!pending.stop).then_some(pending.frozen > 0 && !waits);
         }
     }

@@ -205,7 +205,8 @@ impl Shared {
         control: &Control,
         report: &mut CompactReport,
     ) -> Result<bool> {
-        if wanted.no_room.is_none() && self.train_for_memory(control, report)? {
+        // Who asked for a training gets it from files.
+        if wanted.no_room.is_none() && wanted.what != Compact::Retrain && self.train_for_memory(control, report)? {
             return Ok(true);
         }
         match self.next_list_step(version, wanted)? {

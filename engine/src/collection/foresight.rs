@@ -4,12 +4,10 @@
 //! segment converted. So the model is trained while they are in memory, and only then they go to files, by the new model. Until then rows come and
 //! are found as always. If so many come that memory is full they go to the lists there are, and are moved later.
 
-use std::sync::Arc;
-
 use super::compact::CompactReport;
 use super::index_job::ListStep;
 use super::retrain::{lengths_after, lists_after, scanned};
-use super::shared::{NextModel, Shared};
+use super::shared::{MAX_FROZEN, NextModel, Pending, Shared};
 use crate::budget::Share;
 use crate::compaction::{
     Aged, Control, Extended, Filing, LivePoints, Made, ModelJob, changes_until_look, drift_with, is_crowded,
@@ -48,7 +46,7 @@ impl Shared {
         // Where no vectors are kept lists are added, up to a number that was asked for.
         let grows = || self.schema.index_kind().lists().is_some_and(|options| options.wanted_nlist().is_none());
         let trains = self.options.compaction != Compaction::Manual && (self.keeps_vectors() || grows());
-        if !trains || look.trains {
+        if !trains || look.trains || self.pending.lock().next_model != NextModel::None {
             return None;
         }
         let view = self.view.load();
@@ -68,7 +66,9 @@ impl Shared {
             due
         };
         let why = self.why_after(&view.version, &[active], most, is_time)?;
-        look.trains = matches!(why, Worse::By(_)) && self.keeps_vectors();
+        // A model for rows in memory keeps them there until it is trained: where memory is limited they go to files first.
+        let has_room = self.budget.limit().is_none();
+        look.trains = matches!(why, Worse::By(_)) && self.keeps_vectors() && has_room;
         Some(if look.trains { Mending::Train } else { Mending::Flush })
     }
 
@@ -99,6 +99,22 @@ impl Shared {
         }
     }
 
+    /// Asks for a model for rows in memory. The caller holds the commit lock.
+    pub(super) fn ask_for_model(&self) {
+        let mut pending = self.pending.lock();
+        if pending.next_model == NextModel::None {
+            pending.next_model = NextModel::Due;
+        }
+    }
+
+    /// Whether what is frozen is better flushed later, since a model is being trained for it: not if the next delta is about to be full.
+    pub(super) fn waits_for_model(&self, pending: &Pending) -> bool {
+        let active = &self.view.load().active;
+        let filled = active.memory_bytes() as u64 >= self.options.delta_bytes() / 2
+            || active.rows() >= self.options.flush_rows / 2;
+        pending.next_model != NextModel::None && pending.frozen < MAX_FROZEN && !filled
+    }
+
     /// Trains a model for rows in memory, if a commit asked for that, and has the rows filed by it; true if anything was done. If there is no room for
     /// another model the rows are filed in the lists there are. The caller holds `compacting`.
     pub(super) fn train_for_memory(&self, control: &Control, report: &mut CompactReport) -> Result<bool> {
@@ -109,34 +125,41 @@ impl Shared {
             }
             pending.next_model = NextModel::Begun;
         }
+        let mut begun = Begun { shared: self, then: NextModel::None };
         let outcome = self.train_begun(control, report);
-        // Whoever compacts next goes on with what was cancelled.
-        let cancelled = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
-        self.pending.lock().next_model = if cancelled { NextModel::Due } else { NextModel::None };
-        self.pending_changed.notify_all();
+        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled) {
+            // Whoever compacts next goes on with it.
+            begun.then = NextModel::Due;
+        } else if !matches!(outcome, Ok(true)) {
+            // Nothing was done: what else comes into the delta may call for it again.
+            self.writer.lock().next_look.trains = false;
+        }
         outcome
     }
 
     fn train_begun(&self, control: &Control, report: &mut CompactReport) -> Result<bool> {
-        let Some((version, step)) = self.step_for_memory() else { return Ok(false) };
-        match self.take_list_step(&version, step, control, report) {
+        let view = self.view.load_full();
+        let Some((lists, why)) = self.training_for(&view) else { return Ok(false) };
+        let trained = self.train(&view, lists, Some(why), control);
+        drop(view);
+        match trained {
+            Ok(change) => self.install_step(ListStep::Retrain(lists, Some(why)), change, report)?,
             Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
                 tracing::warn!(%error, "there is no room for a model for the rows in memory; they go to the lists there are");
                 self.roll_to_new_model();
-                Ok(true)
             }
-            outcome => outcome.map(|()| true),
+            Err(error) => return Err(error),
         }
+        Ok(true)
     }
 
-    /// The training that rows in memory call for, if they still do: they may have gone to files meanwhile, since memory was full.
-    fn step_for_memory(&self) -> Option<(Arc<Version>, ListStep)> {
-        let view = self.view.load_full();
+    /// The lists of the model that rows in memory call for, and why, if they still do: they may have gone to files meanwhile, since memory was full.
+    fn training_for(&self, view: &View) -> Option<(usize, Aged)> {
         let generations: Vec<&Generation> = view.generations().collect();
         let lists = self.schema.index_kind().lists()?.lists_for(view.count);
         match self.why_after(&view.version, &generations, most_in_files(&self.policy()), is_watched)? {
-            Worse::By(why) => Some((view.version.clone(), ListStep::Retrain(lists, Some(why)))),
-            Worse::Dead => None,
+            Worse::By(why) if view.count > 0 => Some((lists, why)),
+            _ => None,
         }
     }
 
@@ -173,6 +196,19 @@ impl Shared {
         let lengths = lengths_after(version, filed);
         let old = Extended { model, trained, lengths: &lengths, most_lists };
         job.extend(&new, &old, self.new_file_id(), bytes)
+    }
+}
+
+/// A training that has begun; when it ends, however it does, whoever waits for it goes on.
+struct Begun<'s> {
+    shared: &'s Shared,
+    then: NextModel,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        self.shared.pending.lock().next_model = self.then;
+        self.shared.pending_changed.notify_all();
     }
 }
 

@@ -19,6 +19,7 @@ use crate::compaction::{
     Aged, Control, Filed, Filing, ListState, LivePoints, Made, ModelJob, Place, anchor_memory, choose_lists,
     codebook_memory, merge_lists, next_old, next_unfiled, rows_for_lists,
 };
+use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
@@ -26,7 +27,7 @@ use crate::manifest::{HashedEntry, Training as TrainedOn};
 use crate::options::{Codes, IndexKind, IvfOptions};
 use crate::planted::{self, Bug};
 use crate::segment::ListFile;
-use crate::snapshot::{Calibrated, LiveRows, OpenModel, Snapshot, Version, calibrate};
+use crate::snapshot::{Calibrated, LiveRows, OpenModel, Snapshot, Version, View, calibrate};
 use crate::storage::{FileId, FileKind, FileName};
 
 /// Most rows of a list segment that filing makes; merges make larger ones.
@@ -172,9 +173,9 @@ impl Shared {
         report: &mut CompactReport,
     ) -> Result<()> {
         let change = match &step {
-            ListStep::Train(nlist) => self.train(*nlist, None, control)?,
+            ListStep::Train(nlist) => self.train(&self.files_alone(), *nlist, None, control)?,
             ListStep::Retrain(_, why) if !self.keeps_vectors() => self.add_lists(version, *why, control)?,
-            ListStep::Retrain(nlist, why) => self.train(*nlist, *why, control)?,
+            ListStep::Retrain(nlist, why) => self.train(&self.files_alone(), *nlist, *why, control)?,
             ListStep::File(range) => self.file(version, range.clone(), control, report)?,
             ListStep::Convert(range) if !self.keeps_vectors() => {
                 self.move_segments(version, range.clone(), control, report)?
@@ -192,7 +193,7 @@ impl Shared {
     }
 
     /// Steps 3 to 5, and what is counted.
-    fn install_step(&self, step: ListStep, change: ListChange, report: &mut CompactReport) -> Result<()> {
+    pub(super) fn install_step(&self, step: ListStep, change: ListChange, report: &mut CompactReport) -> Result<()> {
         let (made, bytes, trained) = (change.made(), change.bytes(), change.model.is_some());
         if let Err(error) = self.install_lists(change) {
             if !error.is_sync_failure() {
@@ -222,7 +223,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Rows that are in memory have no lists yet; those to come get them.
+    /// Rows in memory are filed by the new model, and so are those to come.
     pub(super) fn roll_to_new_model(&self) {
         if let Err(error) = self.flush_only() {
             tracing::warn!(%error, "the rows in memory could not be moved to files; they get their lists later");
@@ -237,13 +238,20 @@ impl Shared {
         (self.collection, version.manifest.own_origin())
     }
 
-    /// A model of all rows there are, those in memory too; an extended one if that will do, for this reason.
-    fn train(&self, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
-        let view = self.view.load_full();
+    /// The files of the newest view without what is in memory.
+    pub(super) fn files_alone(&self) -> View {
+        let view = self.view.load();
+        let (version, count) = (view.version.clone(), view.version.rows.iter().map(LiveRows::live).sum());
+        let active = Generation::new(version.manifest.next_row);
+        View { version, frozen: Vec::new(), active, seq: view.seq, count }
+    }
+
+    /// A model of all rows of a view; an extended one if that will do, for this reason.
+    pub(super) fn train(&self, view: &View, nlist: usize, why: Option<Aged>, control: &Control) -> Result<ListChange> {
         let version = &view.version;
-        let rows = || LivePoints::since(&view, &self.schema, 0, usize::MAX);
+        let rows = || LivePoints::since(view, &self.schema, 0, usize::MAX);
         let extend = |job: &ModelJob<'_>, lists, bytes| match why {
-            Some(why) => self.extend(&view, why, job, lists, bytes),
+            Some(why) => self.extend(view, why, job, lists, bytes),
             None => Ok(None),
         };
         let made = self.train_on(rows, view.count, nlist, extend, self.ids(version), control)?;
@@ -591,7 +599,7 @@ impl Shared {
                     let made = ahead.take().and_then(|ahead| ahead.model_for(&version.rows, lists));
                     let change = match made {
                         Some((made, live)) => self.change_of(&version, made, live, version.manifest.next_row),
-                        None => self.train(lists, None, control)?,
+                        None => self.train(&self.files_alone(), lists, None, control)?,
                     };
                     self.install_step(ListStep::Train(lists), change, &mut report)?;
                 }

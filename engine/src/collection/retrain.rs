@@ -1,6 +1,6 @@
 //! A model that has aged and the one that follows it.
 //!
-//! 1. Train the new model on the rows there are, in files and in memory, and name it in a manifest, behind the old one (one step). What is in memory
+//! 1. Train the new model on the rows of files, and on those in memory if it is for them (see `foresight`), and name it in a manifest, behind the old one (one step). What is in memory
 //!    is then flushed: it and rows that come from now on are filed by the new one. A crash: an orphan, or two models.
 //! 2. Convert the list segments of the old model one by one, youngest first: the rows of that range of numbers are filed again (a step each).
 //!    The manifest that names the new segments no longer names the old one, so each row is in the lists of one model at any time. A crash:

@@ -4,7 +4,7 @@ use std::mem;
 use std::sync::Arc;
 
 use super::foresight::{Look, Mending};
-use super::shared::{Frozen, MAX_FROZEN, NextModel, Shared, Writer, count};
+use super::shared::{Frozen, MAX_FROZEN, Shared, Writer, count};
 use crate::budget::Share;
 use crate::delta::{Generation, KnownIds};
 use crate::error::Result;
@@ -53,6 +53,9 @@ impl Shared {
         }
         let mending = self.mending_after(active, full, &mut writer.next_look);
         let trains = mending == Some(Mending::Train);
+        if trains {
+            self.ask_for_model();
+        }
         if !may_roll || !full && mending != Some(Mending::Flush) {
             return After { rolled: false, trains };
         }
@@ -123,9 +126,7 @@ impl Shared {
     pub(super) fn follow_up(&self, after: After) {
         let inline = self.options.background == Background::Inline;
         if after.trains {
-            let mut pending = self.pending.lock();
-            pending.next_model = NextModel::Due;
-            pending.merge_due = !inline;
+            self.pending.lock().merge_due |= !inline;
         }
         if !inline {
             if after.trains || after.rolled {
