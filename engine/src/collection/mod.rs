@@ -261,7 +261,7 @@ impl Collection {
     }
 
     /// Merges row files and drops dead rows, in a thread of its own; reads and writes go on. Rows that are still in memory
-    /// stay there: flush first to have them merged too.
+    /// stay there, unless lists are made anew: flush first to have them merged too.
     ///
     /// # Errors
     /// `Closed`, `Poisoned`; `Io` if no thread can be started. What the compaction meets is returned by [`Job::wait`].
@@ -270,8 +270,8 @@ impl Collection {
         Job::start(self.shared.clone(), what)
     }
 
-    /// What [`Collection::compact`] would do now, without doing it. Of `CompactReport`, the bytes written are an upper
-    /// bound.
+    /// What [`Collection::compact`] would do now with what is in files, without doing it. Of `CompactReport`, the bytes written
+    /// are an upper bound.
     pub fn compact_dry_run(&self, what: Compact) -> CompactReport {
         self.shared.plan(what)
     }

@@ -42,7 +42,7 @@ pub(crate) fn most_in_files(policy: &Policy) -> f64 {
 }
 
 /// Entries that searches may scan, rows in memory among them, for each that they would scan of live rows alone: with more a delta moves to files before
-/// it is full. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one. A policy that
+/// it is full, by another model if that is why. More than with which lists are rewritten then: small files cost more, and rows that died in memory never get into one. A policy that
 /// waits with dead rows as long as can be, to write less, waits for full deltas too.
 pub(crate) fn most_in_memory(policy: &Policy) -> f64 {
     match many_rows(policy) {

@@ -152,7 +152,7 @@ impl<'a> LivePoints<'a> {
         (0..self.len()).map(|i| self.source(i).and_then(|(source, at)| source.row_number(at))).collect()
     }
 
-    /// Smallest and largest sequence number of the rows' files; zeros if some are in a block, where they may have none yet.
+    /// Smallest and largest sequence number of the rows' files; rows of blocks count as zero: they may have none yet.
     pub(crate) fn seqs(&self) -> (u64, u64) {
         let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else { return (0, 0) };
         let sources = self.sources.get(first.file as usize..=last.file as usize).unwrap_or_default();

@@ -68,7 +68,7 @@ pub(crate) fn is_watched(training: &Training) -> bool {
 }
 
 /// Rows that have to come or to go in memory until it is worth a look what that makes of the lists, and how many must have until it is worth a
-/// flush.
+/// flush or a training.
 pub(crate) fn changes_until_look(training: &Training) -> (u64, u64) {
     (training.rows / LEAST_CROWD / 2, training.rows / LEAST_CROWD * 2)
 }
