@@ -43,6 +43,7 @@ impl Shared {
     /// full: new rows would be hard to find all that time, or all others. What files alone say flushes nothing: it is being mended, or cannot be.
     /// A generation that is `full` goes to files in any case.
     pub(super) fn mending_after(&self, active: &Generation, full: bool, look: &mut Look) -> Option<Mending> {
+        active.members()?;
         // Where no vectors are kept lists are added, up to a number that was asked for.
         let grows = || self.schema.index_kind().lists().is_some_and(|options| options.wanted_nlist().is_none());
         let trains = self.options.compaction != Compaction::Manual && (self.keeps_vectors() || grows());
