@@ -67,6 +67,7 @@ fn rows_of_a_new_kind_go_to_files_in_lists_of_their_own() {
     let stats = c.stats();
     assert_eq!((stats.models, stats.delta_rows), (2, 0), "lists first, then files");
     assert_eq!(stats.rows_to_convert, KNOWN, "none of the {came} new rows was ever in the lists there were");
+    assert_eq!(c.health().unwrap().drift, None, "the new lists were made for them: they are no news");
     storage.disarm();
     ends_well(&disk, c, 0, foreign);
 }

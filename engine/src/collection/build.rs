@@ -142,13 +142,15 @@ impl Build<'_> {
         let (Some(model), Some(rows)) = (built.models.last().cloned(), built.new_rows.clone()) else { return Ok(()) };
         let ids = (built.manifest.collection, built.manifest.own_origin());
         let control = Control::default();
+        let first_fresh = built.manifest.first_fresh(model.file.hash());
         let filing = Filing::new(self.storage, self.schema, ids, &model, self.parallel, &control)?;
+        let filing = filing.with_fresh_from(first_fresh);
         let (files, mut next) = ([rows], Place::default());
-        while let Some(Filed { entry, file, energy }) =
+        while let Some(Filed { entry, file, fresh }) =
             filing.file(&files, &mut next, usize::MAX, u64::MAX, self.new_id)?
         {
             if let Some(training) = built.manifest.training_of_mut(model.file.hash()) {
-                training.add(entry.file.facts.rows, energy);
+                training.add(fresh.0, fresh.1);
             }
             made.push(FileName::File(FileKind::List, entry.file.id));
             built.bytes += entry.file.facts.len;

@@ -346,15 +346,9 @@ impl Shared {
         let files = version.rows.get(range).unwrap_or_default();
         let filed = files.iter().map(|rows| rows.file.id_of_file()).collect();
         let mut change = ListChange { filed, ..ListChange::default() };
-        let Some(model) = version.current_model() else { return Ok(change) };
         let live = files.iter().map(LiveRows::live).sum();
         let rows = ToFile { files, first: Place::default(), last_row: u64::MAX, live };
         report.filed += self.file_rows(version, rows, control, &mut change)?;
-        // Of a file with rows from before and after training nearly all are from before: files of both were merged since.
-        let first_new = version.manifest.training_of(model.file.hash()).map_or(0, |training| training.next_row);
-        if files.iter().any(|rows| rows.file.first_row() < first_new) {
-            change.fresh = (0, 0.0);
-        }
         Ok(change)
     }
 
@@ -372,12 +366,13 @@ impl Shared {
         let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, most))?;
         let crew = Crew::of(self);
         let filing = Filing::new(&*self.storage, &self.schema, self.ids(version), model, &crew, control)?;
+        let filing = filing.with_fresh_from(version.manifest.first_fresh(model.file.hash()));
         let (mut next, mut filed) = (rows.first, 0);
         loop {
             match filing.file(rows.files, &mut next, most as usize, rows.last_row, &|| self.new_file_id()) {
-                Ok(Some(Filed { entry, file, energy })) => {
+                Ok(Some(Filed { entry, file, fresh })) => {
                     filed += entry.file.facts.rows;
-                    change.fresh = (filed, change.fresh.1 + energy);
+                    change.fresh = (change.fresh.0 + fresh.0, change.fresh.1 + fresh.1);
                     change.new.push((entry, Arc::new(file)));
                 }
                 Ok(None) => return Ok(filed),

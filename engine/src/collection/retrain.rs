@@ -68,8 +68,6 @@ impl Shared {
         let last_row = if planted::is(Bug::ConvertTooFew) { last_row.saturating_sub(1) } else { last_row };
         let rows = ToFile { files: &files, first, last_row, live };
         report.refiled += self.file_rows(version, rows, control, &mut change)?;
-        // They were there when the model was trained, or were counted when they came.
-        change.fresh = (0, 0.0);
         Ok(change)
     }
 }

@@ -21,8 +21,8 @@ const ROW_BYTES: u64 = 8 + 8 + 4 + 4 + 4 + 8;
 pub(crate) struct Filed {
     pub(crate) entry: HashedEntry,
     pub(crate) file: ListFile,
-    /// Sum of the squared distances of the rows from the centroids of their lists.
-    pub(crate) energy: f64,
+    /// Its rows that the training of the model knew nothing of, and the sum of their squared distances from the centroids of their lists.
+    pub(crate) fresh: (u64, f64),
 }
 
 /// Files rows by one model.
@@ -35,6 +35,8 @@ pub(crate) struct Filing<'a> {
     head: ListFileHead,
     spill: bool,
     assigner: Assigner,
+    /// Rows from this number on came after the model was trained.
+    first_fresh: u64,
 }
 
 impl<'a> Filing<'a> {
@@ -63,7 +65,14 @@ impl<'a> Filing<'a> {
             probes(),
             spill.then(Spill::default),
         )?;
-        Ok(Filing { storage, schema, parallel, control, model, head, spill, assigner })
+        Ok(Filing { storage, schema, parallel, control, model, head, spill, assigner, first_fresh: u64::MAX })
+    }
+
+    /// The same, with the number of the first row that came after the model was trained: what is filed from there on tells how well its lists
+    /// still suit.
+    pub(crate) fn with_fresh_from(mut self, row: u64) -> Filing<'a> {
+        self.first_fresh = row;
+        self
     }
 
     /// Memory of filing so many rows at a time by a model.
@@ -95,18 +104,20 @@ impl<'a> Filing<'a> {
         }
         self.control.expect(points.len() as u64);
         let numbers = points.numbers()?;
-        let (lists, seconds, energy) = self.assign(&points)?;
+        let (lists, seconds, distances) = self.lists_of(&points)?;
         let mut build = ListBuild::new(self.model, &points, &numbers, self.parallel, &lists, &seconds)?;
         let head = ListFileHead { seqs: points.seqs(), ..self.head };
         let mut source = Counted { inner: &mut build, control: self.control };
         let (entry, file) = write_segment(self.storage, &head, &mut source, new_id)?;
-        Ok(Some(Filed { entry, file, energy }))
+        let first = numbers.partition_point(|row| *row < self.first_fresh);
+        let fresh = distances.get(first..).unwrap_or_default();
+        Ok(Some(Filed { entry, file, fresh: (fresh.len() as u64, energy(fresh)) }))
     }
 
     /// Mean squared distance of rows from the nearest centroid; 0 of none.
     pub(super) fn mean_energy(&self, points: &LivePoints<'_>) -> Result<f64> {
-        let (_, _, energy) = self.assign(points)?;
-        Ok(energy / points.len().max(1) as f64)
+        let (_, distances) = self.nearest(points)?;
+        Ok(energy(&distances) / distances.len().max(1) as f64)
     }
 
     /// The list of each row, and its squared distance from the centroid.
@@ -121,13 +132,7 @@ impl<'a> Filing<'a> {
         Ok((lists, distances))
     }
 
-    /// First and second lists of rows, and the sum of their squared distances from the centroids of the first.
-    fn assign(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, f64)> {
-        let (lists, seconds, distances) = self.lists_of(points)?;
-        let energy = distances.iter().map(|distance| f64::from(*distance)).sum();
-        Ok((lists, seconds, energy))
-    }
-
+    /// First and second lists of rows, and their squared distances from the centroids of the first.
     fn lists_of(&self, points: &LivePoints<'_>) -> Result<(Vec<u32>, Vec<u32>, Vec<f32>)> {
         self.place(&FramedPoints { points, frame: &self.model.frame })
     }
@@ -145,6 +150,10 @@ impl<'a> Filing<'a> {
         self.assigner.assign(&work, framed, 0, places)?;
         Ok((lists, seconds, distances))
     }
+}
+
+fn energy(distances: &[f32]) -> f64 {
+    distances.iter().map(|distance| f64::from(*distance)).sum()
 }
 
 /// The centroids of a model, in its frame: what its bytes stand for.

@@ -151,6 +151,11 @@ impl Manifest {
         self.training.iter_mut().find(|training| training.model == *model)
     }
 
+    /// The number of the first row that came after a model was trained; 0 if nothing is known of that.
+    pub(crate) fn first_fresh(&self, model: &[u8; 32]) -> u64 {
+        self.training_of(model).map_or(0, |training| training.next_row)
+    }
+
     /// What was measured with a model.
     pub(crate) fn calibration_of(&self, model: &[u8; 32]) -> &[Calibration] {
         let of_it = |entry: &&[Calibration]| entry.first().is_some_and(|entry| entry.model == *model);
