@@ -40,13 +40,9 @@ impl Ahead {
     /// Asks for the next portion.
     #[inline(always)]
     pub(super) fn ask(&mut self) {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        let count = self.portion.min(self.left);
-        self.left -= count;
-        for _ in 0..count {
-            // SAFETY: a prefetch is part of every x86-64, changes no memory and cannot fault.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(self.next.cast()) };
-            self.next = self.next.wrapping_add(64);
-        }
+        let bytes = 64 * self.portion.min(self.left);
+        self.left -= bytes / 64;
+        prefetch_from(self.next, bytes);
+        self.next = self.next.wrapping_add(bytes);
     }
 }
