@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat};
-use stratavec::{Background, Collection, Compact, IvfOptions, OpenOptions, Verify};
+use stratavec::{Background, BulkItem, Collection, Compact, IvfOptions, OpenOptions, Verify};
 
 use crate::retrain::{answers_exactly, compact, near, put, schema, settle, sound, vector};
 
@@ -70,6 +70,22 @@ fn rows_of_a_new_kind_go_to_files_in_lists_of_their_own() {
     assert_eq!(c.health().unwrap().drift, None, "the new lists were made for them: they are no news");
     storage.disarm();
     ends_well(&disk, c, 0, foreign);
+}
+
+/// A load leaves row numbers out; they are no rows that came. Rows that crowd in one list are answered once a 32nd of all has come.
+#[test]
+fn a_load_in_between_is_no_more_news_than_its_rows() {
+    let beside_one = |id: u64| near(37).iter().map(|x| x + id as f32 * 1e-6).collect::<Vec<_>>();
+    let (disk, _, c) = settled(inline());
+    let loaded = (25_000..25_050).map(|id| BulkItem::new(id, near(id)));
+    c.bulk_load(loaded.collect::<Vec<_>>()).unwrap().wait().unwrap();
+    put(&c, 30_000..30_550, beside_one);
+    settle(&c);
+    assert_eq!(c.stats().retrains, 0, "few rows");
+    put(&c, 30_550..30_700, beside_one);
+    settle(&c);
+    assert_eq!(c.stats().retrains, 1, "enough of them");
+    ends_well(&disk, c, 0, beside_one);
 }
 
 /// A full delta goes to files; rows that crowd, though too little to go before, have lists made all the same. The thread that flushes waits for them.

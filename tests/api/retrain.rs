@@ -141,8 +141,11 @@ fn a_retrain_that_is_asked_for_moves_every_row_to_new_lists() {
         assert_eq!((stats.models, stats.retrains, stats.rows_to_convert, stats.rows_in_lists), (1, 1, 0, 1_800));
         assert!(stats.lists > lists + lists / 10, "{lists} lists became {}", stats.lists);
         sound(&disk);
+        let when_new = c.health().unwrap().latency_ratio;
         let again = compact(&c, Compact::Retrain);
         assert_eq!((again.retrains, again.refiled), (0, 0), "the same rows make the same lists");
+        assert!(when_new.is_some());
+        assert_eq!(c.health().unwrap().latency_ratio, when_new, "and what was measured when they were new is known");
         drop(c);
         let c = Collection::open_in(Arc::new(disk.clone()), manual()).unwrap();
         assert_eq!((c.stats().rows_in_lists, c.stats().models), (1_800, 1));

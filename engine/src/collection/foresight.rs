@@ -6,7 +6,7 @@
 
 use super::compact::CompactReport;
 use super::index_job::ListStep;
-use super::retrain::{lengths_after, lists_after, scanned};
+use super::retrain::{came_since, lengths_after, lists_after, scanned};
 use super::shared::{MAX_FROZEN, NextModel, Pending, Shared};
 use crate::budget::Share;
 use crate::compaction::{
@@ -86,7 +86,7 @@ impl Shared {
         let training = version.manifest.training_of(model.file.hash())?;
         let filed = || generations.iter().filter(|generation| generation.model() == Some(model.id));
         let many = many_rows(&self.policy());
-        let came = generations.last()?.end_row().saturating_sub(training.next_row);
+        let came = came_since(version, training.next_row, generations.last()?.end_row());
         let energy = filed().filter_map(|generation| generation.members()).map(Members::energy).sum();
         if let Some(why) = drift_with(training, came, filed().map(|filed| filed.rows()).sum(), energy, many) {
             return Some(Worse::By(why));
@@ -142,6 +142,10 @@ impl Shared {
         let view = self.view.load_full();
         let Some((lists, why)) = self.training_for(&view) else { return Ok(false) };
         let trained = self.train(&view, lists, Some(why), control);
+        if trained.is_ok() && self.durable_seq() < view.seq {
+            // The manifest says which rows were trained on: their numbers may not go to others after a power cut.
+            self.sync()?;
+        }
         drop(view);
         match trained {
             Ok(change) => self.install_step(ListStep::Retrain(lists, Some(why)), change, report)?,
@@ -190,7 +194,7 @@ impl Shared {
         else {
             return Ok(None);
         };
-        let came = view.active.end_row().saturating_sub(trained.next_row).min(self.most_filed());
+        let came = came_since(version, trained.next_row, view.active.end_row()).min(self.most_filed());
         let _working = self.budget.reserve(Share::Compaction, Filing::memory(model, came))?;
         let new = LivePoints::since(view, &self.schema, trained.next_row, came as usize)?;
         let filed = view.generations().filter(|generation| generation.model() == Some(model.id));

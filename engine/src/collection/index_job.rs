@@ -261,7 +261,11 @@ impl Shared {
     /// What a model changes that was trained on so many rows, those below a number.
     fn change_of(&self, version: &Version, made: Made, live: u64, next_row: u64) -> ListChange {
         let Made { entry, model, energy } = made;
-        let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..TrainedOn::default() };
+        // If it is the model that there is, what was measured with it still holds.
+        let known = version.manifest.training_of(&entry.hash).copied().unwrap_or_default();
+        let measured =
+            TrainedOn { changed: known.changed, skew: known.skew, scanned: known.scanned, ..TrainedOn::default() };
+        let training = TrainedOn { model: entry.hash, rows: live, next_row, energy, ..measured };
         let mut change = ListChange { training: Some(training), ..ListChange::default() };
         match version.current_model().is_some_and(|current| *current.file.hash() == entry.hash) {
             // Nothing has changed since: the lists are what they would become.

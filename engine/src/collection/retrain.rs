@@ -14,6 +14,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::bulk::NUMBERS_LEFT;
 use super::compact::{Compact, CompactReport};
 use super::index_job::{ListChange, ListStep, ToFile, Wanted, live_between};
 use super::retrain_codes::room;
@@ -75,12 +76,28 @@ impl Shared {
 /// Why the model is to be trained anew, if it is. Where no vectors are kept that is to get more lists, and must be possible.
 pub(super) fn why_retrain(version: &Version, live: u64, policy: &Policy) -> Option<Aged> {
     let training = version.manifest.training_of(version.current_model()?.file.hash())?;
-    let came = version.manifest.next_row.saturating_sub(training.next_row);
+    let came = came_since(version, training.next_row, version.manifest.next_row);
     let lists = lengths_with(version, training, list_lengths(version), live_in_lists(version));
     let why = aged(training, live, came, lists, many_rows(policy))?;
     let schema = &version.manifest.schema;
     let room = || schema.index_kind().lists().and_then(|options| room(version, live, &options, Some(why)));
     (schema.row_format().keeps_vectors() || room().is_some()).then_some(why)
+}
+
+/// How many rows were written from a row number on, up to another. The numbers that loads leave out are no rows.
+pub(super) fn came_since(version: &Version, first: u64, end: u64) -> u64 {
+    // Commits beside a load take some of the numbers that it leaves to them.
+    const LEAST_LEFT_OUT: u64 = NUMBERS_LEFT / 2;
+    let files = version.rows.iter().map(|rows| (rows.file.first_row(), rows.file.last_row().saturating_add(1)));
+    let (mut came, mut next) = (end.saturating_sub(first), first);
+    for (from, to) in files.filter(|(_, to)| *to > first).chain([(end, end)]) {
+        let gap = from.saturating_sub(next);
+        if gap >= LEAST_LEFT_OUT {
+            came = came.saturating_sub(gap);
+        }
+        next = next.max(to);
+    }
+    came
 }
 
 /// Live rows of files that are in lists.

@@ -42,11 +42,11 @@ pub struct Training {
     pub next_row: u64,
     /// Mean squared distance of rows that training did not see from the nearest centroid; 0 if it is not known.
     pub energy: f64,
-    /// Rows that came since and were filed, the older ones counting for less and less.
+    /// Rows from `next_row` on that were filed, the older ones counting for less and less.
     pub fresh: u64,
     /// Their mean squared distance from the nearest centroid.
     pub fresh_energy: f64,
-    /// Rows filed since the calibration was made.
+    /// Of those, the ones filed since the calibration was made.
     pub changed: u64,
     /// Lists of which one in a hundred is longer, as a multiple of the mean, when the lists were last known to be as good as training
     /// makes them; 0 if that is not known.

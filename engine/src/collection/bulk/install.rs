@@ -19,7 +19,7 @@ use crate::storage::{FileKind, FileName};
 use crate::wal::{WalHead, WalWriter};
 
 /// Row numbers that are left to commits while a load is built: a load's rows have numbers above those of every batch before it.
-const NUMBERS_LEFT: u64 = 1 << 32;
+pub(in crate::collection) const NUMBERS_LEFT: u64 = 1 << 32;
 /// A load's first row is the first of a page.
 const PAGE: u64 = 4096;
 /// Times that what was committed meanwhile is looked up before commits are held up.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 pub(super) use self::ahead::Ahead;
+pub(super) use self::install::NUMBERS_LEFT;
 use self::parts::Parts;
 use super::Collection;
 use super::job::Running;
