@@ -5,9 +5,11 @@
 //! thread's *head* row to `n`, and deletes the rows of batch `n - KEPT`. So the head says which batches must be there, whole,
 //! and everything else must not.
 
+use std::collections::BTreeSet;
+
 use stratavec::{
-    Attributes, Batch, Codes, Collection, Durability, Error, Id, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
-    Receipt, RowFormat, Schema, Snapshot, Spill, Value,
+    Attributes, Batch, Codes, Collection, Durability, Effort, Error, Id, IdKind, IndexKind, IvfOptions, Metric,
+    OpenOptions, Receipt, RowFormat, Schema, Snapshot, Spill, Value,
 };
 
 use crate::random::Random;
@@ -170,9 +172,22 @@ impl Errand {
         if snapshot.seq() != progress.iter().sum::<u64>() {
             return Err(format!("the threads are at {progress:?}, but the last batch is {}", snapshot.seq()));
         }
+        self.check_search(snapshot, live)?;
         match snapshot.count() == live {
             true => Ok(progress),
             false => Err(format!("{} rows are there, {live} should be", snapshot.count())),
+        }
+    }
+
+    /// Proves that a search of all lists finds every row, each once.
+    fn check_search(&self, snapshot: &Snapshot, live: u64) -> Result<(), String> {
+        let all = Effort::Probe { nprobe: usize::MAX, patience: usize::MAX };
+        let k = live.max(1) as usize;
+        let hits = snapshot.search(&[0.5; DIM]).k(k).effort(all).run().map_err(|error| format!("{error:?}"))?;
+        let found: BTreeSet<u64> = hits.iter().filter_map(|hit| hit.id.as_u64()).collect();
+        match (found.len(), hits.len()) == (live as usize, live as usize) {
+            true => Ok(()),
+            false => Err(format!("a search found {} of {live} rows in {} hits", found.len(), hits.len())),
         }
     }
 }
