@@ -3,9 +3,10 @@
 
     python3 benches/compare/search_peers.py FOLDER [--metric cosine|l2] [--rounds 3 --passes 5]
     python3 benches/compare/search_peers.py fashion-mnist IDX_FOLDER OUT_FOLDER
+    python3 benches/compare/search_peers.py descriptors PHOTOGRAPHS OUT_FOLDER
 
 FOLDER has base.f16.npy, query.f16.npy and gt100.npy (row numbers of the nearest rows of each query); the second form makes such a folder
-of the files of Fashion-MNIST. Ours is searched through the public interface, a call for each query, with fixed numbers of lists
+of the files of Fashion-MNIST, the third of photographs (as many as it takes: 60 of 4 to 15 megapixels make 875,000 rows of 128 bytes). Ours is searched through the public interface, a call for each query, with fixed numbers of lists
 and with `Effort::Recall`; peers get all queries in one call, which spares them the cost of calls from Python. Of several passes
 over the queries the fastest counts, of several rounds the median. Times between two settings are interpolated.
 
@@ -224,6 +225,39 @@ def fashion(idx, out):
     base, queries = images("train-images-idx3-ubyte"), images("t10k-images-idx3-ubyte")[:1000]
     index = faiss.IndexFlatL2(784)
     index.add(base)
+    write(out, base, queries, index)
+
+
+def descriptors(photographs, out):
+    """Makes the files of a folder from photographs: SIFT descriptors, each once, in no order; a thousand are queries, and of the rest as many tens of
+    thousands as there are."""
+    import cv2
+    import faiss
+    import numpy as np
+
+    found = []
+    for file in sorted(Path(photographs).rglob("*")):
+        image = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE) if file.is_file() else None
+        if image is None:
+            continue
+        if max(image.shape) > 3840:
+            scale = 3840 / max(image.shape)
+            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        _, described = cv2.SIFT_create(nfeatures=25_000, contrastThreshold=0.01).detectAndCompute(image, None)
+        if described is not None and len(described) >= 1_500:
+            found.append(described.astype(np.uint8))
+    rows = np.unique(np.concatenate(found), axis=0)
+    np.random.default_rng(9).shuffle(rows)
+    count = (len(rows) - 1_000) // 10_000 * 10_000
+    base, queries = rows[:count].astype(np.float32), rows[count : count + 1_000].astype(np.float32)
+    index = faiss.IndexFlatL2(base.shape[1])
+    index.add(base)
+    write(out, base, queries, index)
+
+
+def write(out, base, queries, index):
+    import numpy as np
+
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "base.f16.npy", base.astype(np.float16))
@@ -232,6 +266,9 @@ def fashion(idx, out):
 
 
 def main():
+    if sys.argv[1:2] == ["descriptors"]:
+        environment.enter("numpy", "faiss-cpu", "opencv-python-headless")
+        return descriptors(*sys.argv[2:4])
     if sys.argv[1:2] == ["fashion-mnist"]:
         environment.enter("numpy", "faiss-cpu")
         return fashion(*sys.argv[2:4])
