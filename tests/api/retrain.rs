@@ -341,6 +341,30 @@ fn normal_numbers_that_come_and_go_cause_no_retrain() {
     }
 }
 
+/// Who rewrites lists later trains later, and health says what will be done.
+#[test]
+fn health_judges_by_the_rules_of_the_handle() {
+    let wider = |id: u64| -> Vec<f32> {
+        let spot = vector(id % 37, 0.0);
+        near(id).iter().zip(&spot).map(|(x, at)| at + 1.1 * (x - at)).collect()
+    };
+    let reasons = [0.2, 0.4].map(|dead_ratio| {
+        let options = manual().compaction(Compaction::Auto { dead_ratio, fanout: 8 });
+        let c = Collection::create_in(Arc::new(MemDir::new(47)), schema(IvfOptions::auto()), options).unwrap();
+        put(&c, 0..8_000, near);
+        settle(&c);
+        put(&c, 10_000..11_900, wider);
+        c.flush().unwrap();
+        let health = c.health().unwrap();
+        (c.stats().retrains, health.drift.is_some_and(|drift| drift > 1.1 && drift < 1.3), health.retrain)
+    });
+    assert_eq!(
+        reasons,
+        [(1, false, None), (0, true, None)],
+        "a little drift of a fifth is answered where lists are rewritten for a fifth"
+    );
+}
+
 /// Rows of a kind that was not there are few when they get lists of their own: all searches near them would read all of them.
 #[test]
 fn rows_of_a_new_kind_get_lists_of_their_own_while_they_are_few() {

@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::build::open_version_after;
+use super::compact::policy_of;
 use super::open::reached;
 use super::record::apply_record;
 use super::stats::Stats;
@@ -175,7 +176,7 @@ impl Follower {
     /// # Errors
     /// `Corrupt`.
     pub fn health(&self) -> Result<super::Health> {
-        super::health::health(&self.snapshot(), &mut || Ok(()))
+        super::health::health(&self.snapshot(), &policy_of(Compaction::default()), &mut || Ok(()))
     }
 
     /// Figures of the state shown. Those that count what a handle did are 0, `flush_bytes` too: it belongs to the writer.

@@ -1,10 +1,8 @@
 //! How healthy the lists of a collection are, and whether they are to be made anew.
 
-use super::compact::policy_of;
 use super::retrain::{list_skew, why_retrain};
-use crate::compaction::Aged;
+use crate::compaction::{Aged, Policy};
 use crate::error::Result;
-use crate::options::Compaction;
 use crate::snapshot::{Asked, LiveRows, Measured, Snapshot, measure};
 
 /// Why lists are to be made anew.
@@ -84,16 +82,19 @@ pub struct Health {
     pub growth: Option<f64>,
     /// How far rows that came since are from their centroids, for what rows were that training had not seen; `None` if that is not known.
     pub drift: Option<f64>,
-    /// Why the lists are to be made anew, if they are; automatic compaction will see to it. Where no vectors are kept: why lists are to be
-    /// added, if some can be (see [`Compact::Retrain`](crate::Compact::Retrain)).
+    /// Why the lists are to be made anew, if they are: automatic compaction by the rules of the handle ([`OpenOptions::compaction`]; a follower, and a handle that
+    /// compacts by hand, take those of the default) will see to it. Where no vectors are kept: why lists are to be added, if some can be (see
+    /// [`Compact::Retrain`](crate::Compact::Retrain)).
+    ///
+    /// [`OpenOptions::compaction`]: crate::OpenOptions::compaction
     pub retrain: Option<RetrainReason>,
 }
 
-/// Measures a snapshot. `go_on` is asked now and then.
+/// Measures a snapshot, and judges by the rules of a policy. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
-pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Health> {
+pub(super) fn health(snapshot: &Snapshot, policy: &Policy, go_on: &mut dyn FnMut() -> Result<()>) -> Result<Health> {
     let measured = measure(snapshot, go_on)?;
     let view = snapshot.view();
     let version = &view.version;
@@ -120,7 +121,7 @@ pub(super) fn health(snapshot: &Snapshot, go_on: &mut dyn FnMut() -> Result<()>)
         drift: training
             .filter(|training| training.energy > 0.0 && training.fresh > 0)
             .map(|training| training.fresh_energy / training.energy),
-        retrain: why_retrain(version, live, &policy_of(Compaction::default())).map(RetrainReason::from),
+        retrain: why_retrain(version, live, policy).map(RetrainReason::from),
     })
 }
 

@@ -328,7 +328,7 @@ impl Collection {
     /// # Errors
     /// `Corrupt`.
     pub fn health(&self) -> Result<Health> {
-        health::health(&self.snapshot(), &mut || Ok(()))
+        health::health(&self.snapshot(), &self.shared.policy(), &mut || Ok(()))
     }
 
     /// Figures of the collection and of this handle.
