@@ -9,8 +9,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::snapshot::{Effort, Hits, Include, SearchMode, Snapshot, Terms, VectorSource, answer_many, rerank};
 
-/// Queries that a thread takes at a time: as many as share a pass over rows. What is made ready for more of them does not stay in the second cache
-/// beside the lists, and threads would not end together.
+/// Queries that a thread takes at a time: as many as share a pass over rows. With more of them threads would not end together.
 const AT_ONCE: usize = 32;
 
 /// Searches being described, by [`Snapshot::search_batch`]; [`SearchBatch::run`] carries them out.
@@ -24,7 +23,7 @@ pub struct SearchBatch<'s, Q> {
 
 impl Snapshot {
     /// Starts searches for the rows nearest to each of `queries` (`dim` components each). The answers are those of as many single
-    /// searches; rows, lists and centroids that several queries look at are read once for all of them where that is faster.
+    /// searches; those that measure every row share passes over the rows.
     ///
     /// ```
     /// # use stratavec::{Collection, Metric, OpenOptions, Schema};

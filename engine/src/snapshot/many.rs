@@ -6,18 +6,17 @@ use super::hit::Hits;
 use super::read_ahead::ReadAhead;
 use super::room::Room;
 use super::scan::{CHUNK, Scan};
-use super::search::{Lists, Plan, answer, collect, gathered, is_few, new_scan, plan};
-use super::seek::Seek;
+use super::search::{Plan, answer, gathered, new_scan, plan};
 use super::terms::Terms;
 use crate::budget::Share;
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::Ready;
 
 /// Queries that share one pass over the rows: what they have found so far fits the fast caches beside the rows.
 const SHARING: usize = 32;
 
-/// Answers queries as if each was asked alone. The terms were checked.
+/// Answers queries as if each was asked alone: those that are scanned share passes over the rows, the others go one after the other. The terms
+/// were checked.
 pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms) -> Result<Vec<Hits>> {
     let mut answers = Vec::with_capacity(queries.len());
     match plan(snapshot, terms)? {
@@ -26,9 +25,6 @@ pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms
                 share_scan(snapshot, group, terms, &mut answers)?;
             }
         }
-        Plan::Lists(lists) if queries.len() > 1 && terms.filter.is_none() && lists.older.is_none() => {
-            Room::with(|room| share_lists(snapshot, queries, terms, &lists, room, &mut answers))?;
-        }
         _ => {
             for query in queries {
                 answers.push(Room::with(|room| answer(snapshot, query, terms, room))?);
@@ -36,51 +32,6 @@ pub(crate) fn answer_many(snapshot: &Snapshot, queries: &[&[f32]], terms: &Terms
         }
     }
     Ok(answers)
-}
-
-/// Ranks the centroids for all queries, then goes through their lists in the order of the queries' nearest lists: what one query has
-/// read is still in the fast caches when the next one reads it.
-fn share_lists(
-    snapshot: &Snapshot,
-    queries: &[&[f32]],
-    terms: &Terms,
-    lists: &Lists<'_>,
-    room: &mut Room,
-    answers: &mut Vec<Hits>,
-) -> Result<()> {
-    let (model, probe) = (lists.model, &lists.probe);
-    let k = gathered(snapshot, terms, probe.exact);
-    room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k, queries.len()))?;
-    let cold = terms.mode.is_cold(snapshot);
-    let seek = |query| Seek { snapshot, model, query, filter: None, chosen: None, k, cold };
-    let mut ready = std::mem::take(&mut room.ready);
-    ready.resize_with(queries.len().max(ready.len()), Ready::default);
-    for (query, ready) in queries.iter().zip(&mut ready) {
-        room.query.set(query, snapshot.schema())?;
-        seek(query).prepare(&room.query, probe, ready, &mut room.lists);
-    }
-    let mut order: Vec<(u32, usize)> = ready.iter().take(queries.len()).map(Ready::nearest_list).zip(0..).collect();
-    order.sort_unstable();
-    let mut found: Vec<Hits> = queries.iter().map(|_| Hits::default()).collect();
-    for (_, at) in order {
-        let (Some(query), Some(ready), Some(place)) = (queries.get(at), ready.get_mut(at), found.get_mut(at)) else {
-            continue;
-        };
-        let seek = seek(query);
-        room.query.set(query, snapshot.schema())?;
-        seek.finish(&room.query, probe, ready, &mut room.lists)?;
-        // Fresh rows are compared with the query that the lists were searched for last.
-        room.lists.swap_ready(ready);
-        let collected = collect(&seek, None, terms, room);
-        room.lists.swap_ready(ready);
-        *place = collected?;
-        if is_few(&seek, terms, place, room.lists.found().len()) {
-            *place = answer(snapshot, query, terms, room)?;
-        }
-    }
-    room.ready = ready;
-    answers.append(&mut found);
-    Ok(())
 }
 
 /// One pass over all rows for a group of queries.

@@ -8,7 +8,7 @@ use super::hit::Hit;
 use crate::budget::{Budget, Charge, Share};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::index::ivf::{ListedCode, Ready, Scratch};
+use crate::index::ivf::{ListedCode, Scratch};
 
 /// A room that has grown beyond this is given back after the search.
 const MOST_KEPT_BYTES: u64 = 8 << 20;
@@ -39,8 +39,6 @@ pub(super) struct Needs {
     pub(super) codewords: usize,
     /// Fresh rows that stand in the lists to look at.
     pub(super) fresh: usize,
-    /// Queries whose centroids are ranked before the first is answered.
-    pub(super) together: usize,
 }
 
 /// What one search by lists works in.
@@ -51,8 +49,6 @@ pub(super) struct Room {
     pub(super) query: FlatQuery,
     /// For fresh rows in the probed lists.
     pub(super) fresh: FreshRoom,
-    /// Queries of a batch.
-    pub(super) ready: Vec<Ready>,
     /// In the account of the collection that was searched last.
     charge: Charge,
 }
@@ -68,7 +64,6 @@ impl Room {
             older: Scratch::default(),
             query: FlatQuery::blank(),
             fresh: FreshRoom::default(),
-            ready: Vec::new(),
             charge: Charge::none(),
         })
     }
@@ -98,7 +93,7 @@ impl Room {
             .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
             .saturating_add(times(needs.fresh, BYTES_PER_FRESH))
             .saturating_add(times(needs.codewords, BYTES_PER_CODEWORD))
-            .saturating_add(each.saturating_mul(needs.together as u64));
+            .saturating_add(each);
         if self.charge.is_of(budget) {
             match bytes.checked_sub(self.charge.bytes()) {
                 Some(more) if more > 0 => self.charge.reserve(more),

@@ -166,8 +166,8 @@ impl Lists<'_> {
         together(&self.probe, self.older.as_ref().map(|(_, probe)| probe))
     }
 
-    /// What memory depends on, for so many rows and queries.
-    pub(super) fn needs(&self, snapshot: &Snapshot, k: usize, together: usize) -> Needs {
+    /// What memory depends on, for so many rows.
+    fn needs(&self, snapshot: &Snapshot, k: usize) -> Needs {
         let components = self.model.file.padded();
         let (older_lists, older_probes) =
             self.older.map_or((0, 0), |(model, probe)| (model.file.lists(), probe.nprobe.min(model.file.lists())));
@@ -178,7 +178,7 @@ impl Lists<'_> {
         let rows: u64 = snapshot.view().generations().map(Generation::rows).sum();
         let part = (4.0 * nprobe as f64 / lists.max(1) as f64).min(2.0);
         let fresh = (rows as f64 * part) as usize;
-        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, fresh, together }
+        Needs { k: k.max(self.probe.exact / 2), lists, nprobe, components, codewords, fresh }
     }
 }
 
@@ -300,7 +300,7 @@ pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &m
     match plan(snapshot, terms)? {
         Plan::Lists(lists) => {
             let k = gathered(snapshot, terms, lists.probe.exact);
-            room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k, 1))?;
+            room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k))?;
             let (model, chosen) = (lists.model, lists.chosen.as_deref());
             let cold = terms.mode.is_cold(snapshot);
             let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };

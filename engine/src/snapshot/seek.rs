@@ -62,29 +62,13 @@ impl<'s> Seek<'s, '_> {
     }
 
     /// The first half of [`segments`](Seek::segments), without a filter: `exact` is the query, `scratch` is worked in.
-    pub(super) fn prepare(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
+    fn prepare(&self, exact: &FlatQuery, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
         let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
         let coder = self.model.coder();
         let rows = FileRows { files: &[], killed: |_: u64| false };
         let segments: &[CodedLists<'_>] = &[];
         let search = IvfSearch { kernels, frame, centroids, coder, segments, rows: &rows };
         search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
-    }
-
-    /// The second half, without a filter.
-    pub(super) fn finish(
-        &self,
-        exact: &FlatQuery,
-        probe: &Probe,
-        ready: &mut Ready,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        let view = self.snapshot.view();
-        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
-        if self.cold {
-            return self.finish_cold(&rows, exact, probe, ready, scratch, &mut ());
-        }
-        self.with(&rows, |search| search.finish(exact, self.k, probe, ready, scratch, &mut ()))
     }
 
     /// The second half, where lists and rows may have to come from the disk.

@@ -203,14 +203,6 @@ pub(crate) struct Ready {
     pub(super) probes: Vec<Probed>,
 }
 
-impl Ready {
-    /// The nearest list: queries that have the same look at many of the same lists.
-    pub(crate) fn nearest_list(&self) -> u32 {
-        let nearest = self.probes.iter().take(FIRST_WAVE).min_by(|a, b| a.rank.total_cmp(&b.rank));
-        nearest.map_or(u32::MAX, |probed| probed.list)
-    }
-}
-
 /// What a search asked for that may have had to come from the disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ColdWork {
@@ -262,11 +254,6 @@ impl Scratch {
     /// Takes it back.
     pub(crate) fn give_ready(&mut self, ready: Ready) {
         self.ready = ready;
-    }
-
-    /// Exchanges the query of the last search, and what else was made ready for it.
-    pub(crate) fn swap_ready(&mut self, ready: &mut Ready) {
-        std::mem::swap(&mut self.ready, ready);
     }
 
     /// The query of the last search, in the space of codes.
