@@ -142,10 +142,6 @@ impl Shared {
         let view = self.view.load_full();
         let Some((lists, why)) = self.training_for(&view) else { return Ok(false) };
         let trained = self.train(&view, lists, Some(why), control);
-        if trained.is_ok() && self.durable_seq() < view.seq {
-            // The manifest says which rows were trained on: their numbers may not go to others after a power cut.
-            self.sync()?;
-        }
         drop(view);
         match trained {
             Ok(change) => self.install_step(ListStep::Retrain(lists, Some(why)), change, report)?,
