@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat};
-use stratavec::{Background, BulkItem, Collection, Compact, Effort, IvfOptions, OpenOptions, Verify};
+use stratavec::{Background, BulkItem, Collection, Compact, IvfOptions, OpenOptions, Verify};
 
 use crate::retrain::{answers_exactly, compact, near, put, schema, settle, sound, vector};
 
@@ -187,29 +187,19 @@ fn a_stop_at_any_moment_loses_no_row_of_a_new_kind() {
     assert!(two_models > 4, "{two_models} states with two models");
 }
 
-/// Writers fill one delta after the other while lists are made for the first: each row is there at once, and all of them in the end. How many of
-/// them lists tell apart depends on how far the writers get ahead.
+/// Writers fill one delta after the other while lists are made for the first: each row is found at once, and all of them in the end.
 #[test]
 fn writers_outrun_the_lists_that_are_made_for_their_rows() {
     let (disk, _, c) = settled(OpenOptions::new().flush_rows(1_500));
     let last = 30_000 + 12_000;
-    let finds = |id: u64, effort: Effort| {
-        let hits = c.snapshot().search(&foreign(id)).k(3).effort(effort).run().unwrap();
-        hits.iter().any(|hit| hit.id.as_u64() == Some(id))
-    };
-    let mut missed = 0;
     for first in (30_000..last).step_by(250) {
         put(&c, first..first + 250, foreign);
-        assert!(finds(first + 249, Effort::Exact));
-        missed += u32::from(!finds(first + 249, Effort::Recall(0.95)));
+        let hits = c.snapshot().search(&foreign(first + 249)).k(3).run().unwrap();
+        assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(first + 249)));
     }
-    assert!(missed <= 8, "{missed} of 48 rows were not found by lists");
     c.flush().unwrap();
     compact(&c, Compact::Auto);
     assert!(c.stats().retrains >= 1);
     assert_eq!(c.snapshot().count(), KNOWN + 12_000);
-    assert_eq!(settle(&c), 0);
-    (30_000..last).step_by(97).for_each(|id| assert!(finds(id, Effort::Exact)));
-    c.close().unwrap();
-    sound(&disk);
+    ends_well(&disk, c, 0, foreign);
 }

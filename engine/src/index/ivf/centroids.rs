@@ -1,13 +1,15 @@
 //! Centroids as bytes, and the choice of the lists a query looks at.
 
+use super::doubt::Doubt;
 use super::frame::Frame;
 use super::search::{FIRST_WAVE, QueryState, Scratch, WAVE};
 use super::{Stage, Trace};
+use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::{Coded, Coding};
 use crate::kernel::code::row::RowCoding;
 use crate::kernel::code::scan::{ScanTerms, SignList};
 use crate::kernel::code::sign_block::append_blocks;
-use crate::kernel::{Kernels, LANES, Op, RECORDS, RECORDS_AHEAD};
+use crate::kernel::{Kernels, LANES, Op, RECORDS, RECORDS_AHEAD, Selection};
 
 /// Centroids and their scan codes, as a model keeps them.
 pub(crate) struct CentroidBytes {
@@ -194,24 +196,16 @@ impl CentroidSet<'_> {
         let chosen = kernels.select_near(&scratch.estimates, wanted, &mut scratch.selection);
         scratch.offsets.clear();
         scratch.offsets.extend(chosen.iter().map(|list| *list as usize * self.stride));
-        let count = scratch.offsets.len();
-        scratch.refined.clear();
-        scratch.refined.resize(count.next_multiple_of(LANES), f32::NAN);
         trace.ended(Stage::Centroids);
-        for offset in scratch.offsets.iter().take(RECORDS * RECORDS_AHEAD) {
-            kernels.prefetch(self.bytes.get(*offset..offset + self.stride).unwrap_or_default());
+        self.refine(kernels, op, &query.tables, 0, scratch);
+        let nprobe = nprobe.min(scratch.offsets.len());
+        if let Some(doubtful) = self.doubtful(kernels, op, &query.tables, nprobe, scratch) {
+            let first = scratch.offsets.len();
+            let Scratch { estimates, selection, offsets, .. } = scratch;
+            self.append_between(kernels, estimates, doubtful, selection, offsets);
+            self.refine(kernels, op, &query.tables, first, scratch);
         }
-        let coding = RowCoding { bits: 8, op: Op::L2 };
-        let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
-        let (offsets, refined) = (&scratch.offsets, scratch.refined.get_mut(..count).unwrap_or_default());
-        kernels.estimate_row_codes(&query.tables, &coding, &terms, self.bytes, offsets, refined);
-        if op == Op::Dot {
-            // Under L2 the squared distance is the rank; else half of it less both squares is the negated inner product.
-            for (offset, distance) in scratch.offsets.iter().zip(&mut scratch.refined) {
-                *distance = 0.5 * (*distance - square - self.norm_at(*offset, query.tables.padded_dim()));
-            }
-        }
-        self.arrange(kernels, nprobe.min(count), sorted, scratch);
+        self.arrange(kernels, nprobe, sorted, scratch);
         scratch.probes.clear();
         for slot in &scratch.slots {
             let slot = *slot as usize;
@@ -224,6 +218,63 @@ impl CentroidSet<'_> {
             scratch.probes.push(Probed { list, rank: *rank, reach: distance.max(0.0).sqrt() });
         }
         trace.ended(Stage::Refine);
+    }
+
+    /// Appends where the records of lists start whose estimates are in `(above, up_to]`.
+    pub(super) fn append_between(
+        &self,
+        kernels: &Kernels,
+        estimates: &[f32],
+        (above, up_to): (f32, f32),
+        selection: &mut Selection,
+        offsets: &mut Vec<usize>,
+    ) {
+        let near = kernels.select_up_to(estimates, up_to, selection).iter().map(|list| *list as usize);
+        let others = near.filter(|list| estimates.get(*list).is_some_and(|estimate| *estimate > above));
+        offsets.extend(others.map(|list| list * self.stride));
+    }
+
+    /// Computes in `scratch.refined` the ranks of the lists in `scratch.offsets` from the `first` on.
+    fn refine(&self, kernels: &Kernels, op: Op, query: &QueryTables, first: usize, scratch: &mut Scratch) {
+        let Scratch { offsets, refined, .. } = scratch;
+        let (count, offsets) = (offsets.len(), offsets.get(first..).unwrap_or_default());
+        refined.truncate(first);
+        refined.resize(count.next_multiple_of(LANES), f32::NAN);
+        for offset in offsets.iter().take(RECORDS * RECORDS_AHEAD) {
+            kernels.prefetch(self.bytes.get(*offset..offset + self.stride).unwrap_or_default());
+        }
+        let square = query.norm_squared();
+        let coding = RowCoding { bits: 8, op: Op::L2 };
+        let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
+        let refined = refined.get_mut(first..count).unwrap_or_default();
+        kernels.estimate_row_codes(query, &coding, &terms, self.bytes, offsets, refined);
+        if op == Op::Dot {
+            // Under L2 the squared distance is the rank; else half of it less both squares is the negated inner product.
+            for (offset, distance) in offsets.iter().zip(refined) {
+                *distance = 0.5 * (*distance - square - self.norm_at(*offset, query.padded_dim()));
+            }
+        }
+    }
+
+    /// Between which estimates lists are that were not refined and may be among the `nprobe` best all the same; `None` if there are none.
+    fn doubtful(
+        &self,
+        kernels: &Kernels,
+        op: Op,
+        query: &QueryTables,
+        nprobe: usize,
+        scratch: &Scratch,
+    ) -> Option<(f32, f32)> {
+        let mut doubt = Doubt::default();
+        for (offset, rank) in scratch.offsets.iter().zip(&scratch.refined) {
+            let distance = match op {
+                Op::L2 => *rank,
+                // Half the squared distance, as the rank is half of what it says of that.
+                Op::Dot => rank + 0.5 * (query.norm_squared() + self.norm_at(*offset, query.padded_dim())),
+            };
+            doubt.saw(*scratch.estimates.get(offset.checked_div(self.stride)?)?, *rank, distance);
+        }
+        doubt.range(kernels.front(&scratch.refined, nprobe)?)
     }
 
     /// `|c|^2` of the centroid whose record starts at `offset`.
@@ -276,4 +327,85 @@ fn tail(record: &[u8], padded: usize) -> (f32, f32) {
         bytes.map_or(0.0, |bytes| f32::from_le_bytes(*bytes))
     };
     (number(padded), number(padded + 4))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::frame::Frame;
+    use super::super::search::{QueryState, Scratch};
+    use super::*;
+    use crate::kernel::{SplitMix64, kernels};
+    use crate::metric::Metric;
+
+    const DIM: usize = 16;
+    const STRIDE: usize = 80;
+    pub(crate) const METRICS: [Metric; 3] = [Metric::L2, Metric::Cosine, Metric::InnerProduct];
+
+    fn draw(count: usize, place: f32, spread: f32, seed: u64) -> Vec<f32> {
+        let mut draw = SplitMix64::new(seed);
+        let mut component = || (draw.next_u64() >> 40) as f32 / 8_388_608.0 - 1.0;
+        (0..count * DIM).map(|_| place + spread * component()).collect()
+    }
+
+    fn length(vector: &[f32]) -> f32 {
+        vector.iter().map(|x| x * x).sum::<f32>().sqrt()
+    }
+
+    /// Lists around the mean of all rows that a model was trained on, and behind them lists of a kind that came later: all far from that mean, and
+    /// near each other. And rows of that kind.
+    pub(crate) fn two_kinds(metric: Metric) -> (Frame, CentroidBytes, Vec<Vec<f32>>) {
+        let frame = Frame::new(metric, vec![0.0; DIM], 5, 1.0);
+        let mut values = [draw(900, 0.0, 2.0, 1), draw(120, 6.0, 1.0, 2)].concat();
+        if metric == Metric::Cosine {
+            values.chunks_exact_mut(DIM).for_each(|vector| {
+                let length = length(vector);
+                vector.iter_mut().for_each(|x| *x /= length);
+            });
+        }
+        let bytes = CentroidBytes::new(kernels(), &frame, &values, STRIDE);
+        (frame, bytes, draw(200, 6.0, 1.0, 3).chunks_exact(DIM).map(<[f32]>::to_vec).collect())
+    }
+
+    pub(crate) fn set_of<'a>(bytes: &'a CentroidBytes, frame: &Frame) -> CentroidSet<'a> {
+        let count = bytes.centroids.len() / STRIDE;
+        let signs = count.div_ceil(32) * 32 * frame.padded() / 8;
+        let (signs, factors) = bytes.codes.split_at(signs);
+        CentroidSet { count, bytes: &bytes.centroids, stride: STRIDE, signs, factors }
+    }
+
+    /// All lists, the nearest first, by their squared distances or else by the products.
+    pub(crate) fn in_order(set: &CentroidSet<'_>, frame: &Frame, inside: &[f32], op: Op) -> Vec<u32> {
+        let mut centroid = Vec::new();
+        let mut all: Vec<(f32, u32)> = Vec::new();
+        for list in 0..set.count {
+            set.centroid(list, frame.padded(), &mut centroid);
+            let pairs = inside.iter().zip(&centroid);
+            let rank = match op {
+                Op::L2 => pairs.map(|(q, c)| (q - c) * (q - c)).sum::<f32>(),
+                Op::Dot => -pairs.map(|(q, c)| q * c).sum::<f32>(),
+            };
+            all.push((rank, list as u32));
+        }
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        all.into_iter().map(|(_, list)| list).collect()
+    }
+
+    #[test]
+    fn a_query_far_from_the_mean_looks_at_the_nearest_lists_of_its_kind() {
+        for metric in METRICS {
+            let (frame, bytes, queries) = two_kinds(metric);
+            let set = set_of(&bytes, &frame);
+            let (mut scratch, mut state, mut missed) = (Scratch::default(), QueryState::default(), 0);
+            for query in &queries {
+                frame.enter_query(kernels(), query, length(query), &mut state.rotated);
+                kernels().prepare_query(&state.rotated, &mut state.tables);
+                set.rank(kernels(), &frame, &state, 10, false, &mut scratch, &mut ());
+                let nearest = in_order(&set, &frame, &state.rotated, frame.op());
+                let probed: Vec<u32> = scratch.probes.iter().map(|probed| probed.list).collect();
+                assert_eq!(probed.len(), 10);
+                missed += nearest[..10].iter().filter(|list| !probed.contains(list)).count();
+            }
+            assert!(missed <= queries.len() / 5, "{metric:?}: {missed} of {} lists", 10 * queries.len());
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! The list of a row that comes in alone or with few others: centroids are ranked as for a query.
 
 use super::centroids::CentroidSet;
+use super::doubt::Doubt;
 use super::frame::Frame;
 use crate::kernel::cluster::NO_LIST;
 use crate::kernel::code::query::QueryTables;
@@ -73,19 +74,43 @@ impl<'a> Filing<'a> {
             SignList { codes: self.centroids.signs, factors: self.centroids.factors, count: self.centroids.count };
         self.estimates.resize(self.centroids.count, 0.0);
         kernels.estimate(&self.tables, &list, &terms, &mut self.estimates);
-        for (estimate, square) in self.estimates.iter_mut().zip(&self.squares) {
-            *estimate = 2.0 * *estimate + square;
+        for (estimate, centroid) in self.estimates.iter_mut().zip(&self.squares) {
+            *estimate = 2.0 * *estimate + square + centroid;
         }
         let chosen = kernels.select(&self.estimates, REFINED, &mut self.selection);
         self.offsets.clear();
         self.offsets.extend(chosen.iter().map(|chosen| chosen.index() * stride));
+        self.refined.clear();
+        self.refine(square);
+        if let Some(doubtful) = self.doubtful() {
+            let Filing { centroids, estimates, selection, offsets, .. } = self;
+            centroids.append_between(kernels, estimates, doubtful, selection, offsets);
+            self.refine(square);
+        }
+        let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
+        nearest.map_or((0, 0.0), |(offset, distance)| ((offset / stride.max(1)) as u32, *distance))
+    }
+
+    /// Computes the distances of the centroids at `offsets` that have none in `refined`.
+    fn refine(&mut self, square: f32) {
+        let first = self.refined.len();
         self.refined.resize(self.offsets.len(), 0.0);
         let coding = RowCoding { bits: 8, op: Op::L2 };
         let terms = ScanTerms { op: Op::L2, base: square, reach: square.sqrt(), scale: 1.0 };
         let bytes = self.centroids.bytes;
-        kernels.estimate_row_codes(&self.tables, &coding, &terms, bytes, &self.offsets, &mut self.refined);
-        let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
-        nearest.map_or((0, 0.0), |(offset, distance)| ((offset / stride.max(1)) as u32, *distance))
+        if let (Some(offsets), Some(refined)) = (self.offsets.get(first..), self.refined.get_mut(first..)) {
+            self.kernels.estimate_row_codes(&self.tables, &coding, &terms, bytes, offsets, refined);
+        }
+    }
+
+    /// Between which estimates lists are that were not refined and may be the nearest all the same; `None` if there are none.
+    fn doubtful(&self) -> Option<(f32, f32)> {
+        let (mut doubt, mut nearest) = (Doubt::default(), f32::INFINITY);
+        for (offset, distance) in self.offsets.iter().zip(&self.refined) {
+            doubt.saw(*self.estimates.get(offset.checked_div(self.centroids.stride)?)?, *distance, *distance);
+            nearest = nearest.min(*distance);
+        }
+        doubt.range(nearest)
     }
 
     /// The row that [`list_of`](Filing::list_of) was asked about last, in the frame.
@@ -141,4 +166,26 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     sums.iter().sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::centroids::tests::{METRICS, in_order, set_of, two_kinds};
+    use super::*;
+    use crate::kernel::kernels;
+
+    #[test]
+    fn a_row_far_from_the_mean_gets_the_nearest_list_of_its_kind() {
+        for metric in METRICS {
+            let (frame, bytes, rows) = two_kinds(metric);
+            let set = set_of(&bytes, &frame);
+            let mut filing = Filing::new(kernels(), &frame, set);
+            let mut wrong = 0;
+            for row in &rows {
+                let (list, _) = filing.list_of(row, dot(row, row).sqrt());
+                wrong += usize::from(in_order(&set, &frame, filing.inside(), Op::L2)[0] != list);
+            }
+            assert!(wrong <= rows.len() / 25, "{metric:?}: {wrong} of {}", rows.len());
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //! bits, and the best of that is measured exactly.
 //!
 //! * `frame`: the space of codes: mean, rotation, padding. Shared by everything a collection codes.
-//! * `centroids`: where lists lie, and which of them a query should look at.
+//! * `centroids`: where lists lie, and which of them a query should look at; `doubt`: how many of them have to be measured for that.
 //! * `encoder`: rows become entries of lists, laid out as `entries` says; `decoder`: entries become rows again, more or less.
 //! * `filing`: the nearest list of a row that has just come; `fresh`: its code until it is in a segment.
 //! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
@@ -17,6 +17,7 @@ mod candidates;
 mod centroids;
 mod cold;
 mod decoder;
+mod doubt;
 mod encoder;
 mod entries;
 mod exact;

@@ -315,11 +315,19 @@ impl Kernels {
     /// # Panics
     /// If there are more than `u32::MAX` estimates.
     pub fn select_near<'a>(&self, estimates: &[f32], m: usize, selection: &'a mut Selection) -> &'a [u32] {
-        assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
         if m == 0 {
             return &[];
         }
         let limit = self.near(estimates, m, selection);
+        self.select_up_to(estimates, limit, selection)
+    }
+
+    /// The places of all `estimates` up to `limit`, in order. The same choice on every path.
+    ///
+    /// # Panics
+    /// If there are more than `u32::MAX` estimates.
+    pub fn select_up_to<'a>(&self, estimates: &[f32], limit: f32, selection: &'a mut Selection) -> &'a [u32] {
+        assert!(u32::try_from(estimates.len()).is_ok(), "estimates are numbered with 32 bits");
         selection.places.resize((estimates.len() + SLACK).max(selection.places.len()), 0);
         // SAFETY: `places` has room for all estimates and the slack; the path is available.
         let count = unsafe { (self.table.places_up_to)(estimates, limit, &mut selection.places) };
