@@ -141,6 +141,10 @@ impl Shared {
     fn train_begun(&self, control: &Control, report: &mut CompactReport) -> Result<bool> {
         let view = self.view.load_full();
         let Some((lists, why)) = self.training_for(&view) else { return Ok(false) };
+        if self.durable_seq() < view.seq {
+            // The manifest will say which rows were trained on: their numbers may not go to others after a power cut.
+            self.sync()?;
+        }
         let trained = self.train(&view, lists, Some(why), control);
         drop(view);
         match trained {
