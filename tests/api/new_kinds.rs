@@ -1,11 +1,11 @@
 //! Rows of a kind that there are no lists for: they get lists while they are in memory, and go to files afterwards.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use stratavec::storage::FileKind;
 use stratavec::storage::testing::{CrashOptions, Fault, FaultDir, FaultPlan, MemDir, Op, Phase, Repeat};
+use stratavec::storage::{FileKind, FileName};
 use stratavec::{Background, BulkItem, Collection, Compact, Durability, IvfOptions, OpenOptions, Verify};
 
 use crate::retrain::{answers_exactly, compact, near, put, schema, settle, sound, vector};
@@ -228,6 +228,42 @@ fn rows_that_lists_were_made_for_are_there_after_a_power_cut() {
         }
     }
     assert!(without > 0 && with > 4, "{without} states with fewer rows, {with} with two models");
+}
+
+/// A training that does not come to an end: commits and searches go on beside it, row by row, and deletes too.
+#[test]
+fn writers_and_searches_do_not_wait_for_a_training() {
+    let (disk, _, c) = settled(OpenOptions::new().flush_rows(20_000));
+    let (held, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let (is_held, is_released) = (held.clone(), released.clone());
+    disk.on_call(move |point| {
+        let of_model = matches!(point.call.name, Some(FileName::File(FileKind::Model, _)));
+        if of_model && point.call.op == Op::Create && point.phase == Phase::Before {
+            is_held.store(true, Ordering::SeqCst);
+            let until = Instant::now() + Duration::from_secs(120);
+            while !is_released.load(Ordering::SeqCst) {
+                assert!(Instant::now() < until, "somebody waited for the training");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+    });
+    let mut came = 0;
+    while !held.load(Ordering::SeqCst) {
+        put(&c, 30_000 + came..30_100 + came, foreign);
+        came += 100;
+        assert!(came <= 10_000, "no model was trained");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for id in 30_000 + came..30_000 + came + 500 {
+        c.upsert(id, &foreign(id)).unwrap();
+        let hits = c.snapshot().search(&foreign(id)).k(3).run().unwrap();
+        assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(id)), "row {id}");
+        c.delete(id - came).unwrap();
+    }
+    assert_eq!((c.stats().retrains, c.stats().models, c.snapshot().count()), (0, 1, KNOWN + came));
+    released.store(true, Ordering::SeqCst);
+    ends_well(&disk, c, 1, foreign);
+    disk.clear_hook();
 }
 
 /// Writers fill one delta after the other while lists are made for the first: each row is found at once, and all of them in the end.
