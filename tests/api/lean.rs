@@ -327,6 +327,42 @@ fn a_load_ends_without_vectors_and_filters_hold() {
     assert_eq!(all.len() as u64, ROWS, "every row is found by its code");
 }
 
+/// A thousand times as far from everything as other rows are from each other: a scan lets such a row pass, and it is not near for that.
+#[test]
+fn rows_too_far_for_their_codes_are_not_taken_for_near_ones() {
+    for bits in [1, 4] {
+        let c = Collection::create_in(Arc::new(MemDir::new(5)), lean(Metric::L2, IdKind::U64, bits), inline()).unwrap();
+        let far = |id: u64| vector(id).iter().map(|x| x * 3_000.0).collect::<Vec<_>>();
+        // They come when the lists are made: those know nothing of them.
+        for came in [false, true] {
+            let mut batch = c.batch();
+            for id in (0..ROWS).filter(|id| (id % 100 == 7) == came) {
+                batch.upsert(id, &if came { far(id) } else { vector(id) });
+            }
+            batch.commit().unwrap();
+            c.flush().unwrap();
+            compact(&c);
+        }
+        assert_eq!(c.stats().rows_in_lists, ROWS);
+        let ids = |query: &[f32]| {
+            let hits = c
+                .snapshot()
+                .search(query)
+                .k(10)
+                .effort(Effort::Probe { nprobe: 30, patience: usize::MAX })
+                .run()
+                .unwrap();
+            hits.iter().map(|hit| hit.id.as_u64().unwrap()).collect::<Vec<_>>()
+        };
+        for n in 0..30 {
+            let found = ids(&query(n));
+            assert!(found.len() == 10 && found.iter().all(|id| id % 100 != 7), "{bits} bits: {found:?}");
+        }
+        let found = ids(&far(307));
+        assert!(found.contains(&307), "{bits} bits: {found:?}");
+    }
+}
+
 #[test]
 fn more_bits_find_more_and_fewer_candidates_do() {
     let found = |bits: u8, candidates: usize| {

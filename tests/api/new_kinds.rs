@@ -187,6 +187,56 @@ fn a_stop_at_any_moment_loses_no_row_of_a_new_kind() {
     assert!(two_models > 4, "{two_models} states with two models");
 }
 
+/// One row that is far from everything is no kind of its own, however far it is: no lists are made for it, whatever it does to the mean.
+#[test]
+fn rows_far_from_everything_that_come_one_by_one_train_nothing() {
+    for far in [60.0, 1e6, 1e18] {
+        let (disk, _, c) = settled(inline());
+        for round in 0..4 {
+            put(&c, 30_000 + round * 1_000..30_600 + round * 1_000, near);
+            put(&c, 30_900 + round * 1_000..30_901 + round * 1_000, |id| near(id).iter().map(|x| x * far).collect());
+            settle(&c);
+            assert_eq!(c.stats().retrains, 0, "{far} times as far, round {round}");
+        }
+        let lone = near(30_900).iter().map(|x| x * far).collect::<Vec<_>>();
+        // Beyond that distances are all the same in what a float holds.
+        assert!(far > 1e6 || c.snapshot().search(&lone).k(1).run().unwrap()[0].id.as_u64() == Some(30_900));
+        c.close().unwrap();
+        sound(&disk);
+    }
+}
+
+/// There is room for a model and none for the manifest that names it: rows go to the lists there are, and the same model is not trained with every commit.
+#[test]
+fn a_model_that_no_manifest_can_name_is_not_made_again_and_again() {
+    let (disk, storage, c) = settled(inline());
+    let made = Arc::new(AtomicU64::new(0));
+    let count = made.clone();
+    disk.on_call(move |point| {
+        let of_model = matches!(point.call.name, Some(FileName::File(FileKind::Model, _)));
+        count.fetch_add(
+            u64::from(of_model && point.call.op == Op::Create && point.phase == Phase::After),
+            Ordering::SeqCst,
+        );
+    });
+    storage.arm(FaultPlan::new(Fault::NoSpace, 0, Repeat::Forever).on(&[Op::Create]).of(&[FileKind::Temp]));
+    for i in 0..15 {
+        let mut batch = c.batch();
+        for id in 30_000 + i * 100..30_100 + i * 100 {
+            batch.upsert(id, &foreign(id));
+        }
+        // Once no log can be written any more commits say so.
+        let _ = batch.commit();
+    }
+    assert!((1..=3).contains(&made.load(Ordering::SeqCst)), "{made:?} models");
+    disk.clear_hook();
+    storage.disarm();
+    put(&c, 30_000..31_500, foreign);
+    settle(&c);
+    assert_eq!(c.stats().retrains, 1);
+    ends_well(&disk, c, 0, foreign);
+}
+
 /// Commits that wait for no disk, and power that fails: a model is known only together with the rows in memory that it was made for. Their numbers went
 /// to others otherwise, which would count as known to it.
 #[test]
@@ -234,15 +284,16 @@ fn rows_that_lists_were_made_for_are_there_after_a_power_cut() {
 #[test]
 fn writers_and_searches_do_not_wait_for_a_training() {
     let (disk, _, c) = settled(OpenOptions::new().flush_rows(20_000));
-    let (held, released) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let (is_held, is_released) = (held.clone(), released.clone());
+    let flag = || Arc::new(AtomicBool::new(false));
+    let (held, released, gave_up) = (flag(), flag(), flag());
+    let (is_held, is_released, gives_up) = (held.clone(), released.clone(), gave_up.clone());
     disk.on_call(move |point| {
         let of_model = matches!(point.call.name, Some(FileName::File(FileKind::Model, _)));
         if of_model && point.call.op == Op::Create && point.phase == Phase::Before {
             is_held.store(true, Ordering::SeqCst);
-            let until = Instant::now() + Duration::from_secs(120);
-            while !is_released.load(Ordering::SeqCst) {
-                assert!(Instant::now() < until, "somebody waited for the training");
+            let until = Instant::now() + Duration::from_secs(60);
+            while !is_released.load(Ordering::SeqCst) && !gives_up.load(Ordering::SeqCst) {
+                gives_up.store(Instant::now() > until, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(1));
             }
         }
@@ -260,6 +311,7 @@ fn writers_and_searches_do_not_wait_for_a_training() {
         assert!(hits.iter().any(|hit| hit.id.as_u64() == Some(id)), "row {id}");
         c.delete(id - came).unwrap();
     }
+    assert!(!gave_up.load(Ordering::SeqCst), "somebody waited for the training");
     assert_eq!((c.stats().retrains, c.stats().models, c.snapshot().count()), (0, 1, KNOWN + came));
     released.store(true, Ordering::SeqCst);
     ends_well(&disk, c, 1, foreign);

@@ -16,7 +16,7 @@ use crate::compaction::{
 use crate::delta::{Generation, Members};
 use crate::error::{ErrorKind, Result};
 use crate::manifest::Training;
-use crate::options::{Anchors, Compaction, IvfOptions};
+use crate::options::{Anchors, Background, Compaction, IvfOptions};
 use crate::snapshot::{Version, View};
 
 /// What is to be done about rows in memory that will make lists worse.
@@ -128,11 +128,12 @@ impl Shared {
         }
         let mut begun = Begun { shared: self, then: NextModel::None };
         let outcome = self.train_begun(control, report);
-        if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled) {
+        let cancelled = outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Cancelled);
+        if cancelled && self.options.background == Background::Thread {
             // Whoever compacts next goes on with it.
             begun.then = NextModel::Due;
-        } else if !matches!(outcome, Ok(true)) {
-            // Nothing was done: what else comes into the delta may call for it again.
+        } else if cancelled || matches!(outcome, Ok(false)) {
+            // Nothing was done: what else comes into the delta may call for it again. After another error that would fail again with every commit.
             self.writer.lock().next_look.trains = false;
         }
         outcome
@@ -147,8 +148,8 @@ impl Shared {
         }
         let trained = self.train(&view, lists, Some(why), control);
         drop(view);
-        match trained {
-            Ok(change) => self.install_step(ListStep::Retrain(lists, Some(why)), change, report)?,
+        match trained.and_then(|change| self.install_step(ListStep::Retrain(lists, Some(why)), change, report)) {
+            Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::OverBudget | ErrorKind::NoSpace) => {
                 tracing::warn!(%error, "there is no room for a model for the rows in memory; they go to the lists there are");
                 self.roll_to_new_model();

@@ -112,7 +112,7 @@ impl ModelJob<'_> {
         let (_, distances) = self.filing_of(model)?.nearest_inside(&held_out)?;
         let mut sum = 0.0;
         held_out.visit(0..held_out.len(), &mut |i, _, known| {
-            sum += distances.get(i).map_or(0.0, |distance| f64::from((distance - known.excess).max(0.0)));
+            sum += distances.get(i).map_or(0.0, |distance| model.frame.counted((distance - known.excess).max(0.0)));
             Ok(())
         })?;
         let energy = sum / held_out.len().max(1) as f64;

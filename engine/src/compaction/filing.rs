@@ -111,13 +111,18 @@ impl<'a> Filing<'a> {
         let (entry, file) = write_segment(self.storage, &head, &mut source, new_id)?;
         let first = numbers.partition_point(|row| *row < self.first_fresh);
         let fresh = distances.get(first..).unwrap_or_default();
-        Ok(Some(Filed { entry, file, fresh: (fresh.len() as u64, energy(fresh)) }))
+        Ok(Some(Filed { entry, file, fresh: (fresh.len() as u64, self.energy(fresh)) }))
     }
 
-    /// Mean squared distance of rows from the nearest centroid; 0 of none.
+    /// Mean squared distance of rows from the nearest centroid, as far as it counts; 0 of none.
     pub(super) fn mean_energy(&self, points: &LivePoints<'_>) -> Result<f64> {
         let (_, distances) = self.nearest(points)?;
-        Ok(energy(&distances) / distances.len().max(1) as f64)
+        Ok(self.energy(&distances) / distances.len().max(1) as f64)
+    }
+
+    /// The sum of squared distances, as far as they count.
+    fn energy(&self, distances: &[f32]) -> f64 {
+        distances.iter().map(|distance| self.model.frame.counted(*distance)).sum()
     }
 
     /// The list of each row, and its squared distance from the centroid.
@@ -150,10 +155,6 @@ impl<'a> Filing<'a> {
         self.assigner.assign(&work, framed, 0, places)?;
         Ok((lists, seconds, distances))
     }
-}
-
-fn energy(distances: &[f32]) -> f64 {
-    distances.iter().map(|distance| f64::from(*distance)).sum()
 }
 
 /// The centroids of a model, in its frame: what its bytes stand for.

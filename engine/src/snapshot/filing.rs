@@ -52,7 +52,7 @@ pub(crate) fn lists_of(model: &OpenModel, schema: &Schema, seconds: bool, rows: 
         let (stored, length) = rows.vector(i);
         decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
         let (first, distance) = filing.list_of(&vector, length);
-        found.energy += f64::from(distance);
+        found.energy += model.frame.counted(distance);
         if let Some(coder) = &coder {
             coder.append(kernels(), filing.inside(), &mut values, &mut found.codes);
         }

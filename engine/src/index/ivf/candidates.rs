@@ -5,10 +5,16 @@ use crate::kernel::SeenSet;
 /// Up to this many are kept in order; beyond it moving them would cost more than sorting now and then.
 const FEW: usize = 64;
 
+/// A row is not measured if `k` others are nearer, by estimates that are so many standard errors off, its own and theirs. Of the rows that searches for ten measured, a
+/// fifth less are at 32 lists of texts and of images, a twentieth less of descriptors, and all find what they did; with 1.5, .0003 less.
+const SURE: f32 = 2.0;
+
 /// A row that may be among the nearest.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Candidate {
     pub(super) estimate: f32,
+    /// Its standard error; infinite if nothing is known of it.
+    pub(super) error: f32,
     /// Segment and row word: the same for both copies of a row.
     pub(super) name: (u32, u32),
     pub(super) row: u64,
@@ -43,6 +49,8 @@ pub(crate) struct Candidates {
     kth: f32,
     bound: f32,
     seen: SeenSet,
+    /// The most that each of `found` may be.
+    highest: Vec<f32>,
 }
 
 impl Candidates {
@@ -143,18 +151,38 @@ impl Candidates {
         &self.found
     }
 
-    /// Rows that are kept so far, if they are few: most of them will be kept to the end.
-    pub(super) fn some(&self) -> &[Candidate] {
-        if self.room > FEW { &[] } else { &self.found }
+    /// Rows that would be measured if no others came, if they are few: most of them will be.
+    pub(super) fn some(&mut self) -> impl Iterator<Item = &Candidate> {
+        let few = self.room <= FEW;
+        let sure = if few { self.farthest() } else { f32::INFINITY };
+        self.found.iter().filter(move |candidate| few && !is_behind(candidate, sure))
     }
 
-    /// The best rows; in no order if they are few.
+    /// The best rows, less those that are surely not among the best `k`; in no order if they are few.
     pub(super) fn finish(&mut self) -> &[Candidate] {
         if self.room > FEW {
             self.cut();
         }
+        let sure = self.farthest();
+        self.found.retain(|candidate| !is_behind(candidate, sure));
         &self.found
     }
+
+    /// What `k` rows are not behind for sure; infinity while there are fewer. Not the `k`-th estimate and its error: among rows with errors of several sizes those
+    /// with large ones come first that are taken for nearer than they are.
+    fn farthest(&mut self) -> f32 {
+        self.highest.clear();
+        self.highest.extend(self.found.iter().map(|candidate| candidate.estimate + SURE * candidate.error));
+        match self.k.checked_sub(1).filter(|last| *last < self.highest.len()) {
+            Some(last) => *self.highest.select_nth_unstable_by(last, f32::total_cmp).1,
+            None => f32::INFINITY,
+        }
+    }
+}
+
+/// Whether a row is behind a distance for sure. Numbers that are none say nothing.
+fn is_behind(candidate: &Candidate, distance: f32) -> bool {
+    candidate.estimate - SURE * candidate.error > distance
 }
 
 #[cfg(test)]
@@ -163,7 +191,7 @@ mod tests {
     use crate::kernel::SplitMix64;
 
     fn candidate(estimate: f32, word: u32) -> Candidate {
-        Candidate { estimate, name: (0, word), row: word.into(), place: 0 }
+        Candidate { estimate, error: f32::INFINITY, name: (0, word), row: word.into(), place: 0 }
     }
 
     fn offer(best: &mut Candidates, estimate: f32, word: u32) {
@@ -213,6 +241,24 @@ mod tests {
             );
             let kth = all.get(k - 1).map_or(f32::INFINITY, |found| found.0);
             assert_eq!(best.kth(), kth, "{k} {room}");
+        }
+    }
+
+    #[test]
+    fn what_is_surely_behind_the_kth_is_not_measured() {
+        for room in [16, 100] {
+            let mut best = Candidates::default();
+            best.reset(2, room);
+            for (row, (estimate, error)) in
+                [(5.0, 1.0), (1.0, 0.1), (2.0, 0.5), (3.5, 0.1), (3.1, 0.1), (9.0, f32::NAN)].iter().enumerate()
+            {
+                best.push(Candidate { error: *error, ..candidate(*estimate, row as u32) });
+            }
+            // Many are asked for when they were cut.
+            assert_eq!(best.some().count(), if room == 16 { 5 } else { 0 });
+            let mut rows: Vec<u64> = best.finish().iter().map(|found| found.row).collect();
+            rows.sort_unstable();
+            assert_eq!(rows, [0, 1, 2, 4, 5], "3.5 - 0.2 is behind 2 + 1; 5 - 2 and 3.1 - 0.2 are not");
         }
     }
 }

@@ -120,7 +120,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch.measured += 1;
         if distance < scratch.candidates.bound() && self.rows.find(entry.row)?.is_some() {
             let Entry { name, row, place } = *entry;
-            scratch.candidates.push(Candidate { estimate: distance, name, row, place });
+            scratch.candidates.push(Candidate { estimate: distance, error: 0.0, name, row, place });
         }
         Ok(())
     }

@@ -93,6 +93,13 @@ impl Frame {
         }
     }
 
+    /// What the squared distance of a row from its centroid counts where it is asked how well lists suit their rows: no more than a few times the mean of all rows
+    /// from their mean. How far a row is beyond that says nothing, and one of them would outweigh thousands.
+    pub(crate) fn counted(&self, distance: f32) -> f64 {
+        const MOST: f32 = 16.0;
+        f64::from(distance.min(MOST * self.scale))
+    }
+
     fn inverse(&self, length: f32) -> f32 {
         match self.metric {
             Metric::Cosine => 1.0 / length,

@@ -471,7 +471,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
-    fn ask_for_rows(&self, candidates: &[Candidate]) {
+    fn ask_for_rows<'c>(&self, candidates: impl IntoIterator<Item = &'c Candidate>) {
         for candidate in candidates {
             self.kernels.prefetch(self.rows.ahead(candidate.place));
         }

@@ -10,7 +10,7 @@ use super::centroids::Probed;
 use super::frame::Frame;
 use super::search::{IvfSearch, ListPieces, Lists, Probe, QueryState, Rows, Scratch};
 use crate::error::Result;
-use crate::kernel::code::extra::{Record, record_bytes};
+use crate::kernel::code::extra::{Record, record_bytes, take_factors};
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::gain_of;
 use crate::kernel::code::scan::{MAX_TURNS, ScanTerms, ScanTurn, SignList, Survivors, place_parts};
@@ -165,7 +165,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             if turn.bits < 2 {
                 let score = first_estimate(&query.tables, &scan.terms, turn.pieces.factors, position, *sum);
                 scratch.work.1 += 1;
-                self.offer(score, *place, wave, scratch)?;
+                self.offer(query, score, *place, wave, scratch)?;
                 continue;
             }
             // Segments may differ in their bits; the entries of a batch may not.
@@ -196,7 +196,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.kernels.estimate_records(&query.tables, self.frame.op(), batch.bits - 1, records, &mut scores);
         scratch.work.1 += count;
         for (score, place) in scores.iter().zip(&batch.places).take(count) {
-            self.offer(*score, *place, wave, scratch)?;
+            self.offer(query, *score, *place, wave, scratch)?;
         }
         Ok(())
     }
@@ -214,14 +214,28 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
 
     /// Makes an entry a candidate if its estimate is within the bound, and its row may be found and is none yet.
     #[inline]
-    fn offer(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+    fn offer(
+        &self,
+        query: &QueryState,
+        estimate: f32,
+        place: u32,
+        wave: &Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         match estimate < scratch.candidates.bound() {
-            true => self.take(estimate, place, wave, scratch),
+            true => self.take(query, estimate, place, wave, scratch),
             false => Ok(()),
         }
     }
 
-    fn take(&self, estimate: f32, place: u32, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
+    fn take(
+        &self,
+        query: &QueryState,
+        estimate: f32,
+        place: u32,
+        wave: &Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
         let (at, position) = place_parts(place);
         let Some(turn) = wave.turns.get(at) else { return Ok(()) };
         let Some(lists) = self.segments.get(turn.segment) else { return Ok(()) };
@@ -233,9 +247,23 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         }
         let row = lists.row(word)?;
         if let Some(place) = self.rows.find(row)? {
-            scratch.candidates.push(Candidate { estimate, name, row, place });
+            let error = self.error(query, wave, (at, position));
+            scratch.candidates.push(Candidate { estimate, error, name, row, place });
         }
         Ok(())
+    }
+
+    /// The standard error of the estimate of an entry, by all bits it has.
+    fn error(&self, query: &QueryState, wave: &Wave<'_>, (at, position): (usize, usize)) -> f32 {
+        let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { return f32::INFINITY };
+        let rescale = match turn
+            .record(position)
+            .and_then(|record| record.get(..record_bytes(self.frame.padded(), turn.bits.saturating_sub(1))))
+        {
+            Some(record) if turn.bits > 1 => take_factors(record).rescale,
+            _ => first_stage_factors(turn.pieces.factors, position).1,
+        };
+        scan.terms.sigma(&query.tables, turn.bits.max(1), rescale)
     }
 }
 
@@ -249,8 +277,10 @@ pub(super) fn list_terms(frame: &Frame, query: &QueryState, probed: &Probed) -> 
     ScanTerms { op, base, reach: probed.reach, scale: frame.scale() }
 }
 
-/// The estimate that the sign bits of an entry give.
+/// The estimate that the sign bits of an entry give. What is too far from its centroid for the half it is stored in is at least as far as that holds.
 fn first_estimate(tables: &QueryTables, terms: &ScanTerms, factors: &[u8], position: usize, sum: u32) -> f32 {
+    const MOST: f32 = 65_504.0;
     let (add, rescale) = first_stage_factors(factors, position);
+    let add = if terms.op == Op::L2 && add == f32::NEG_INFINITY { MOST } else { add };
     (add * terms.scale + terms.base) - rescale * (gain_of(terms.op) * tables.sign_product(sum))
 }
