@@ -142,11 +142,9 @@ impl Shared {
     fn train_begun(&self, control: &Control, report: &mut CompactReport) -> Result<bool> {
         let view = self.view.load_full();
         let Some((lists, why)) = self.training_for(&view) else { return Ok(false) };
-        if self.durable_seq() < view.seq {
-            // The manifest will say which rows were trained on: their numbers may not go to others after a power cut.
-            self.sync()?;
-        }
-        let trained = self.train(&view, lists, Some(why), control);
+        // The manifest will say which rows were trained on: their numbers may not go to others after a power cut.
+        let synced = if self.durable_seq() < view.seq { self.sync().map(drop) } else { Ok(()) };
+        let trained = synced.and_then(|()| self.train(&view, lists, Some(why), control));
         drop(view);
         match trained.and_then(|change| self.install_step(ListStep::Retrain(lists, Some(why)), change, report)) {
             Ok(()) => {}

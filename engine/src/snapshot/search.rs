@@ -105,7 +105,7 @@ impl<'s> Search<'s> {
         self
     }
 
-    /// How many rows are measured at the end, less those whose codes leave no doubt that they are not among the `k`, or given to
+    /// How many rows are measured at the end, less those whose codes, if they are bits, leave no doubt that they are not among the `k`, or given to
     /// [`rerank_with`](Search::rerank_with); at least `k` are. More find more and cost more. If
     /// not said, as many as the effort takes.
     #[must_use]

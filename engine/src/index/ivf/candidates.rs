@@ -13,7 +13,7 @@ const SURE: f32 = 2.0;
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Candidate {
     pub(super) estimate: f32,
-    /// Its standard error; infinite if nothing is known of it.
+    /// Its standard error; the largest number if nothing is known of it, infinite if the estimate itself means nothing.
     pub(super) error: f32,
     /// Segment and row word: the same for both copies of a row.
     pub(super) name: (u32, u32),
@@ -168,15 +168,31 @@ impl Candidates {
         &self.found
     }
 
-    /// What `k` rows are not behind for sure; infinity while there are fewer. Not the `k`-th estimate and its error: among rows with errors of several sizes those
-    /// with large ones come first that are taken for nearer than they are.
     fn farthest(&mut self) -> f32 {
-        self.highest.clear();
-        self.highest.extend(self.found.iter().map(|candidate| candidate.estimate + SURE * candidate.error));
-        match self.k.checked_sub(1).filter(|last| *last < self.highest.len()) {
-            Some(last) => *self.highest.select_nth_unstable_by(last, f32::total_cmp).1,
-            None => f32::INFINITY,
+        farthest(&self.found, self.k, &mut self.highest)
+    }
+
+    /// Those that would be measured if the search ended now.
+    pub(super) fn likely(&self) -> Vec<Candidate> {
+        let mut kept = self.found.clone();
+        if kept.len() > self.room {
+            kept.select_nth_unstable_by(self.room, |a, b| a.estimate.total_cmp(&b.estimate).then(a.row.cmp(&b.row)));
+            kept.truncate(self.room);
         }
+        let sure = farthest(&kept, self.k, &mut Vec::new());
+        kept.retain(|candidate| !is_behind(candidate, sure));
+        kept
+    }
+}
+
+/// What `k` rows are not behind for sure; infinity while there are fewer. Not the `k`-th estimate and its error: among rows with errors of several sizes those
+/// with large ones come first that are taken for nearer than they are.
+fn farthest(found: &[Candidate], k: usize, highest: &mut Vec<f32>) -> f32 {
+    highest.clear();
+    highest.extend(found.iter().map(|candidate| candidate.estimate + SURE * candidate.error));
+    match k.checked_sub(1).filter(|last| *last < highest.len()) {
+        Some(last) => *highest.select_nth_unstable_by(last, f32::total_cmp).1,
+        None => f32::INFINITY,
     }
 }
 

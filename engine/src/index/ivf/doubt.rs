@@ -23,7 +23,7 @@ impl Doubt {
             self.squares += off * off;
             self.distances += f64::from(distance);
         }
-        self.unknown += usize::from(!estimate.is_finite());
+        self.unknown += usize::from(estimate == f32::NEG_INFINITY);
         self.most = Some(self.most.map_or(estimate, |most| most.max(estimate)));
     }
 

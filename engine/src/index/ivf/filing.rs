@@ -1,6 +1,6 @@
 //! The list of a row that comes in alone or with few others: centroids are ranked as for a query.
 
-use super::centroids::{CentroidSet, LOOKS};
+use super::centroids::{CentroidSet, set_aside};
 use super::doubt::Doubt;
 use super::frame::Frame;
 use crate::kernel::cluster::NO_LIST;
@@ -85,11 +85,13 @@ impl<'a> Filing<'a> {
         self.offsets.extend(chosen.iter().map(|list| *list as usize * stride));
         self.refined.clear();
         self.refine(square);
-        for _ in 0..LOOKS {
-            let Some(doubtful) = self.doubtful().filter(|_| self.offsets.len() < self.centroids.count) else { break };
+        let mut again = true;
+        while again && self.offsets.len() < self.centroids.count {
+            let Some((doubtful, hid)) = self.doubtful() else { break };
             let Filing { centroids, estimates, selection, offsets, .. } = self;
             centroids.append_between(kernels, estimates, doubtful, selection, offsets);
             self.refine(square);
+            again = hid;
         }
         let nearest = self.offsets.iter().zip(&self.refined).min_by(|a, b| a.1.total_cmp(b.1).then(a.0.cmp(b.0)));
         nearest.map_or((0, 0.0), |(offset, distance)| ((offset / stride.max(1)) as u32, *distance))
@@ -107,16 +109,19 @@ impl<'a> Filing<'a> {
         }
     }
 
-    /// Between which estimates lists are that were not refined and may be the nearest all the same; `None` if there are none.
-    fn doubtful(&mut self) -> Option<(f32, f32)> {
+    /// Between which estimates lists are that were not refined and may be the nearest all the same; `None` if there are none. True if lists without an
+    /// estimate hid them.
+    fn doubtful(&mut self) -> Option<((f32, f32), bool)> {
         let (mut doubt, mut nearest) = (Doubt::default(), f32::INFINITY);
         for (offset, distance) in self.offsets.iter().zip(&self.refined) {
             doubt.saw(*self.estimates.get(offset.checked_div(self.centroids.stride)?)?, *distance, *distance);
             nearest = nearest.min(*distance);
         }
-        let wanted = REFINED + doubt.unknown();
-        let others = || doubt.up_to(self.kernels.near(&self.estimates, wanted, &mut self.selection));
-        (doubt.unknown() > 0).then(others).flatten().or_else(|| doubt.range(nearest))
+        if doubt.unknown() > 0 {
+            set_aside(&mut self.estimates);
+            return Some((doubt.up_to(self.kernels.near(&self.estimates, REFINED, &mut self.selection))?, true));
+        }
+        doubt.range(nearest).map(|range| (range, false))
     }
 
     /// The row that [`list_of`](Filing::list_of) was asked about last, in the frame.

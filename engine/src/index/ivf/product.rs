@@ -181,7 +181,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         }
         let row = lists.row(word)?;
         if let Some(place) = self.rows.find(row)? {
-            scratch.candidates.push(Candidate { estimate, error: f32::INFINITY, name, row, place });
+            scratch.candidates.push(Candidate { estimate, error: f32::MAX, name, row, place });
         }
         Ok(())
     }

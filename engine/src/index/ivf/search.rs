@@ -58,7 +58,7 @@ pub(crate) struct Probe {
     pub(crate) nprobe: usize,
     /// Lists without a better `k`-th candidate after which the search ends.
     pub(crate) patience: usize,
-    /// Rows that are measured exactly, at least `k`.
+    /// Rows that are measured exactly, at least `k`, less those that codes of bits leave no doubt of.
     pub(crate) exact: usize,
     /// Standard errors by which bounds are lower than estimates.
     pub(crate) deviations: f32,
@@ -277,9 +277,10 @@ impl Scratch {
         self.probes.iter().map(move |probed| FreshList::new(frame, self.query(), *probed, table_error))
     }
 
-    /// The rows that the last search measured, in no order, and their distances by codes: squared, or negated products.
+    /// The rows that the last search measured, in no order, and their distances by codes: squared, or negated products. Without those whose codes say nothing.
     pub(crate) fn estimates(&self) -> impl Iterator<Item = (u64, f32)> + '_ {
-        self.candidates.kept().iter().map(|candidate| (candidate.row, candidate.estimate))
+        let told = self.candidates.kept().iter().filter(|candidate| candidate.error.is_finite());
+        told.map(|candidate| (candidate.row, candidate.estimate))
     }
 
     /// Rows that the last search measured.
@@ -295,12 +296,7 @@ impl Scratch {
     /// The rows that would be measured if the search ended now, with their estimates, in no order, to `out`.
     pub(crate) fn best(&self, out: &mut Vec<(f32, u64)>) {
         out.clear();
-        out.extend(self.candidates.kept().iter().map(|candidate| (candidate.estimate, candidate.row)));
-        let room = self.candidates.room();
-        if out.len() > room {
-            out.select_nth_unstable_by(room, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-            out.truncate(room);
-        }
+        out.extend(self.candidates.likely().iter().map(|candidate| (candidate.estimate, candidate.row)));
     }
 
     /// What changes when a row gets among the best: their number so far, and what a row must be nearer than.

@@ -256,12 +256,14 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     /// The standard error of the estimate of an entry, by all bits it has.
     fn error(&self, query: &QueryState, wave: &Wave<'_>, (at, position): (usize, usize)) -> f32 {
         let (Some(turn), Some(scan)) = (wave.turns.get(at), wave.scans.get(at)) else { return f32::INFINITY };
-        let rescale = match turn
-            .record(position)
-            .and_then(|record| record.get(..record_bytes(self.frame.padded(), turn.bits.saturating_sub(1))))
-        {
+        let length = record_bytes(self.frame.padded(), turn.bits.saturating_sub(1));
+        let rescale = match turn.record(position).and_then(|record| record.get(..length)) {
             Some(record) if turn.bits > 1 => take_factors(record).rescale,
-            _ => first_stage_factors(turn.pieces.factors, position).1,
+            _ => match first_stage_factors(turn.pieces.factors, position) {
+                // Its estimate is made up.
+                (f32::NEG_INFINITY, _) => return f32::INFINITY,
+                (_, rescale) => rescale,
+            },
         };
         scan.terms.sigma(&query.tables, turn.bits.max(1), rescale)
     }
@@ -277,10 +279,15 @@ pub(super) fn list_terms(frame: &Frame, query: &QueryState, probed: &Probed) -> 
     ScanTerms { op, base, reach: probed.reach, scale: frame.scale() }
 }
 
-/// The estimate that the sign bits of an entry give. What is too far from its centroid for the half it is stored in is at least as far as that holds.
+/// The estimate that the sign bits of an entry give. Where `F` does not fit its half it is told, under L2, by the other factor: of a rotated residual the mean size of a
+/// component says how long it is.
 fn first_estimate(tables: &QueryTables, terms: &ScanTerms, factors: &[u8], position: usize, sum: u32) -> f32 {
     const MOST: f32 = 65_504.0;
     let (add, rescale) = first_stage_factors(factors, position);
-    let add = if terms.op == Op::L2 && add == f32::NEG_INFINITY { MOST } else { add };
+    let add = match terms.op {
+        _ if add != f32::NEG_INFINITY => add,
+        Op::L2 => MOST.max(rescale * rescale * tables.padded_dim() as f32 / (2.0 * std::f32::consts::PI) / terms.scale),
+        Op::Dot => 0.0,
+    };
     (add * terms.scale + terms.base) - rescale * (gain_of(terms.op) * tables.sign_product(sum))
 }
