@@ -314,7 +314,9 @@ fn writers_and_searches_do_not_wait_for_a_training() {
     assert!(!gave_up.load(Ordering::SeqCst), "somebody waited for the training");
     assert_eq!((c.stats().retrains, c.stats().models, c.snapshot().count()), (0, 1, KNOWN + came));
     released.store(true, Ordering::SeqCst);
-    ends_well(&disk, c, 1, foreign);
+    settle(&c);
+    assert_eq!(c.stats().retrains, 1);
+    ends_well(&disk, c, 0, foreign);
     disk.clear_hook();
 }
 
