@@ -157,7 +157,7 @@ def decode_batch(payload, manifest, name, seq):
             raise ops.bad("the length of an id")
         if kind == 1:
             vector, attributes = ops.take(vector_bytes), ops.take(attributes_len)
-            rows.append(Row(id, seq, vector, norm, attributes, ops.take(payload_len), name))
+            rows.append(Row(id, seq, vector, manifest.rows, norm, attributes, ops.take(payload_len), name))
         elif attributes_len or payload_len or norm:
             raise ops.bad("a delete that carries data")
         if any(ops.take(-(ops.at - start) % 8)):
@@ -231,14 +231,14 @@ class Collection:
 
     def vector(self, row):
         """The stored components as float32."""
-        if self.manifest.rows == "bf16":
+        if row.element == "bf16":
             return (np.frombuffer(row.vector, "<u2").astype(np.uint32) << 16).view(np.float32)
         if not row.vector:
             return np.zeros(0, np.float32)
-        if self.manifest.rows in ("i8", "none"):
+        if row.element in ("i8", "none"):
             step = np.frombuffer(row.vector[self.manifest.dim :], "<f4")
             return np.frombuffer(row.vector[: self.manifest.dim], "i1").astype(np.float32) * step
-        return np.frombuffer(row.vector, "<f4" if self.manifest.rows == "f32" else "<f2").astype(np.float32)
+        return np.frombuffer(row.vector, {"f32": "<f4", "f16": "<f2", "u8": "u1"}[row.element]).astype(np.float32)
 
     def search(self, query, k):
         """The k nearest live rows as (distance, id), by distance, then id. Exact, in 64-bit floats."""

@@ -15,13 +15,15 @@ UNIT, UNIT_PAYLOAD = 4096, 4088
 METRICS = {1: "l2", 2: "cosine", 3: "ip"}
 ID_KINDS = {1: "u64", 2: "bytes"}
 ROW_FORMATS = {1: "f32", 2: "f16", 3: "bf16", 4: "i8", 5: "none"}
+ELEMENTS = {**ROW_FORMATS, 6: "u8"}
 I8, NONE = 4, 5
-COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1, "none": 1}
+NARROWER = {1: (6, 2, 3), 2: (6,), 3: (6,)}
+COMPONENT_BYTES = {"f32": 4, "f16": 2, "bf16": 2, "i8": 1, "none": 1, "u8": 1}
 
 
-def stored_vector_bytes(dim, rows):
+def stored_vector_bytes(dim, element):
     """Bytes of a stored vector: components, and the step behind those that are bytes. Under none, while rows wait for their lists."""
-    return dim * COMPONENT_BYTES[rows] + (4 if rows in ("i8", "none") else 0)
+    return dim * COMPONENT_BYTES[element] + (4 if element in ("i8", "none") else 0)
 
 
 
@@ -172,7 +174,8 @@ class FileEntry:
         self.first_row, self.last_row, self.min_seq, self.max_seq = source.fields("QQQQ")
         origin, reserved = source.fields("II")
         self.in_lists = kind == "row" and self.families & IN_LISTS != 0
-        families = self.families & ~IN_LISTS if kind == "row" else self.families
+        self.narrow = self.families >> 16 if kind == "row" else 0
+        families = self.families & 0xFFFF & ~IN_LISTS if kind == "row" else self.families
         self.bare = kind == "row" and families == ALL_FAMILIES - VECTORS
         if (origin, reserved) != (0, 0) or not (self.bare or families == (ALL_FAMILIES if kind == "row" else 0)):
             raise source.bad("an entry holds a value of another version")
@@ -574,13 +577,18 @@ class RowFile(File):
     def __init__(self, directory, entry, manifest):
         super().__init__(directory, entry, manifest)
         wanted, self.bare = list(manifest.parameters), entry.bare
-        if wanted[1] == NONE and not entry.bare:
+        if entry.narrow:
+            if entry.bare or entry.narrow not in NARROWER.get(wanted[1], ()):
+                raise self.bad(self.len - FOOTER_BYTES, "vectors that the collection has not")
+            wanted[1] = entry.narrow
+        elif wanted[1] == NONE and not entry.bare:
             wanted[1] = I8
         if self.parameters != wanted or self.rows == 0:
             raise self.bad(self.len - FOOTER_BYTES, "another schema")
         if self.bare and "vectors" in self.sections or (not self.bare and "u64-ids" in self.sections):
             raise self.bad(self.len - FOOTER_BYTES, "vectors, or ids beside them, that should not be there")
-        self.vector_bytes = stored_vector_bytes(manifest.dim, manifest.rows)
+        self.element = ELEMENTS[wanted[1]]
+        self.vector_bytes = stored_vector_bytes(manifest.dim, self.element)
         self.padded = -(-self.vector_bytes // 8) * 8
         self.manifest = manifest
 
@@ -685,14 +693,15 @@ class RowFile(File):
         if (ids is None) != (self.manifest.ids == "u64") or (ids and not all(ids)):
             raise self.bad(self.directory, "ids of the other kind, or empty ones")
         for i, (vector, number, norm) in enumerate(self.records()):
-            yield numbers[i], Row(ids[i] if ids else number, seqs[i], vector, norm, attributes[i], payloads[i], self.name)
+            id = ids[i] if ids else number
+            yield numbers[i], Row(id, seqs[i], vector, self.element, norm, attributes[i], payloads[i], self.name)
 
 
 class Row:
-    __slots__ = ("id", "seq", "vector", "norm", "attributes", "payload", "file")
+    __slots__ = ("id", "seq", "vector", "element", "norm", "attributes", "payload", "file")
 
-    def __init__(self, id, seq, vector, norm, attributes, payload, file):
-        self.id, self.seq, self.vector, self.norm = id, seq, vector, norm
+    def __init__(self, id, seq, vector, element, norm, attributes, payload, file):
+        self.id, self.seq, self.vector, self.element, self.norm = id, seq, vector, element, norm
         self.attributes, self.payload, self.file = attributes, payload, file
 
 

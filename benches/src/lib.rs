@@ -190,7 +190,7 @@ fn array(path: &Path, kind: &str) -> std::io::Result<(Vec<u8>, usize)> {
 pub fn matrix_of_halves(path: &Path) -> std::io::Result<(Vec<f32>, usize)> {
     let (bytes, columns) = array(path, "<f2")?;
     let mut values = vec![0.0; bytes.len() / 2];
-    stratavec::kernel::decode_row(stratavec::RowFormat::F16, &bytes, &mut values);
+    stratavec::kernel::decode_row(stratavec::kernel::Element::F16, &bytes, &mut values);
     Ok((values, columns))
 }
 

@@ -56,13 +56,21 @@ impl RowFormat {
         }
     }
 
-    /// Bytes of one stored vector of `dim` components; for `None`, while it is stored.
-    pub fn vector_bytes(self, dim: usize) -> usize {
+    /// What components are in a log and in memory, and in files unless there is a shorter one that holds them; for `None`, while they are stored.
+    #[doc(hidden)]
+    pub fn element(self) -> Element {
         match self {
-            RowFormat::F32 => dim.saturating_mul(4),
-            RowFormat::F16 | RowFormat::Bf16 => dim.saturating_mul(2),
-            RowFormat::I8 | RowFormat::None => dim.saturating_add(4),
+            RowFormat::F32 => Element::F32,
+            RowFormat::F16 => Element::F16,
+            RowFormat::Bf16 => Element::Bf16,
+            RowFormat::I8 | RowFormat::None => Element::I8,
         }
+    }
+
+    /// Bytes of one stored vector of `dim` components; for `None`, while it is stored. A file needs fewer where all components of its rows are
+    /// numbers of a shorter kind.
+    pub fn vector_bytes(self, dim: usize) -> usize {
+        self.element().vector_bytes(dim)
     }
 
     /// Whether vectors are there to be read back and measured.
@@ -73,5 +81,55 @@ impl RowFormat {
     /// Whether what is stored is the vector itself, at most rounded to shorter floats, so that distances from it are exact.
     pub fn is_exact(self) -> bool {
         !matches!(self, RowFormat::I8 | RowFormat::None)
+    }
+}
+
+/// What the components of a stored vector are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Element {
+    /// 32-bit floats.
+    F32,
+    /// IEEE halves.
+    F16,
+    /// bfloat16.
+    Bf16,
+    /// Signed bytes, and one step for the vector.
+    I8,
+    /// Bytes: the numbers 0 to 255.
+    U8,
+}
+
+impl Element {
+    /// All, in the order of their declaration.
+    pub const ALL: [Element; 5] = [Element::F32, Element::F16, Element::Bf16, Element::I8, Element::U8];
+
+    /// Bytes of one stored vector of `dim` components.
+    pub fn vector_bytes(self, dim: usize) -> usize {
+        match self {
+            Element::F32 => dim.saturating_mul(4),
+            Element::F16 | Element::Bf16 => dim.saturating_mul(2),
+            Element::I8 => dim.saturating_add(4),
+            Element::U8 => dim,
+        }
+    }
+
+    /// The name used in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Element::F32 => "f32",
+            Element::F16 => "f16",
+            Element::Bf16 => "bf16",
+            Element::I8 => "i8",
+            Element::U8 => "u8",
+        }
+    }
+
+    /// Those that are shorter and hold some of the vectors that this one holds, the shortest first.
+    pub fn narrower(self) -> &'static [Element] {
+        match self {
+            Element::F32 => &[Element::U8, Element::F16, Element::Bf16],
+            Element::F16 | Element::Bf16 => &[Element::U8],
+            Element::I8 | Element::U8 => &[],
+        }
     }
 }

@@ -12,7 +12,7 @@ fn make(path: &Path, options: OpenOptions) -> Collection {
     let c = Collection::create(path, Schema::new(32, Metric::L2).ids(IdKind::U64), options).unwrap();
     let mut batch = c.batch();
     for id in 0..ROWS {
-        batch.upsert(id, &[id as f32; 32]);
+        batch.upsert(id, &[id as f32 + 0.1; 32]);
     }
     batch.commit().unwrap();
     c.flush().unwrap();

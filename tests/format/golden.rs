@@ -91,11 +91,11 @@ pub fn expected(scene: &Scene) -> String {
 }
 
 fn bless(scene: &Scene) {
+    let Some(files) = scene.files() else { return };
     let target = folder().join(scene.name);
     if target.exists() {
         fs::remove_dir_all(&target).expect("remove the old directory");
     }
-    let files = scene.files();
     write_files(&target, &files);
     let copy = tempfile::tempdir().expect("a temporary folder");
     write_files(copy.path(), &files);
@@ -109,8 +109,8 @@ fn golden_directories_are_what_this_build_writes() {
         SCENES.iter().for_each(bless);
     }
     for scene in &SCENES {
+        let Some(made) = scene.files() else { continue };
         let kept = read_files(&folder().join(scene.name));
-        let made = scene.files();
         let names = |files: &[(String, Vec<u8>)]| files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
         assert_eq!(names(&kept), names(&made), "{}: other files", scene.name);
         for ((name, kept), (_, made)) in kept.iter().zip(&made) {

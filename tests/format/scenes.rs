@@ -14,59 +14,87 @@ use stratavec::{
 pub struct Scene {
     pub name: &'static str,
     pub about: &'static str,
-    make: fn(&MemDir),
+    /// `None` for what an earlier build wrote and this one writes otherwise.
+    make: Option<fn(&MemDir)>,
 }
 
-pub const SCENES: [Scene; 14] = [
-    Scene { name: "empty", about: "created, nothing written, not closed", make: empty },
-    Scene { name: "example", about: "two rows in a file, a change in the log: the worked example", make: example },
-    Scene { name: "numbers", about: "numeric ids, three flushes, dead rows in both forms, closed", make: numbers },
+pub const SCENES: [Scene; 17] = [
+    Scene { name: "empty", about: "created, nothing written, not closed", make: Some(empty) },
+    Scene {
+        name: "example",
+        about: "two rows in a file, a change in the log: the worked example",
+        make: Some(example),
+    },
+    Scene {
+        name: "numbers",
+        about: "numeric ids, three flushes, dead rows in both forms, closed",
+        make: Some(numbers),
+    },
     Scene {
         name: "texts",
         about: "byte ids, half-precision rows, attributes of every type, payloads, closed",
-        make: texts,
+        make: Some(texts),
     },
-    Scene { name: "log", about: "rows in a file, then two logs, the last with a torn tail, not closed", make: log },
-    Scene { name: "loaded", about: "a bulk load between two batches, replacing rows, not closed", make: loaded },
-    Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: replaced },
+    Scene {
+        name: "log",
+        about: "rows in a file, then two logs, the last with a torn tail, not closed",
+        make: Some(log),
+    },
+    Scene { name: "loaded", about: "a bulk load between two batches, replacing rows, not closed", make: Some(loaded) },
+    Scene { name: "replaced", about: "rows replaced and deleted in the log only, not closed", make: Some(replaced) },
     Scene {
         name: "lists",
         about: "a model, a list segment that was filed and one that was flushed, dead rows, rows in the log, not closed",
-        make: lists,
+        make: Some(lists),
     },
     Scene {
         name: "product",
         about: "as `lists`, with product codes of 8 parts and 32 codewords, second lists, merged once",
-        make: product,
+        make: Some(product),
     },
     Scene {
         name: "nibbles",
         about: "as `lists`, with product codes of 16 parts and 16 codewords, half a byte each",
-        make: nibbles,
+        make: Some(nibbles),
     },
-    Scene { name: "uncoded", about: "as `lists`, without codes", make: uncoded },
+    Scene { name: "uncoded", about: "as `lists`, without codes", make: Some(uncoded) },
     Scene {
         name: "lean",
         about: "no vectors: rows that are codes only, some that wait for a rewrite, rows in the log, not closed",
-        make: lean,
+        make: Some(lean),
     },
     Scene {
         name: "lean-moving",
         about: "no vectors: some codes in the lists of a model, the others in those of one that has more, not closed",
-        make: lean_moving,
+        make: Some(lean_moving),
     },
-    Scene { name: "bytes", about: "rows of bytes: flushed, filed in lists, one in the log, not closed", make: bytes },
+    Scene {
+        name: "bytes",
+        about: "rows of bytes: flushed, filed in lists, one in the log, not closed",
+        make: Some(bytes),
+    },
+    Scene { name: "wide", about: "vectors that no shorter component holds, in files and in the log", make: Some(wide) },
+    Scene {
+        name: "narrow",
+        about: "files of bytes, halves, bfloat16 and floats, two of them merged, rows in the log, not closed",
+        make: Some(narrow),
+    },
+    Scene {
+        name: "unnarrowed",
+        about: "`lists`, as builds wrote it whose row files had no shorter components",
+        make: None,
+    },
 ];
 
 impl Scene {
-    /// The files of this collection, by name. `LOCK` is left out: it holds no data.
-    pub fn files(&self) -> Vec<(String, Vec<u8>)> {
+    /// The files of this collection, by name, if this build writes them. `LOCK` is left out: it holds no data.
+    pub fn files(&self) -> Option<Vec<(String, Vec<u8>)>> {
         let disk = MemDir::new(self.name.len() as u64 + 2026);
-        (self.make)(&disk);
+        (self.make?)(&disk);
         let names = disk.names().into_iter().map(|name| (name, name.to_string())).filter(|(_, text)| text != "LOCK");
         let mut files: Vec<_> = names.map(|(name, text)| (text, disk.file_bytes(name).expect("listed"))).collect();
         files.sort();
-        files
+        Some(files)
     }
 }
 
@@ -78,7 +106,7 @@ fn create(disk: &MemDir, schema: Schema) -> Collection {
     Collection::create_in(Arc::new(disk.clone()), schema, options()).expect("create")
 }
 
-/// Small whole numbers and halves, so that every row format holds them exactly.
+/// Numbers of few bits, so that every row format holds them exactly.
 fn vector(seed: u64, dim: usize) -> Vec<f32> {
     (0..dim as u64).map(|i| ((seed * 31 + i * 17 + seed * i * 7) % 41) as f32 / 2.0 - 10.25).collect()
 }
@@ -90,7 +118,7 @@ fn empty(disk: &MemDir) {
 fn example(disk: &MemDir) {
     let c = create(disk, Schema::new(3, Metric::L2).ids(IdKind::U64).seed(42));
     c.batch_of(|b| {
-        b.upsert(7u64, &[1.0, 2.0, 3.0]);
+        b.upsert(7u64, &[1.0, 2.0, 0.3]);
         b.upsert(8u64, &[0.5, 0.0, -0.5]).payload(b"eight");
     });
     c.flush().expect("flush");
@@ -328,6 +356,47 @@ fn bytes(disk: &MemDir) {
     put(19..23);
     c.flush().expect("flush");
     put(4..6);
+    drop(c);
+}
+
+fn wide(disk: &MemDir) {
+    let c = create(disk, Schema::new(3, Metric::Cosine).seed(4));
+    let put = |ids: std::ops::Range<u64>| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                b.upsert(format!("row {id}").as_str(), &[id as f32 / 3.0, 1.0, -0.1]);
+            });
+        });
+    };
+    put(0..9);
+    c.flush().expect("flush");
+    put(8..11);
+    drop(c);
+}
+
+fn narrow(disk: &MemDir) {
+    let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).codes(Codes::Bits(4)));
+    let c = create(disk, Schema::new(6, Metric::L2).ids(IdKind::U64).seed(5).index(index));
+    let put = |ids: std::ops::Range<u64>, of: fn(u64) -> f32| {
+        c.batch_of(|b| {
+            ids.for_each(|id| {
+                let components: Vec<f32> = (0..6).map(|i| of((id * 6 + i) * 37 % 251)).collect();
+                b.upsert(id, &components);
+            });
+        });
+        c.flush().expect("flush");
+    };
+    put(0..20, |n| n as f32);
+    put(20..40, |n| n as f32 / 8.0 - 9.0);
+    // Together they are as the second.
+    c.compact(Compact::Full).expect("begin").wait().expect("merge");
+    put(40..45, |n| 2.0f32.powi(16 + n as i32 % 7));
+    put(45..50, |n| n as f32 / 3.0);
+    put(50..55, |n| n as f32 + 4.0);
+    c.batch_of(|b| {
+        b.upsert(1u64, &[0.0, 1.0, 2.0, 253.0, 254.0, 255.0]);
+        b.delete(46u64);
+    });
     drop(c);
 }
 

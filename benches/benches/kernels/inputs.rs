@@ -1,13 +1,12 @@
 //! Seeded inputs: rows, lists of codes, queries.
 
-use stratavec::RowFormat;
 use stratavec::kernel::code::extra::{ExtraList, append_record};
 use stratavec::kernel::code::query::QueryTables;
 use stratavec::kernel::code::residual::Coded;
 pub use stratavec::kernel::code::residual::Coding;
 use stratavec::kernel::code::scan::{ScanTerms, SignList, Survivors};
 use stratavec::kernel::code::sign_block::append_blocks;
-use stratavec::kernel::{Kernels, Op, SplitMix64, encode_row, kernels};
+use stratavec::kernel::{Element, Kernels, Op, SplitMix64, encode_row, kernels};
 
 /// Uniform numbers in -1..1; the kernels' speed does not depend on the distribution.
 pub fn vector(dim: usize, generator: &mut SplitMix64) -> Vec<f32> {
@@ -24,13 +23,13 @@ pub struct Rows {
 
 impl Rows {
     /// As many rows as fit `bytes`, copies of a few.
-    pub fn new(format: RowFormat, dim: usize, bytes: usize) -> Self {
+    pub fn new(element: Element, dim: usize, bytes: usize) -> Self {
         let mut generator = SplitMix64::new(1);
-        let stride = format.vector_bytes(dim) + 16;
+        let stride = element.vector_bytes(dim) + 16;
         let count = bytes / stride;
         let mut some = Vec::new();
         for _ in 0..64 {
-            encode_row(format, &vector(dim, &mut generator), &mut some);
+            encode_row(element, &vector(dim, &mut generator), &mut some);
             some.extend([0; 16]);
         }
         let bytes = some.iter().copied().cycle().take(count * stride).collect();

@@ -9,11 +9,10 @@ mod ratios;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
 use std::hint::black_box;
-use stratavec::RowFormat;
 use stratavec::kernel::code::query::QueryTables;
 use stratavec::kernel::code::residual::Coded;
 use stratavec::kernel::code::scan::Survivors;
-use stratavec::kernel::{Op, Rotation, kernels};
+use stratavec::kernel::{Element, Op, Rotation, kernels};
 
 use inputs::{Coding, List, Rows};
 
@@ -29,14 +28,14 @@ fn main() {
 
 /// One query against rows in the second-level cache.
 fn distances(criterion: &mut Criterion) {
-    for format in [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8] {
-        let mut group = criterion.benchmark_group(format!("many/{}", format.name()));
+    for element in Element::ALL {
+        let mut group = criterion.benchmark_group(format!("many/{}", element.name()));
         for dim in [128, 384, 768, 1536] {
-            let rows = Rows::new(format, dim, 256 << 10);
+            let rows = Rows::new(element, dim, 256 << 10);
             let mut out = vec![0.0; rows.count];
             group.throughput(Throughput::Elements(rows.count as u64));
             group.bench_function(BenchmarkId::from_parameter(dim), |b| {
-                b.iter(|| kernels().many(Op::L2, format, &rows.query, &rows.bytes, rows.stride, black_box(&mut out)));
+                b.iter(|| kernels().many(Op::L2, element, &rows.query, &rows.bytes, rows.stride, black_box(&mut out)));
             });
         }
         group.finish();

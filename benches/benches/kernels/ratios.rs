@@ -3,11 +3,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use stratavec::RowFormat;
 use stratavec::kernel::code::query::QueryTables;
 use stratavec::kernel::code::residual::Coded;
 use stratavec::kernel::code::scan::Survivors;
-use stratavec::kernel::{CpuPath, Kernels, Op, Rotation};
+use stratavec::kernel::{CpuPath, Element, Kernels, Op, Rotation};
 
 use super::inputs::{Coding, List, OP, Rows};
 
@@ -159,14 +158,14 @@ fn prelude(dim: usize) {
 
 fn rows(dim: usize) {
     for (place, bytes, repeats) in [("the second-level cache", 256 << 10, 20), ("memory", MEMORY, 1)] {
-        let formats =
-            [RowFormat::F32, RowFormat::F16, RowFormat::Bf16].map(|format| (format, Rows::new(format, dim, bytes)));
+        let elements =
+            [Element::F32, Element::F16, Element::Bf16].map(|element| (element, Rows::new(element, dim, bytes)));
         let mut jobs: Vec<Job<'_>> = Vec::new();
-        let (_, first) = &formats[0];
+        let (_, first) = &elements[0];
         jobs.push(("plain read of f32 rows".into(), first.count, Box::new(|| _ = black_box(read(&first.bytes)))));
-        for (format, rows) in &formats {
+        for (element, rows) in &elements {
             for kernels in paths() {
-                if kernels.path() == CpuPath::Scalar && *format == RowFormat::F16 {
+                if kernels.path() == CpuPath::Scalar && *element == Element::F16 {
                     continue;
                 }
                 for op in [Op::L2, Op::Dot] {
@@ -174,10 +173,10 @@ fn rows(dim: usize) {
                     let many = move || {
                         let rows_at = rows.bytes.chunks(64 * rows.stride).zip(out.chunks_mut(64));
                         for (bytes, out) in rows_at {
-                            kernels.many(op, *format, &rows.query, bytes, rows.stride, black_box(out));
+                            kernels.many(op, *element, &rows.query, bytes, rows.stride, black_box(out));
                         }
                     };
-                    let name = format!("{} {} {op:?}", kernels.path().name(), format.name());
+                    let name = format!("{} {} {op:?}", kernels.path().name(), element.name());
                     jobs.push((name, rows.count, Box::new(many)));
                 }
             }

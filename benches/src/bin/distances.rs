@@ -7,8 +7,7 @@ use std::hint::black_box;
 use std::io::{BufRead, Write};
 use std::time::Instant;
 
-use stratavec::RowFormat;
-use stratavec::kernel::{Op, encode_row, kernels};
+use stratavec::kernel::{Element, Op, encode_row, kernels};
 use stratavec_benches::Random;
 
 const SEED: u64 = 20_261_121;
@@ -29,7 +28,7 @@ fn main() {
         };
         let [dim, bytes, repeats] = [dim, bytes, repeats].map(|word| word.parse().expect("a number"));
         if rows.first().is_none_or(|rows: &Rows| (rows.dim(), rows.bytes) != (dim, bytes)) {
-            rows = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16].map(|format| Rows::new(format, dim, bytes)).into();
+            rows = [Element::F32, Element::F16, Element::Bf16].map(|element| Rows::new(element, dim, bytes)).into();
         }
         let times = [0, 1, 2].map(|at| rows[at].time(op, repeats));
         let [f32_ns, f16_ns, bf16_ns] = times;
@@ -42,7 +41,7 @@ fn main() {
 
 /// Rows that follow each other from a cache line on, as many as would take `bytes` as f32.
 struct Rows {
-    format: RowFormat,
+    element: Element,
     bytes: usize,
     query: Vec<f32>,
     stride: usize,
@@ -52,18 +51,18 @@ struct Rows {
 }
 
 impl Rows {
-    fn new(format: RowFormat, dim: usize, bytes: usize) -> Rows {
+    fn new(element: Element, dim: usize, bytes: usize) -> Rows {
         let mut random = Random::new(SEED);
         let query = random.vector(dim);
         let count = bytes / (4 * dim);
         let mut some = Vec::new();
-        (0..64).for_each(|_| encode_row(format, &random.vector(dim), &mut some));
+        (0..64).for_each(|_| encode_row(element, &random.vector(dim), &mut some));
         let stride = some.len() / 64;
         let mut room = vec![0_u8; count * stride + 64];
         let start = room.as_ptr().align_offset(64);
         let places = room[start..start + count * stride].chunks_mut(some.len());
         places.for_each(|place| place.copy_from_slice(&some[..place.len()]));
-        Rows { format, bytes, query, stride, room, start, out: vec![0.0; count] }
+        Rows { element, bytes, query, stride, room, start, out: vec![0.0; count] }
     }
 
     fn dim(&self) -> usize {
@@ -73,7 +72,7 @@ impl Rows {
     fn pass(&mut self, op: Op) {
         let rows = self.room[self.start..].chunks(CHUNK * self.stride);
         for (rows, out) in rows.zip(self.out.chunks_mut(CHUNK)) {
-            kernels().many(op, self.format, &self.query, rows, self.stride, black_box(out));
+            kernels().many(op, self.element, &self.query, rows, self.stride, black_box(out));
         }
     }
 

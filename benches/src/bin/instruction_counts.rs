@@ -3,7 +3,6 @@
 
 use std::hint::black_box;
 
-use stratavec::RowFormat;
 use stratavec::kernel::code::extra::{ExtraList, append_record};
 use stratavec::kernel::code::product::{Codebook, ProductScratch, ProductTables, put_numbers};
 use stratavec::kernel::code::query::QueryTables;
@@ -11,7 +10,7 @@ use stratavec::kernel::code::residual::{Coded, Coding};
 use stratavec::kernel::code::row::RowCoding;
 use stratavec::kernel::code::scan::{ScanTerms, ScanTurn, SignList, Survivors};
 use stratavec::kernel::code::sign_block::{BLOCK, FACTOR_BYTES, append_blocks, put_factors};
-use stratavec::kernel::{Kernels, Op, Rotation, Selection, SplitMix64, encode_row, kernels};
+use stratavec::kernel::{Element, Kernels, Op, Rotation, Selection, SplitMix64, encode_row, kernels};
 
 const DIM: usize = 384;
 const ROWS: usize = 64;
@@ -25,13 +24,13 @@ macro_rules! counted {
 
 counted! {
     counted_many_f32(k: &Kernels, query: &[f32], rows: &[u8], out: &mut [f32]) {
-        k.many(Op::L2, RowFormat::F32, query, rows, DIM * 4, out);
+        k.many(Op::L2, Element::F32, query, rows, DIM * 4, out);
     }
     counted_many_f16(k: &Kernels, query: &[f32], rows: &[u8], out: &mut [f32]) {
-        k.many(Op::L2, RowFormat::F16, query, rows, DIM * 2, out);
+        k.many(Op::L2, Element::F16, query, rows, DIM * 2, out);
     }
     counted_gather_f32(k: &Kernels, query: &[f32], rows: &[u8], offsets: &[usize], out: &mut [f32]) {
-        k.gather(Op::Dot, RowFormat::F32, query, rows, offsets, out);
+        k.gather(Op::Dot, Element::F32, query, rows, offsets, out);
     }
     counted_rotate(k: &Kernels, rotation: &Rotation, vector: &mut [f32]) {
         rotation.apply(k, vector);
@@ -77,8 +76,8 @@ fn vector(generator: &mut SplitMix64) -> Vec<f32> {
 fn distances(k: &Kernels, query: &[f32], vectors: &[Vec<f32>]) {
     let (mut wide, mut narrow) = (Vec::new(), Vec::new());
     for vector in vectors {
-        encode_row(RowFormat::F32, vector, &mut wide);
-        encode_row(RowFormat::F16, vector, &mut narrow);
+        encode_row(Element::F32, vector, &mut wide);
+        encode_row(Element::F16, vector, &mut narrow);
     }
     let offsets: Vec<usize> = (0..ROWS).map(|i| i * 29 % ROWS * DIM * 4).collect();
     let mut out = [0.0; ROWS];

@@ -228,7 +228,7 @@ fn scan() -> Value {
             time(|| {
                 for rows in copy.chunks(64 * stride) {
                     let count = rows.len() / stride;
-                    kernels().many(Op::L2, RowFormat::F32, query, rows, stride, &mut out[..count]);
+                    kernels().many(Op::L2, stratavec::kernel::Element::F32, query, rows, stride, &mut out[..count]);
                     black_box(&out);
                 }
             })

@@ -310,8 +310,8 @@ impl<'c> Job<'c> {
 /// Whether a row is what the record would make of it.
 pub(super) fn holds(item: &Item, record: &Record, format: RowFormat) -> bool {
     let (mut stored, mut rounded) = (Vec::new(), vec![0.0; record.vector.len()]);
-    encode_row(format, &record.vector, &mut stored);
-    decode_row(format, &stored, &mut rounded);
+    encode_row(format.element(), &record.vector, &mut stored);
+    decode_row(format.element(), &stored, &mut rounded);
     // Where no vector is kept, the rest has to tell.
     let kept = format.keeps_vectors();
     (!kept || item.vector.len() == rounded.len())

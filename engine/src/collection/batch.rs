@@ -280,11 +280,11 @@ impl Put<'_, '_> {
 pub(super) fn store_vector(vector: &[f32], schema: &Schema, stored: &mut Vec<u8>) -> Result<f32> {
     let (format, metric) = (schema.row_format(), schema.metric());
     let start = stored.len();
-    encode_row(format, vector, stored);
+    encode_row(format.element(), vector, stored);
     if format == RowFormat::F32 && metric != Metric::Cosine {
         return Ok(0.0);
     }
-    let squared = kernels().norm_squared(format, &stored[start..]);
+    let squared = kernels().norm_squared(format.element(), &stored[start..]);
     if !squared.is_finite() {
         let name = format.name();
         let what = format!("has a component beyond the range of {name}; use smaller numbers or f32 rows");

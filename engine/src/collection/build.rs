@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::format::{FileFacts, id_key};
 use crate::kernel::cluster::Parallel;
 use crate::manifest::{FileEntry, Manifest};
+use crate::metric::Element;
 use crate::options::Schema;
 use crate::segment::{
     IdEntry, IdTable, ListFile, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
@@ -104,7 +105,7 @@ impl Build<'_> {
     }
 
     fn write_rows(&self, generation: &Generation, built: &mut Built, made: &mut Vec<FileName>) -> Result<()> {
-        let live = LiveRowsOf::new(generation);
+        let live = LiveRowsOf::new(generation, self.schema.row_format().element());
         if live.places.is_empty() {
             return Ok(());
         }
@@ -128,7 +129,7 @@ impl Build<'_> {
         )?;
         let table_facts = table.facts();
         built.bytes += facts.len + table_facts.len;
-        built.manifest.row_files.push(FileEntry::new(row_id, facts));
+        built.manifest.row_files.push(FileEntry::of_rows(row_id, facts, file.element()));
         built.manifest.id_tables.push(FileEntry::new(table_id, table_facts));
         built.id_tables.insert(0, Arc::new(table));
         let rows = LiveRows::new(Arc::new(file));
@@ -271,7 +272,7 @@ pub(super) fn open_version_after(
         let live = match open.rows.get(&entry.id) {
             Some((facts, rows)) if **facts == entry.facts => rows.without_dead(),
             _ => {
-                let layout = RowLayout::of(&manifest.schema, entry.bare);
+                let layout = RowLayout::of(&manifest.schema, entry.element);
                 LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?))
             }
         };
@@ -314,10 +315,11 @@ impl<'v> OpenFiles<'v> {
 /// The rows of a generation that its own batches did not kill again, in row order.
 struct LiveRowsOf<'g> {
     places: Vec<(&'g Block, u32)>,
+    element: Element,
 }
 
 impl<'g> LiveRowsOf<'g> {
-    fn new(generation: &'g Generation) -> Self {
+    fn new(generation: &'g Generation, element: Element) -> Self {
         let killed = generation.kills().to_sorted();
         let mut places = Vec::with_capacity(generation.rows() as usize);
         for block in generation.blocks() {
@@ -327,7 +329,7 @@ impl<'g> LiveRowsOf<'g> {
                 }
             }
         }
-        LiveRowsOf { places }
+        LiveRowsOf { places, element }
     }
 
     fn id_entries(&self, collection: u128) -> Result<Vec<IdEntry>> {
@@ -352,6 +354,7 @@ impl RowSource for LiveRowsOf<'_> {
             seq: block.seq(at),
             id: block.id(at),
             vector: block.vector(at),
+            element: self.element,
             norm: block.norm(at),
             attributes: block.attributes(at),
             payload: block.payload(at),

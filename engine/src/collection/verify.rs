@@ -216,7 +216,7 @@ pub(super) fn check_file(
     let FileEntry { id, facts, .. } = entry;
     let outcome = match kind {
         FileKind::Row => {
-            let layout = RowLayout::of(&manifest.schema, entry.bare);
+            let layout = RowLayout::of(&manifest.schema, entry.element);
             RowFile::open(storage, *id, collection, origin, &layout, facts).map(|file| {
                 if full {
                     file.verify(finding)

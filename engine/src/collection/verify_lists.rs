@@ -5,7 +5,7 @@ use super::verify::VerifyReport;
 use crate::error::{Error, Result};
 use crate::format::list::ListCode;
 use crate::index::ivf::{Coder, EncodedList, EntryEncoder, EntryLayout, take_entry};
-use crate::kernel::{decode_row, kernels};
+use crate::kernel::kernels;
 use crate::segment::{ListBytes, ListFile};
 use crate::snapshot::{LiveRows, OpenModel, Version, layout_of};
 use crate::storage::{FileKind, FileName};
@@ -102,7 +102,6 @@ fn wrong(file: &ListFile, list: usize, what: String) -> Error {
 
 /// Codes rows again.
 struct Again<'a> {
-    version: &'a Version,
     file: &'a ListFile,
     encoder: EntryEncoder<'a>,
     begun: bool,
@@ -121,7 +120,7 @@ impl<'a> Again<'a> {
         let encoder = EntryEncoder::new(kernels(), &model.frame, model.centroids(), coder);
         let row = vec![0.0; version.manifest.schema.dim()];
         let coded = EncodedList::new(layout_of(file.shape()));
-        Again { version, file, encoder, begun: false, row, coded, signs: Default::default() }
+        Again { file, encoder, begun: false, row, coded, signs: Default::default() }
     }
 
     fn check(
@@ -139,8 +138,7 @@ impl<'a> Again<'a> {
         if !std::mem::replace(&mut self.begun, true) {
             self.encoder.begin(list);
         }
-        let schema = &self.version.manifest.schema;
-        decode_row(schema.row_format(), rows.file.records(ordinal..ordinal + 1)?.vector(0), &mut self.row);
+        rows.file.records(ordinal..ordinal + 1)?.vector(0).decode(&mut self.row);
         let length = self.row.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt() as f32;
         self.coded.clear();
         self.encoder.push(row, &self.row, length, &mut self.coded);

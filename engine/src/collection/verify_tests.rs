@@ -7,7 +7,7 @@ use crate::collection::flush::publish;
 use crate::format::batch::BatchEncoder;
 use crate::id::{IdKind, IdRef};
 use crate::manifest::FileEntry;
-use crate::metric::Metric;
+use crate::metric::{Element, Metric};
 use crate::options::{OpenOptions, Schema};
 use crate::segment::{RowInput, RowSource, write_id_table, write_row_file, write_tombstones};
 use crate::storage::FileId;
@@ -26,12 +26,13 @@ impl RowSource for Source {
 
     fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         let (row, id) = self.0[i];
-        let vector = 1.0f32.to_le_bytes();
+        let vector = 0.3f32.to_le_bytes();
         take(RowInput {
             row,
             seq: row + 1,
             id: IdRef::U64(id),
             vector: &vector,
+            element: Element::F32,
             norm: 0.0,
             attributes: &[],
             payload: &[],
@@ -88,7 +89,7 @@ fn forge_files(dir: &MemDir, files: &[(Rows, Rows)], dead: &[u64]) -> Manifest {
         let facts = write_row_file(dir, id(number), collection, origin, &RowLayout::from(&schema), &Source(rows))
             .unwrap()
             .facts();
-        manifest.row_files.push(FileEntry::new(id(number), facts));
+        manifest.row_files.push(FileEntry::of_rows(id(number), facts, Some(schema.row_format().element())));
         let entry = |(row, id): &(u64, u64)| IdEntry { key: id_key(IdRef::U64(*id), collection), row: *row };
         let mut entries: Vec<IdEntry> = entries.iter().map(entry).collect();
         let (table, seqs) = (id(100 + number), (facts.min_seq, facts.max_seq));

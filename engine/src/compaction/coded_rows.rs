@@ -6,7 +6,7 @@ use super::live_points::length;
 use crate::error::{Error, Result};
 use crate::index::ivf::{Decoded, Entries, EntryDecoder};
 use crate::kernel::cluster::Points;
-use crate::kernel::{decode_row, kernels};
+use crate::kernel::kernels;
 use crate::metric::Metric;
 use crate::options::Schema;
 use crate::segment::{ListFile, LoadedList};
@@ -151,7 +151,7 @@ impl<'a> CodedRows<'a> {
         let Some((file, ordinal)) = self.version.locate(row)? else { return Ok(false) };
         let has = |rows: &&LiveRows| rows.file.has_vectors();
         let Some(rows) = self.version.rows.get(file).filter(has) else { return Ok(false) };
-        decode_row(self.schema.row_format(), &Source::File(rows).vector(ordinal, self.schema)?.0, out);
+        Source::File(rows).vector(ordinal, self.schema)?.decode(out);
         Ok(true)
     }
 }

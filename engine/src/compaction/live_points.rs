@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::id::Id;
 use crate::index::ivf::Frame;
 use crate::kernel::cluster::Points;
-use crate::kernel::{decode_row, kernels};
+use crate::kernel::kernels;
 use crate::metric::Metric;
 use crate::options::Schema;
 use crate::snapshot::{Killed, LiveRows, Source, View};
@@ -187,7 +187,7 @@ impl<'a> LivePoints<'a> {
         if let Source::File(rows) = source {
             rows.file.ask_ahead(at);
         }
-        decode_row(self.schema.row_format(), &source.vector(at, self.schema)?.0, out);
+        source.vector(at, self.schema)?.decode(out);
         Ok(())
     }
 }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use super::control::Control;
 use crate::error::{Error, Result};
 use crate::format::id_key;
+use crate::index::stored::Stored;
 use crate::manifest::FileEntry;
 use crate::options::Schema;
 use crate::segment::{
     IdEntry, IdSource, IdTable, RowInput, RowLayout, RowSource, write_id_table, write_row_file, write_sorted_ids,
 };
 use crate::snapshot::{LiveRows, Source};
-use crate::storage::{Bytes, FileId, FileKind, FileName, Storage};
+use crate::storage::{FileId, FileKind, FileName, Storage};
 
 /// What a merge made: files that are written, synced and read back, and that no manifest names yet.
 pub(crate) struct Merged {
@@ -68,7 +69,7 @@ pub(crate) fn merge(
     control.expect(live.len() as u64 * 4);
     // Rows that are in lists need no vectors any more, if the collection keeps none.
     let bare = in_lists && !schema.row_format().keeps_vectors();
-    let layout = RowLayout::of(schema, bare);
+    let layout = RowLayout::of(schema, (!bare).then_some(schema.row_format().element()));
     let live = LiveRowsOf { bare, ..live };
     let row_id = new_id();
     let file = write_row_file(storage, row_id, collection, origin, &layout, &live)?;
@@ -92,7 +93,7 @@ pub(crate) fn merge(
     let id_facts = table.facts();
     Ok(Merged {
         rows: Some((
-            FileEntry { in_lists, bare, ..FileEntry::new(row_id, facts) },
+            FileEntry { in_lists, ..FileEntry::of_rows(row_id, facts, file.element()) },
             LiveRows::new(Arc::new(file)).with_lists(in_lists),
         )),
         ids: Some((FileEntry::new(ids_id, id_facts), Arc::new(table))),
@@ -221,8 +222,8 @@ impl RowSource for LiveRowsOf<'_> {
         };
         let source = Source::File(rows);
         rows.file.ask_ahead(at);
-        let (vector, norm) = match self.bare {
-            true => (Bytes::default(), 0.0),
+        let vector = match self.bare {
+            true => Stored::none(),
             false => source.vector(at, self.schema)?,
         };
         let id = source.id(at)?;
@@ -231,8 +232,9 @@ impl RowSource for LiveRowsOf<'_> {
             row: source.row_number(at)?,
             seq: source.seq(at)?,
             id: id.as_ref(),
-            vector: &vector,
-            norm,
+            vector: &vector.bytes,
+            element: vector.element,
+            norm: vector.length,
             attributes: &attributes,
             payload: &payload,
         })

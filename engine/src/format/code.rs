@@ -1,7 +1,7 @@
 //! The numbers that stand for the words of a schema in files. Once given, a number is never given again.
 
 use crate::id::IdKind;
-use crate::metric::{Metric, RowFormat};
+use crate::metric::{Element, Metric, RowFormat};
 
 /// A word that files write as a number.
 pub trait Code: Sized {
@@ -26,6 +26,8 @@ macro_rules! codes {
 
 codes!(Metric: Metric::L2 = 1, Metric::Cosine = 2, Metric::InnerProduct = 3);
 codes!(RowFormat: RowFormat::F32 = 1, RowFormat::F16 = 2, RowFormat::Bf16 = 3, RowFormat::I8 = 4, RowFormat::None = 5);
+// The same numbers as of the row formats: 5 is that of rows without vectors.
+codes!(Element: Element::F32 = 1, Element::F16 = 2, Element::Bf16 = 3, Element::I8 = 4, Element::U8 = 6);
 codes!(IdKind: IdKind::U64 = 1, IdKind::Bytes = 2);
 
 #[cfg(test)]
@@ -43,8 +45,12 @@ mod tests {
         for kind in [IdKind::U64, IdKind::Bytes] {
             assert_eq!(IdKind::from_code(kind.code().into()), Some(kind));
         }
+        for element in Element::ALL {
+            assert_eq!(Element::from_code(element.code().into()), Some(element));
+        }
         for unknown in [0, 6, 258, u64::MAX] {
             assert_eq!((Metric::from_code(unknown), RowFormat::from_code(unknown)), (None, None));
+            assert_eq!(Element::from_code(unknown), (unknown == 6).then_some(Element::U8));
             assert_eq!(IdKind::from_code(unknown), None);
         }
     }

@@ -141,6 +141,9 @@ pub const VECTORS: u32 = 1;
 /// In the families of a row file: each of its live rows is in a list segment too.
 pub const IN_LISTS: u32 = 0x100;
 
+/// In the families of a row file, from this bit on: the components of its vectors, if they are shorter than the collection's.
+pub const ELEMENT_SHIFT: u32 = 16;
+
 /// A reader that does not know the table may go on without it.
 pub const TABLE_IGNORABLE: u16 = 1;
 

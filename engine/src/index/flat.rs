@@ -5,9 +5,10 @@
 //! product `-<q, v>`. Components are those *stored*; sums are f32 in an order that depends on the CPU, so the last bits of a
 //! distance may differ between machines.
 
+use super::stored::{Run, Stored};
 use crate::error::{Error, Result};
 use crate::kernel::{Kernels, Op, kernels};
-use crate::metric::{Metric, RowFormat};
+use crate::metric::Metric;
 use crate::options::Schema;
 
 /// Rows scored at a time: one word of liveness bits.
@@ -60,7 +61,6 @@ pub(crate) struct FlatQuery {
     kernels: &'static Kernels,
     metric: Metric,
     op: Op,
-    format: RowFormat,
     vector: Vec<f32>,
     length: f32,
 }
@@ -75,8 +75,7 @@ impl FlatQuery {
 
     /// No query yet.
     pub(crate) fn blank() -> Self {
-        let (metric, format) = (Metric::L2, RowFormat::F32);
-        FlatQuery { kernels: kernels(), metric, op: Op::L2, format, vector: Vec::new(), length: 0.0 }
+        FlatQuery { kernels: kernels(), metric: Metric::L2, op: Op::L2, vector: Vec::new(), length: 0.0 }
     }
 
     /// Takes another query; its room is kept.
@@ -85,7 +84,7 @@ impl FlatQuery {
     /// As [`check_vector`].
     pub(crate) fn set(&mut self, query: &[f32], schema: &Schema) -> Result<()> {
         let squared = check_vector("query", query, schema)?;
-        (self.metric, self.format, self.length) = (schema.metric(), schema.row_format(), squared.sqrt() as f32);
+        (self.metric, self.length) = (schema.metric(), squared.sqrt() as f32);
         self.op = if self.metric == Metric::L2 { Op::L2 } else { Op::Dot };
         self.vector.clear();
         match self.metric {
@@ -96,11 +95,6 @@ impl FlatQuery {
             _ => self.vector.extend_from_slice(query),
         }
         Ok(())
-    }
-
-    /// Scores vectors of another format than the collection's from now on, until the next [`set`](FlatQuery::set).
-    pub(crate) fn score_as(&mut self, format: RowFormat) {
-        self.format = format;
     }
 
     /// The same, scored by these kernels.
@@ -115,14 +109,14 @@ impl FlatQuery {
     }
 
     /// Distances of up to [`CHUNK`] contiguous rows; `norm(i)` is the stored length of row `i`, asked only under cosine.
-    pub(crate) fn score_chunk(&self, rows: &[u8], stride: usize, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
-        self.kernels.many(self.op, self.format, &self.vector, rows, stride, out);
+    pub(crate) fn score_chunk(&self, rows: Run<'_>, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
+        self.kernels.many(self.op, rows.element, &self.vector, rows.bytes, rows.stride, out);
         self.to_distances(norm, out);
     }
 
     /// The same of few rows that other queries are compared with, too.
-    pub(crate) fn score_block(&self, rows: &[u8], stride: usize, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
-        self.kernels.block(self.op, self.format, &self.vector, rows, stride, out);
+    pub(crate) fn score_block(&self, rows: Run<'_>, norm: impl Fn(usize) -> f32, out: &mut [f32]) {
+        self.kernels.block(self.op, rows.element, &self.vector, rows.bytes, rows.stride, out);
         self.to_distances(norm, out);
     }
 
@@ -136,12 +130,13 @@ impl FlatQuery {
     }
 
     /// The distance of one row.
-    pub(crate) fn score_one(&self, row: &[u8], norm: f32) -> f32 {
-        let raw = self.kernels.one(self.op, self.format, &self.vector, row);
+    #[inline]
+    pub(crate) fn score_one<B: AsRef<[u8]>>(&self, row: &Stored<B>) -> f32 {
+        let raw = self.kernels.one(self.op, row.element, &self.vector, row.bytes.as_ref());
         match self.metric {
             Metric::L2 => raw,
             Metric::InnerProduct => 0.0 - raw,
-            Metric::Cosine => cosine_distance(raw, norm),
+            Metric::Cosine => cosine_distance(raw, row.length),
         }
     }
 }

@@ -2,3 +2,4 @@
 
 pub(crate) mod flat;
 pub(crate) mod ivf;
+pub(crate) mod stored;

@@ -13,11 +13,10 @@ pub enum Op {
 mod tests {
     use super::*;
     use crate::kernel::{CpuPath, Kernels, encode_row};
-    use crate::metric::RowFormat;
+    use crate::metric::Element;
     use proptest::prelude::*;
 
-    const FLOATS: [RowFormat; 3] = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16];
-    const FORMATS: [RowFormat; 4] = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8];
+    const FLOATS: [Element; 3] = [Element::F32, Element::F16, Element::Bf16];
     const OPS: [Op; 2] = [Op::L2, Op::Dot];
 
     fn every_path() -> impl Iterator<Item = &'static Kernels> {
@@ -41,38 +40,41 @@ mod tests {
         assert!((f64::from(got) - expected).abs() <= tolerance, "{what}: {got} instead of {expected}");
     }
 
-    /// Rows in `format` with `gap` bytes between them, starting at byte `shift` of the buffer; and what they hold.
-    fn lay_out(format: RowFormat, rows: &[Vec<f32>], gap: usize, shift: usize) -> (Vec<u8>, Vec<Vec<f32>>) {
+    /// Rows in `element` with `gap` bytes between them, starting at byte `shift` of the buffer; and what they hold.
+    fn lay_out(element: Element, rows: &[Vec<f32>], gap: usize, shift: usize) -> (Vec<u8>, Vec<Vec<f32>>) {
         let mut bytes = vec![0xAA; shift];
         let mut stored = Vec::new();
         for row in rows {
             let start = bytes.len();
-            encode_row(format, row, &mut bytes);
+            encode_row(element, row, &mut bytes);
             let mut back = vec![0.0; row.len()];
-            crate::kernel::decode_row(format, &bytes[start..], &mut back);
+            crate::kernel::decode_row(element, &bytes[start..], &mut back);
             stored.push(back);
             bytes.extend(std::iter::repeat_n(0xFF, gap));
         }
         (bytes, stored)
     }
 
+    /// And no distance depends on how the components are stored.
     fn check_all(query: &[f32], rows: &[Vec<f32>], gap: usize, shift: usize) {
-        for format in FORMATS {
-            let stride = format.vector_bytes(query.len()) + gap;
-            let (bytes, stored) = lay_out(format, rows, gap, shift);
+        for element in Element::ALL {
+            let stride = element.vector_bytes(query.len()) + gap;
+            let (bytes, stored) = lay_out(element, rows, gap, shift);
             let offsets: Vec<usize> = (0..rows.len()).rev().map(|i| shift + i * stride).collect();
             for (kernels, op) in every_path().flat_map(|k| OPS.map(|op| (k, op))) {
-                let what = format!("{:?} {op:?} {format:?} dim {}", kernels.path(), query.len());
+                let what = format!("{:?} {op:?} {element:?} dim {}", kernels.path(), query.len());
                 let mut many = vec![f32::NAN; rows.len()];
-                kernels.many(op, format, query, &bytes[shift..], stride, &mut many);
+                kernels.many(op, element, query, &bytes[shift..], stride, &mut many);
                 let mut block = vec![f32::NAN; rows.len()];
-                kernels.block(op, format, query, &bytes[shift..], stride, &mut block);
+                kernels.block(op, element, query, &bytes[shift..], stride, &mut block);
                 let mut gathered = vec![f32::NAN; rows.len()];
-                kernels.gather(op, format, query, &bytes, &offsets, &mut gathered);
+                kernels.gather(op, element, query, &bytes, &offsets, &mut gathered);
                 gathered.reverse();
                 for (i, row) in stored.iter().enumerate() {
-                    let one = kernels.one(op, format, query, &bytes[shift + i * stride..]);
+                    let one = kernels.one(op, element, query, &bytes[shift + i * stride..]);
                     check(op, query, row, one, &what);
+                    let wide = kernels.one(op, Element::F32, query, bytemuck::cast_slice(row));
+                    assert_eq!(one.to_bits(), wide.to_bits(), "{what}: stored longer");
                     assert_eq!(one.to_bits(), many[i].to_bits(), "{what}: a row alone and among others");
                     assert_eq!(one.to_bits(), block[i].to_bits(), "{what}: a row alone and in a block");
                     assert_eq!(one.to_bits(), gathered[i].to_bits(), "{what}: a row alone and gathered");
@@ -112,21 +114,21 @@ mod tests {
     fn a_row_equal_to_the_query_is_at_distance_zero() {
         let query: Vec<f32> = (0..77).map(|i| (i * i) as f32 * 0.125 - 9.0).collect();
         let mut row = Vec::new();
-        encode_row(RowFormat::F32, &query, &mut row);
+        encode_row(Element::F32, &query, &mut row);
         for kernels in every_path() {
-            assert_eq!(kernels.one(Op::L2, RowFormat::F32, &query, &row), 0.0);
+            assert_eq!(kernels.one(Op::L2, Element::F32, &query, &row), 0.0);
         }
     }
 
     #[test]
     fn infinities_and_not_a_number_come_through() {
         let values = [f32::INFINITY, f32::NEG_INFINITY, f32::NAN];
-        for (value, format) in values.into_iter().flat_map(|v| FLOATS.map(|f| (v, f))) {
+        for (value, element) in values.into_iter().flat_map(|v| FLOATS.map(|f| (v, f))) {
             let mut row = Vec::new();
-            encode_row(format, &[1.0, value, 1.0], &mut row);
+            encode_row(element, &[1.0, value, 1.0], &mut row);
             for kernels in every_path() {
-                let dot = kernels.one(Op::Dot, format, &[1.0, 1.0, 1.0], &row);
-                assert!(dot == value || (dot.is_nan() && value.is_nan()), "{:?} {format:?}", kernels.path());
+                let dot = kernels.one(Op::Dot, element, &[1.0, 1.0, 1.0], &row);
+                assert!(dot == value || (dot.is_nan() && value.is_nan()), "{:?} {element:?}", kernels.path());
             }
         }
     }
@@ -135,12 +137,12 @@ mod tests {
     #[should_panic(expected = "rows reach past the slice")]
     fn rows_past_the_end_of_the_slice_are_refused() {
         let bytes = [0; 31];
-        Kernels::scalar().many(Op::L2, RowFormat::F32, &[0.0; 4], &bytes, 16, &mut [0.0; 2]);
+        Kernels::scalar().many(Op::L2, Element::F32, &[0.0; 4], &bytes, 16, &mut [0.0; 2]);
     }
 
     #[test]
     #[should_panic(expected = "row reaches past the slice")]
     fn an_offset_near_the_end_of_the_address_space_is_refused() {
-        Kernels::scalar().gather(Op::L2, RowFormat::F32, &[0.0; 4], &[0; 64], &[usize::MAX - 3], &mut [0.0]);
+        Kernels::scalar().gather(Op::L2, Element::F32, &[0.0; 4], &[0; 64], &[usize::MAX - 3], &mut [0.0]);
     }
 }

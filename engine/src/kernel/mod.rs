@@ -25,9 +25,11 @@ pub use arch::{Kernels, RECORDS, RECORDS_AHEAD};
 pub use bytes::ByteOp;
 pub use dispatch::{CPU_VARIABLE, CpuPath, kernels};
 pub use distance::Op;
-pub use element::{decode_row, encode_row};
+pub use element::{decode_row, encode_row, holds};
 pub(crate) use lanes::LANES;
 pub use rotation::{PADDING, Rotation, SplitMix64, padded_dim};
 pub use seen::SeenSet;
 pub use select::{Chosen, Selection};
 pub use topk::TopK;
+
+pub use crate::metric::Element;

@@ -10,10 +10,11 @@ use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
 use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
-    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes,
-    IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
-    TrainingBytes, VECTORS, decode_properties, encode_properties,
+    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, ELEMENT_SHIFT, FORMAT_VERSION, FileEntryBytes,
+    HashedEntryBytes, IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE,
+    TableHead, TableKind, TrainingBytes, VECTORS, decode_properties, encode_properties,
 };
+use crate::metric::Element;
 use crate::options::Schema;
 use crate::planted::{self, Bug};
 use crate::storage::{FileId, FileName};
@@ -119,23 +120,20 @@ fn encode_head(manifest: &Manifest, len: usize, tables: u32) -> ManifestHead {
 }
 
 fn table_bytes(manifest: &Manifest, kind: TableKind) -> Vec<u8> {
-    let bytes = |entry: &FileEntry, families: u32| {
-        let in_lists = if entry.in_lists { IN_LISTS } else { 0 };
-        let families = if entry.bare { families & !VECTORS } else { families };
-        FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families | in_lists)
-    };
-    let files = |entries: &[FileEntry], families: u32| {
-        entries.iter().flat_map(|entry| bytes(entry, families).as_bytes().to_vec()).collect()
+    let bytes = |entry: &FileEntry| FileEntryBytes::new(entry.id.to_u128(), &entry.facts, 0);
+    let files = |entries: &[FileEntry]| entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect();
+    let of_rows = |entry: &FileEntry| {
+        FileEntryBytes::new(entry.id.to_u128(), &entry.facts, families(entry, manifest.schema.row_format().element()))
     };
     let hashed = |entries: &[HashedEntry]| {
-        let bytes = |entry: &HashedEntry| HashedEntryBytes { file: bytes(&entry.file, 0), hash: entry.hash };
+        let bytes = |entry: &HashedEntry| HashedEntryBytes { file: bytes(&entry.file), hash: entry.hash };
         entries.iter().flat_map(|entry| bytes(entry).as_bytes().to_vec()).collect()
     };
     match kind {
         TableKind::Origins => manifest.origins.iter().flat_map(|origin| origin.to_le_bytes()).collect(),
-        TableKind::RowFiles => files(&manifest.row_files, ALL_FAMILIES),
-        TableKind::IdTables => files(&manifest.id_tables, 0),
-        TableKind::Tombstones => files(&manifest.tombstones, 0),
+        TableKind::RowFiles => manifest.row_files.iter().flat_map(|entry| of_rows(entry).as_bytes().to_vec()).collect(),
+        TableKind::IdTables => files(&manifest.id_tables),
+        TableKind::Tombstones => files(&manifest.tombstones),
         TableKind::Properties => encode_properties(&manifest.properties),
         TableKind::Models => hashed(&manifest.models),
         TableKind::Lists => hashed(&manifest.lists),
@@ -334,8 +332,7 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     }
     if matches!(kind, TableKind::Models | TableKind::Lists) {
         let entries = <[HashedEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
-        let read =
-            |entry: &HashedEntryBytes| Ok(HashedEntry { file: read_entry(&entry.file, kind)?, hash: entry.hash });
+        let read = |entry: &HashedEntryBytes| Ok(HashedEntry { file: read_entry(&entry.file)?, hash: entry.hash });
         let list = entries.iter().map(read).collect::<std::result::Result<_, &'static str>>()?;
         match kind {
             TableKind::Models => manifest.models = list,
@@ -346,8 +343,12 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     let entries = <[FileEntryBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
     // One allocation of the right size: collecting results would double up to it.
     let mut list = Vec::with_capacity(entries.len());
+    let own = manifest.schema.row_format().element();
     for entry in entries {
-        list.push(read_entry(entry, kind)?);
+        list.push(match kind {
+            TableKind::RowFiles => read_row_entry(entry, own)?,
+            _ => read_entry(entry)?,
+        });
     }
     match kind {
         TableKind::RowFiles => manifest.row_files = list,
@@ -357,15 +358,54 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
     Ok(())
 }
 
-fn read_entry(entry: &FileEntryBytes, kind: TableKind) -> std::result::Result<FileEntry, &'static str> {
-    let (families, flags) = if kind == TableKind::RowFiles { (ALL_FAMILIES, IN_LISTS) } else { (0, 0) };
-    let stated = entry.families.get();
-    let bare = kind == TableKind::RowFiles && stated & !flags == families & !VECTORS;
-    if entry.reserved.get() != 0 || entry.origin.get() != 0 || !(bare || stated & !flags == families) {
-        return Err("an entry holds a value this version does not know");
+/// What is said of a row file in a collection whose log has vectors of `own` components.
+fn families(entry: &FileEntry, own: Element) -> u32 {
+    let in_lists = if entry.in_lists { IN_LISTS } else { 0 };
+    let provided = match entry.element {
+        None => ALL_FAMILIES & !VECTORS,
+        Some(element) if element == own => ALL_FAMILIES,
+        Some(narrow) => ALL_FAMILIES | u32::from(narrow.code()) << ELEMENT_SHIFT,
+    };
+    provided | in_lists
+}
+
+/// In lists or not, and the components of the vectors; what is wrong with it.
+fn read_families(stated: u32, own: Element) -> std::result::Result<(bool, Option<Element>), &'static str> {
+    let unknown = "an entry holds a value this version does not know";
+    let (in_lists, narrow) = (stated & IN_LISTS != 0, stated >> ELEMENT_SHIFT);
+    let element = match (stated & !IN_LISTS & ((1 << ELEMENT_SHIFT) - 1), narrow) {
+        (ALL_FAMILIES, 0) => Some(own),
+        (ALL_FAMILIES, code) => {
+            let element = Element::from_code(code.into()).ok_or(unknown)?;
+            match own.narrower().contains(&element) {
+                true => Some(element),
+                false => return Err("a row file has vectors that the collection has not"),
+            }
+        }
+        (families, 0) if families == ALL_FAMILIES & !VECTORS => None,
+        _ => return Err(unknown),
+    };
+    Ok((in_lists, element))
+}
+
+/// An entry of a table of files without rows of their own.
+fn read_entry(entry: &FileEntryBytes) -> std::result::Result<FileEntry, &'static str> {
+    match (entry.reserved.get(), entry.origin.get(), entry.families.get()) {
+        (0, 0, 0) => Ok(FileEntry::new(file_id(entry), entry.facts())),
+        _ => Err("an entry holds a value this version does not know"),
     }
-    let id = FileId::from_u128(u128::from_le_bytes(entry.file_id));
-    Ok(FileEntry { id, facts: entry.facts(), in_lists: stated & flags != 0, bare })
+}
+
+fn read_row_entry(entry: &FileEntryBytes, own: Element) -> std::result::Result<FileEntry, &'static str> {
+    let (in_lists, element) = read_families(entry.families.get(), own)?;
+    match (entry.reserved.get(), entry.origin.get()) {
+        (0, 0) => Ok(FileEntry { in_lists, ..FileEntry::of_rows(file_id(entry), entry.facts(), element) }),
+        _ => Err("an entry holds a value this version does not know"),
+    }
+}
+
+fn file_id(entry: &FileEntryBytes) -> FileId {
+    FileId::from_u128(u128::from_le_bytes(entry.file_id))
 }
 
 /// What must hold between entries: one provider per row, nothing beyond what the head says.
@@ -426,7 +466,7 @@ fn check_lists(manifest: &mut Manifest) -> std::result::Result<(), &'static str>
     }
     check_measured(manifest)?;
     let keeps = manifest.schema.row_format().keeps_vectors();
-    if manifest.row_files.iter().any(|file| file.bare && (keeps || !file.in_lists)) {
+    if manifest.row_files.iter().any(|file| file.element.is_none() && (keeps || !file.in_lists)) {
         return Err("a row file has no vectors, and its rows are not in lists or to be kept");
     }
     match manifest.models.is_empty() && manifest.row_files.iter().any(|file| file.in_lists) {
@@ -463,7 +503,8 @@ mod tests {
             max_seq: 12,
         };
         let entry = |number: u64, first_row: u64| FileEntry::new(FileId { number, epoch: 3 }, facts(first_row));
-        manifest.row_files = vec![entry(1, 0), entry(4, 50)];
+        let rows = |element, entry| FileEntry { element: Some(element), ..entry };
+        manifest.row_files = vec![rows(Element::Bf16, entry(1, 0)), rows(Element::U8, entry(4, 50))];
         manifest.id_tables = vec![entry(2, 0)];
         manifest.tombstones = vec![entry(5, 0)];
         manifest
@@ -587,6 +628,29 @@ mod tests {
             assert!(findings > 0, "cut at {len}");
         }
         assert_eq!(decode(&bytes, 6).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    /// [MAN-14] And no row file has vectors that a collection of another row format has.
+    #[test]
+    fn shorter_components_of_row_files_read_back_and_those_that_round_are_refused() {
+        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None];
+        for (format, element) in formats.into_iter().flat_map(|f| Element::ALL.map(|e| (f, e))) {
+            let mut manifest = sample();
+            manifest.schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(format);
+            manifest.row_files.truncate(1);
+            manifest.row_files[0].element = Some(element);
+            let own = format.element();
+            let read = decode(&encode(&manifest), 5).map(|(read, _)| read);
+            match own == element || own.narrower().contains(&element) {
+                true => assert_eq!(read.unwrap(), manifest, "{format:?} {element:?}"),
+                false => assert_eq!(read.unwrap_err().kind(), ErrorKind::Corrupt, "{format:?} {element:?}"),
+            }
+        }
+        assert_eq!(families(&sample().row_files[0], Element::Bf16), 7);
+        assert_eq!(families(&sample().row_files[1], Element::Bf16), 0x6_0007);
+        for unknown in [8, 3, 0x207, 0x5_0007, 0x7_0007, 0x6_0006, 0x106_0007, 0x1_0007] {
+            assert!(read_families(unknown, Element::F32).is_err(), "{unknown:#x}");
+        }
     }
 
     /// [MAN-10] what a build does not know and may ignore stands in the manifests it writes.

@@ -13,6 +13,7 @@ mod training;
 use std::collections::BTreeMap;
 
 use crate::format::FileFacts;
+use crate::metric::Element;
 use crate::options::Schema;
 use crate::storage::{FileId, FileKind, FileName};
 
@@ -87,14 +88,19 @@ pub struct FileEntry {
     pub facts: FileFacts,
     /// Of a row file: each of its live rows is in a list segment too.
     pub in_lists: bool,
-    /// Of a row file: it has no vectors, only their codes in list segments are left.
-    pub bare: bool,
+    /// Of a row file: what the components of its vectors are. `None` if it has no vectors, only their codes in list segments are left.
+    pub element: Option<Element>,
 }
 
 impl FileEntry {
-    /// A file whose rows, if it has any, are in no list segment.
+    /// A file that has no rows.
     pub fn new(id: FileId, facts: FileFacts) -> Self {
-        FileEntry { id, facts, in_lists: false, bare: false }
+        FileEntry { id, facts, in_lists: false, element: None }
+    }
+
+    /// A row file whose rows are in no list segment.
+    pub fn of_rows(id: FileId, facts: FileFacts, element: Option<Element>) -> Self {
+        FileEntry { id, facts, in_lists: false, element }
     }
 }
 

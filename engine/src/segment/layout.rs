@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::format::code::Code;
 use crate::format::layout::layout;
 use crate::id::IdKind;
-use crate::metric::{Metric, RowFormat};
+use crate::metric::{Element, Metric, RowFormat};
 use crate::options::Schema;
 
 /// Row numbers of one page.
@@ -25,41 +25,44 @@ layout! {
     }
 }
 
-/// The facts of a schema that decide the bytes of a row. Of a collection that keeps no vectors there are two: `format` is I8 in files whose rows
-/// wait for their lists, and `None` in those that have no vectors any more.
+/// What decides the bytes of a row: facts of the schema, and what the components of the vectors in this file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowLayout {
     pub(crate) dim: usize,
-    pub(crate) format: RowFormat,
+    /// `None` in a file without vectors.
+    pub(crate) element: Option<Element>,
     pub(crate) metric: Metric,
     pub(crate) ids: IdKind,
 }
 
 impl From<&Schema> for RowLayout {
+    /// With vectors as they stand in the log.
     fn from(schema: &Schema) -> Self {
-        let format = match schema.row_format() {
-            RowFormat::None => RowFormat::I8,
-            format => format,
-        };
-        RowLayout { dim: schema.dim(), format, metric: schema.metric(), ids: schema.id_kind() }
+        RowLayout::of(schema, Some(schema.row_format().element()))
     }
 }
 
 impl RowLayout {
-    /// The layout of files without vectors, or with them.
-    pub(crate) fn of(schema: &Schema, bare: bool) -> Self {
-        let layout = RowLayout::from(schema);
-        if bare { RowLayout { format: RowFormat::None, ..layout } } else { layout }
+    /// The layout of files with such vectors, or without.
+    pub(crate) fn of(schema: &Schema, element: Option<Element>) -> Self {
+        RowLayout { dim: schema.dim(), element, metric: schema.metric(), ids: schema.id_kind() }
+    }
+
+    /// What a footer of a collection of this schema states; `None` if that cannot be one of its files with vectors.
+    pub(crate) fn stated(schema: &Schema, parameters: [u64; 4]) -> Option<Self> {
+        let own = schema.row_format().element();
+        let layouts = std::iter::once(&own).chain(own.narrower()).map(|element| RowLayout::of(schema, Some(*element)));
+        layouts.into_iter().find(|layout| layout.parameters() == parameters)
     }
 
     /// Whether there are vector records.
     pub(crate) fn has_vectors(&self) -> bool {
-        self.format.keeps_vectors()
+        self.element.is_some()
     }
 
     /// Bytes of one stored vector.
     pub(crate) fn vector_bytes(&self) -> usize {
-        if self.has_vectors() { self.format.vector_bytes(self.dim) } else { 0 }
+        self.element.map_or(0, |element| element.vector_bytes(self.dim))
     }
 
     /// Bytes of one stored vector and the zeros that make it whole 8-byte words.
@@ -74,7 +77,8 @@ impl RowLayout {
 
     /// How a footer states this layout.
     pub(crate) fn parameters(&self) -> [u64; 4] {
-        [self.dim as u64, self.format.code().into(), self.metric.code().into(), self.ids.code().into()]
+        let element = self.element.map_or(RowFormat::None.code(), Code::code);
+        [self.dim as u64, element.into(), self.metric.code().into(), self.ids.code().into()]
     }
 
     /// Checks a norm: under cosine the positive, finite length of the vector, else exactly zero.
@@ -100,17 +104,18 @@ impl RowLayout {
                 .chunks_exact(2)
                 .all(|b| b.first_chunk::<2>().is_some_and(|b| u16::from_le_bytes(*b) & exponent != exponent))
         };
-        match self.format {
-            RowFormat::F32 => {
+        match self.element {
+            Some(Element::F32) => {
                 vector.chunks_exact(4).all(|b| b.first_chunk::<4>().is_some_and(|b| f32::from_le_bytes(*b).is_finite()))
             }
-            RowFormat::F16 => words(0x7C00),
-            RowFormat::Bf16 => words(0x7F80),
-            RowFormat::I8 | RowFormat::None => {
+            Some(Element::F16) => words(0x7C00),
+            Some(Element::Bf16) => words(0x7F80),
+            Some(Element::I8) => {
                 let (bytes, step) = vector.split_at(self.dim.min(vector.len()));
                 let step = step.first_chunk().map_or(f32::NAN, |step| f32::from_le_bytes(*step));
                 (0.0..=f32::MAX / 127.0).contains(&step) && !bytes.contains(&i8::MIN.cast_unsigned())
             }
+            Some(Element::U8) | None => true,
         }
     }
 

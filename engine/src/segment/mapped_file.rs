@@ -267,7 +267,12 @@ impl MappedFile {
 ///
 /// # Errors
 /// `Corrupt`, `UnsupportedVersion` or `Io`.
-pub(crate) fn stated_facts(storage: &dyn Storage, kind: FileKind, id: FileId, collection: u128) -> Result<FileFacts> {
+pub(crate) fn stated_facts(
+    storage: &dyn Storage,
+    kind: FileKind,
+    id: FileId,
+    collection: u128,
+) -> Result<(FileFacts, [u64; 4])> {
     let name = FileName::File(kind, id);
     let kind = match kind {
         FileKind::Row => ContainerKind::Rows,
@@ -277,7 +282,7 @@ pub(crate) fn stated_facts(storage: &dyn Storage, kind: FileKind, id: FileId, co
     let (content, len) = Content::open(storage, name, None)?;
     let text = name.to_string();
     let wanted = Identity { kind, file_id: id.to_u128(), collection, name: &text };
-    verify_ends(&content, len, &wanted).map(|container| container.facts())
+    verify_ends(&content, len, &wanted).map(|container| (container.facts(), container.footer().parameters))
 }
 
 /// Proves the frame of a file from what it begins and ends with.

@@ -22,6 +22,7 @@ mod list_writer;
 mod mapped_file;
 mod model_file;
 mod model_writer;
+mod narrowest;
 mod pages;
 mod payload_reader;
 mod payload_writer;

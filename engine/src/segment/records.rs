@@ -2,6 +2,7 @@
 
 use super::layout::{RecordTrailer, RowLayout};
 use crate::format::unit::{read_u32, read_u64};
+use crate::index::stored::Stored;
 use crate::storage::Bytes;
 
 /// Some proven records, one after the other.
@@ -30,10 +31,13 @@ impl<'a> Records<'a> {
         self.bytes.get(start..start.saturating_add(stride)).unwrap_or_default()
     }
 
-    /// The stored vector of one, without padding.
+    /// The stored vector of one.
     #[inline]
-    pub(crate) fn vector(&self, i: usize) -> &[u8] {
-        self.record(i).get(..self.layout.vector_bytes()).unwrap_or_default()
+    pub(crate) fn vector(&self, i: usize) -> Stored<&[u8]> {
+        let Some(element) = self.layout.element else { return Stored::none() };
+        let record = self.record(i);
+        let bytes = record.get(..self.layout.vector_bytes()).unwrap_or_default();
+        Stored { bytes, element, length: norm_of(record) }
     }
 
     /// The length of the stored vector of one under cosine, else 0.
@@ -42,10 +46,11 @@ impl<'a> Records<'a> {
         norm_of(self.record(i))
     }
 
-    /// The vector of the first, and [`norm`](Records::norm).
-    pub(crate) fn into_first(self) -> (Bytes<'a>, f32) {
-        let norm = self.norm(0);
-        (self.bytes.part(0..self.layout.vector_bytes()).unwrap_or_default(), norm)
+    /// The vector of the first.
+    pub(crate) fn into_first(self) -> Stored<Bytes<'a>> {
+        let Some(element) = self.layout.element else { return Stored::none() };
+        let length = self.norm(0);
+        Stored { bytes: self.bytes.part(0..self.layout.vector_bytes()).unwrap_or_default(), element, length }
     }
 }
 

@@ -17,6 +17,8 @@ use crate::format::proven::ProvenBits;
 use crate::format::section::{Scheme, Section};
 use crate::format::unit::read_u64;
 use crate::id::{Id, IdKind, MAX_ID_BYTES};
+use crate::index::stored::Stored;
+use crate::metric::Element;
 use crate::options::MAX_ATTRIBUTE_BYTES;
 use crate::storage::{AccessPattern, Bytes, FileId, Storage};
 
@@ -153,6 +155,11 @@ impl RowFile {
         self.vectors.is_some()
     }
 
+    /// What the components of its vectors are.
+    pub(crate) fn element(&self) -> Option<Element> {
+        self.layout.element
+    }
+
     /// Bytes between the starts of two records.
     pub(crate) fn stride(&self) -> usize {
         self.stride
@@ -266,18 +273,19 @@ impl RowFile {
         Ok(())
     }
 
-    /// The stored vector of a row of a mapped file, without padding, and its length under cosine, else 0; checked now if it never was. No
-    /// bytes in a file without vectors.
+    /// The stored vector of a row of a mapped file; checked now if it never was. None in a file without vectors.
     ///
     /// # Errors
     /// `Corrupt` if the record fails or the file does not have it.
     #[inline]
-    pub(crate) fn proven_vector(&self, ordinal: usize) -> Result<(&[u8], f32)> {
+    pub(crate) fn proven_vector(&self, ordinal: usize) -> Result<Stored<&[u8]>> {
+        let Some(element) = self.layout.element else { return Ok(Stored::none()) };
         if !self.proven.has(ordinal) {
             self.prove_vectors(ordinal..ordinal.saturating_add(1))?;
         }
         let record = self.record(ordinal);
-        Ok((record.get(..self.layout.vector_bytes()).unwrap_or_default(), norm_of(record)))
+        let bytes = record.get(..self.layout.vector_bytes()).unwrap_or_default();
+        Ok(Stored { bytes, element, length: norm_of(record) })
     }
 
     #[cold]

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::id::IdRef;
+use crate::metric::Element;
 
 /// One row.
 #[derive(Clone, Copy)]
@@ -11,6 +12,8 @@ pub(crate) struct RowInput<'a> {
     pub(crate) id: IdRef<'a>,
     /// The stored bytes of the vector, with or without the zeros that make it whole 8-byte words; none for a file without vectors.
     pub(crate) vector: &'a [u8],
+    /// What its components are.
+    pub(crate) element: Element,
     /// The length of the stored vector under cosine, else 0.
     pub(crate) norm: f32,
     /// Encoded; empty for none.

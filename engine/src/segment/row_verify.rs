@@ -85,7 +85,7 @@ impl RowFile {
     fn verify_row(&self, ordinal: usize, report: &mut dyn FnMut(Error)) {
         match self.records(ordinal..ordinal.saturating_add(1)) {
             Err(error) => report(error),
-            Ok(records) if self.has_vectors() && !self.layout.is_finite(records.vector(0)) => {
+            Ok(records) if self.has_vectors() && !self.layout.is_finite(records.vector(0).bytes) => {
                 let what = format!("the vector of row {ordinal} has a component that is not finite");
                 report(self.corrupt_record(ordinal, what));
             }

@@ -6,6 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::file_writer::{FileWriter, SectionWriter, settle};
 use super::layout::{MAX_ROWS, RecordTrailer, RowLayout};
+use super::narrowest::Narrowest;
 use super::pages::{PageBitmap, PageCutter, PageEntry};
 use super::payload_writer::{BlockEntry, PayloadEncoder, most_block_bytes};
 use super::row_file::RowFile;
@@ -17,11 +18,13 @@ use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::unit_encoder::{OffsetEncoder, UnitEncoder};
 use crate::id::{IdKind, IdRef};
+use crate::kernel::{decode_row, encode_row};
+use crate::metric::Element;
 use crate::options::{MAX_ATTRIBUTE_BYTES, MAX_PAYLOAD_BYTES};
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
 
 /// Writes the rows of `rows` into one row file, syncs it, opens it again and checks every byte: the file that it returns is proven, and
-/// its pages are in the map. The name is durable only after a
+/// its pages are in the map. Its layout is `layout` with the shortest components that hold all vectors. The name is durable only after a
 /// `sync_dir` by the caller. Memory: about a mebibyte, and 24 bytes for each page and each payload block.
 ///
 /// # Errors
@@ -35,13 +38,14 @@ pub(crate) fn write_row_file(
     layout: &RowLayout,
     rows: &dyn RowSource,
 ) -> Result<RowFile> {
-    WrittenRows::write(storage, id, collection, origin, layout, rows)?.settle(storage, collection, origin, layout)
+    WrittenRows::write(storage, id, collection, origin, layout, rows)?.settle(storage, collection, origin)
 }
 
 /// A row file that is written and synced, and not yet read back.
 pub(crate) struct WrittenRows {
     id: FileId,
     facts: FileFacts,
+    layout: RowLayout,
     file: Arc<dyn StorageFile>,
 }
 
@@ -58,30 +62,24 @@ impl WrittenRows {
         layout: &RowLayout,
         rows: &dyn RowSource,
     ) -> Result<WrittenRows> {
-        let plan = Plan::count(layout, rows)?;
+        let (plan, layout) = Plan::count(layout, rows)?;
         let name = FileName::File(FileKind::Row, id);
         let writer = FileWriter::create(storage, name, ContainerKind::Rows, collection)?;
-        let written = write(writer, origin, layout, rows, &plan).inspect_err(|_| {
+        let written = write(writer, origin, &layout, rows, &plan).inspect_err(|_| {
             // Nobody names the file yet: if it stays, the next open removes it.
             let _ = storage.remove(name);
         });
-        written.map(|(facts, file)| WrittenRows { id, facts, file })
+        written.map(|(facts, file)| WrittenRows { id, facts, layout, file })
     }
 
     /// The second half: opens it again and checks every byte.
     ///
     /// # Errors
     /// As there.
-    pub(crate) fn settle(
-        self,
-        storage: &dyn Storage,
-        collection: u128,
-        origin: u128,
-        layout: &RowLayout,
-    ) -> Result<RowFile> {
+    pub(crate) fn settle(self, storage: &dyn Storage, collection: u128, origin: u128) -> Result<RowFile> {
         let name = FileName::File(FileKind::Row, self.id);
         settle(storage, name, Ok((self.facts, self.file)), |facts| {
-            let file = RowFile::open(storage, self.id, collection, origin, layout, facts)?;
+            let file = RowFile::open(storage, self.id, collection, origin, &self.layout, facts)?;
             file.prove_all()?;
             Ok(file)
         })
@@ -103,7 +101,8 @@ struct Plan {
 }
 
 impl Plan {
-    fn count(layout: &RowLayout, rows: &dyn RowSource) -> Result<Plan> {
+    /// And the layout of the file.
+    fn count(layout: &RowLayout, rows: &dyn RowSource) -> Result<(Plan, RowLayout)> {
         layout.check()?;
         if rows.len() == 0 || rows.len() as u64 > MAX_ROWS {
             return Err(Error::argument("rows", format!("are {}; a row file has 1..={MAX_ROWS}", rows.len())));
@@ -121,28 +120,35 @@ impl Plan {
             bitmaps: 0,
         };
         let mut cutter = PageCutter::new();
+        let mut narrowest = Narrowest::new(layout);
         for i in 0..rows.len() {
             rows.visit(i, &mut |row| {
                 plan.check(layout, &row, i == 0)?;
+                narrowest.look(&row);
                 plan.add(&row, i == 0);
                 plan.add_page(cutter.push(row.row));
                 Ok(())
             })?;
         }
         plan.add_page(cutter.finish());
-        Ok(plan)
+        Ok((plan, RowLayout { element: narrowest.element(), ..*layout }))
     }
 
     fn check(&self, layout: &RowLayout, row: &RowInput<'_>, is_first: bool) -> Result<()> {
         row.id.check(layout.ids)?;
         let bytes = row.vector.len();
-        let padding_is_zero = row.vector.get(layout.vector_bytes()..).is_some_and(|p| p.iter().all(|b| *b == 0));
+        // A row of another file may be shorter there.
+        let own = |own: Element| own == row.element || own.narrower().contains(&row.element);
+        let given = RowLayout { element: layout.element.map(|_| row.element), ..*layout };
+        let padding_is_zero = row.vector.get(given.vector_bytes()..).is_some_and(|p| p.iter().all(|b| *b == 0));
         let problem = if !is_first && row.row <= self.last_row {
             format!("are not ascending: {} follows {}", row.row, self.last_row)
         } else if !layout.has_vectors() && bytes > 0 {
             "have vectors, and the file none".to_owned()
-        } else if !(bytes == layout.vector_bytes() || bytes == layout.padded_bytes()) || !padding_is_zero {
-            format!("have a vector of {bytes} bytes where {} are stored", layout.vector_bytes())
+        } else if layout.element.is_some_and(|element| !own(element)) {
+            format!("have a vector of {:?} where {:?} are stored", row.element, layout.element)
+        } else if !(bytes == given.vector_bytes() || bytes == given.padded_bytes()) || !padding_is_zero {
+            format!("have a vector of {bytes} bytes where {} are stored", given.vector_bytes())
         } else if layout.has_vectors() && !layout.norm_is_valid(row.norm) {
             format!("have a vector of length {} under {}", row.norm, layout.metric.name())
         } else if row.attributes.len() > MAX_ATTRIBUTE_BYTES || row.payload.len() > MAX_PAYLOAD_BYTES {
@@ -313,20 +319,28 @@ fn write_table(file: &mut FileWriter, table: &[BlockEntry]) -> Result<()> {
 struct Vectors {
     section: SectionWriter,
     layout: RowLayout,
+    /// Of rows that are stored otherwise where they come from.
+    vector: Vec<f32>,
     file_seed: u32,
 }
 
 impl Vectors {
     fn place(file: &mut FileWriter, layout: &RowLayout, rows: u64) -> Result<Vectors> {
         let section = file.records(SectionKind::ROW_VECTORS, layout.stride(), rows)?;
-        Ok(Vectors { section, layout: *layout, file_seed: file.file_seed() })
+        Ok(Vectors { section, layout: *layout, vector: vec![0.0; layout.dim], file_seed: file.file_seed() })
     }
 
     fn push(&mut self, row: &RowInput<'_>) -> Result<()> {
         let offset = self.section.offset();
         let buffer = self.section.buffer();
         let start = buffer.len();
-        buffer.extend_from_slice(row.vector);
+        match self.layout.element {
+            Some(element) if element != row.element => {
+                decode_row(row.element, row.vector, &mut self.vector);
+                encode_row(element, &self.vector, buffer);
+            }
+            _ => buffer.extend_from_slice(row.vector),
+        }
         buffer.resize(start + self.layout.padded_bytes(), 0);
         let id = match row.id {
             IdRef::U64(id) => id,

@@ -50,7 +50,7 @@ pub(crate) fn lists_of(model: &OpenModel, schema: &Schema, seconds: bool, rows: 
     let mut values = Vec::new();
     for i in 0..rows.count() {
         let (stored, length) = rows.vector(i);
-        decode_row(schema.row_format(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
+        decode_row(schema.row_format().element(), stored.get(..schema.vector_bytes()).unwrap_or_default(), &mut vector);
         let (first, distance) = filing.list_of(&vector, length);
         found.energy += model.frame.counted(distance);
         if let Some(coder) = &coder {

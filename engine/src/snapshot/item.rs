@@ -4,7 +4,6 @@ use super::{Killed, Snapshot, Source};
 use crate::error::{Error, Result};
 use crate::format::attributes::decode_attributes;
 use crate::id::Id;
-use crate::kernel::decode_row;
 use crate::options::Schema;
 use crate::value::Attributes;
 
@@ -51,7 +50,7 @@ impl Item {
 /// The vector of one row in f32.
 pub(super) fn read_vector(source: &Source<'_>, at: usize, schema: &Schema) -> Result<Vec<f32>> {
     let mut vector = vec![0.0; schema.dim()];
-    decode_row(schema.row_format(), &source.vector(at, schema)?.0, &mut vector);
+    source.vector(at, schema)?.decode(&mut vector);
     Ok(vector)
 }
 

@@ -6,6 +6,7 @@ use crate::format::list::{BYTE_WORDS, ListCode, ListShape, NIBBLE_WORDS};
 use crate::format::model::centroid_stride;
 use crate::id::Id;
 use crate::index::ivf::{CentroidSet, Coder, EntryLayout, Frame, ListPieces, Lists, Rows};
+use crate::index::stored::Stored;
 use crate::kernel::code::product::Codebook;
 use crate::options::Codes;
 use crate::segment::{CodebookFacts, ListFile, ListView, ModelFile, Records};
@@ -239,13 +240,13 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
         }
     }
 
-    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
-        let Some((rows, ordinal)) = self.at(place) else { return Ok(Default::default()) };
+    fn load(&self, place: u64) -> Result<Stored<Bytes<'_>>> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Stored::none()) };
         rows.file.records(ordinal..ordinal.saturating_add(1)).map(Records::into_first)
     }
 
-    fn vector(&self, place: u64) -> Result<(&[u8], f32)> {
-        let Some((rows, ordinal)) = self.at(place) else { return Ok((&[], 0.0)) };
+    fn vector(&self, place: u64) -> Result<Stored<&[u8]>> {
+        let Some((rows, ordinal)) = self.at(place) else { return Ok(Stored::none()) };
         rows.file.proven_vector(ordinal)
     }
 }

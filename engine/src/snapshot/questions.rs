@@ -9,7 +9,9 @@ use super::terms::Terms;
 use super::{Snapshot, Source};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
-use crate::kernel::{SplitMix64, decode_row};
+use crate::index::stored::Run;
+use crate::kernel::SplitMix64;
+use crate::options::Schema;
 
 /// Rows that are compared with questions, all in all, unless that leaves too few questions.
 const COMPARISONS: u64 = 100_000_000;
@@ -44,8 +46,7 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
             let at = (place - start) as usize;
             if live.live_word(at / 64) >> (at % 64) & 1 == 1 {
                 let mut vector = vec![0.0; schema.dim()];
-                let stored = live.file.records(at..at + 1)?;
-                decode_row(schema.row_format(), stored.vector(0), &mut vector);
+                live.file.records(at..at + 1)?.vector(0).decode(&mut vector);
                 questions.push(Question {
                     row: live.file.row_number(at)?,
                     vector,
@@ -60,16 +61,23 @@ pub(super) fn sample(snapshot: &Snapshot, rows: u64, most: RangeInclusive<u64>) 
 
 /// The distances of some rows, at most [`CHUNK`], from all questions: `CHUNK` places for each. Rows are taken so few at a time that they stay in the
 /// first cache until every question was compared with them.
-fn score_all(questions: &[FlatQuery], source: &Source<'_>, rows: Range<usize>, distances: &mut [f32]) -> Result<()> {
+fn score_all(
+    questions: &[FlatQuery],
+    source: &Source<'_>,
+    schema: &Schema,
+    rows: Range<usize>,
+    distances: &mut [f32],
+) -> Result<()> {
     let (count, stride) = (rows.len(), source.stride().max(1));
-    let vectors = source.vectors(rows)?;
+    let vectors = source.vectors(rows, schema)?;
     let step = (CACHED_BYTES / stride / 4 * 4).clamp(4, CHUNK);
     for from in (0..count).step_by(step) {
         let to = count.min(from + step);
-        let bytes = vectors.bytes().get(from * stride..).unwrap_or_default();
+        let run = vectors.run();
+        let run = Run { bytes: run.bytes.get(from * stride..).unwrap_or_default(), ..run };
         for (question, distances) in questions.iter().zip(distances.chunks_exact_mut(CHUNK)) {
             let distances = distances.get_mut(from..to).unwrap_or_default();
-            question.score_block(bytes, stride, |i| vectors.norm(from + i), distances);
+            question.score_block(run, |i| vectors.norm(from + i), distances);
         }
     }
     Ok(())
@@ -104,7 +112,7 @@ pub(super) fn answer<'s>(
                 ahead.before(&source, word * CHUNK);
                 let start = word * CHUNK;
                 let rows = (source.len() - start).min(CHUNK);
-                score_all(&ready, &source, start..start + rows, &mut distances)?;
+                score_all(&ready, &source, snapshot.schema(), start..start + rows, &mut distances)?;
                 for (scan, distances) in scans.iter_mut().zip(distances.chunks_exact(CHUNK)) {
                     scan.take_scored(source, start, live, distances.get(..rows).unwrap_or_default())?;
                 }

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::format::id_key;
 use crate::id::Id;
 use crate::index::flat::{FlatQuery, check_vector};
-use crate::metric::{Metric, RowFormat};
+use crate::index::stored::Stored;
+use crate::metric::{Element, Metric};
 
 /// What a [`VectorSource`] says when it fails.
 pub type SourceError = Box<dyn StdError + Send + Sync>;
@@ -82,13 +83,13 @@ pub(crate) fn rerank(
 /// Exact distances in place of estimates, where there is a vector.
 fn measure(snapshot: &Snapshot, query: &[f32], vectors: &[Vec<f32>], hits: &mut [Hit]) -> Result<()> {
     let schema = snapshot.schema();
-    let mut ready = FlatQuery::new(query, schema)?;
-    ready.score_as(RowFormat::F32);
+    let ready = FlatQuery::new(query, schema)?;
     for (hit, vector) in hits.iter_mut().zip(vectors).filter(|(_, vector)| !vector.is_empty()) {
         let squared = check_vector("rerank_with", vector, schema)
             .map_err(|error| error.with_hint(format!("it is the vector that was given for id {:?}", hit.id)))?;
         let length = if schema.metric() == Metric::Cosine { squared.sqrt() as f32 } else { 0.0 };
-        hit.distance = ready.score_one(bytemuck::cast_slice(vector), length);
+        let bytes: &[u8] = bytemuck::cast_slice(vector);
+        hit.distance = ready.score_one(&Stored { bytes, element: Element::F32, length });
         hit.exact = true;
     }
     Ok(())

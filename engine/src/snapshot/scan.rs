@@ -83,12 +83,12 @@ impl<'s> Scan<'s, '_> {
     pub(super) fn scan_chunk(&mut self, source: Source<'s>, word: usize, live: u64) -> Result<()> {
         let start = word * CHUNK;
         let rows = (source.len() - start).min(CHUNK);
-        let vectors = source.vectors(start..start + rows)?;
+        let vectors = source.vectors(start..start + rows, self.snapshot.schema())?;
         let mut distances = [0.0f32; CHUNK];
         let distances = &mut distances[..rows];
-        self.query.score_chunk(vectors.bytes(), source.stride(), |i| vectors.norm(i), distances);
+        self.query.score_chunk(vectors.run(), |i| vectors.norm(i), distances);
         self.explain.rows_scored += rows as u64;
-        self.explain.bytes_read += vectors.bytes().len() as u64;
+        self.explain.bytes_read += vectors.run().bytes.len() as u64;
         self.take_scored(source, start, live, distances)
     }
 
@@ -154,8 +154,8 @@ impl<'s> Scan<'s, '_> {
     /// Scores one live row and offers it.
     pub(super) fn score(&mut self, spot: Spot<'s>) -> Result<()> {
         let Spot { source, at } = spot;
-        let (vector, norm) = source.vector(at, self.snapshot.schema())?;
-        let distance = self.query.score_one(&vector, norm);
+        let vector = source.vector(at, self.snapshot.schema())?;
+        let distance = self.query.score_one(&vector);
         self.explain.rows_scored += 1;
         self.explain.bytes_read += source.stride() as u64;
         self.explain.rows_skipped += u64::from(distance.is_nan());

@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::filter::Filter;
 use crate::index::flat::FlatQuery;
 use crate::index::ivf::{ColdSearch, IvfSearch, Probe, Ready, Rows, Scratch, Trace};
+use crate::index::stored::Stored;
 use crate::kernel::kernels;
 use crate::segment::ListFile;
 use crate::storage::Bytes;
@@ -120,10 +121,10 @@ impl<'s> Seek<'s, '_> {
     /// The distance of a row that a search of list segments may measure, and whose codes say `estimate`: as the search would tell it.
     pub(super) fn distance(&self, row: u64, estimate: f32, exact: &FlatQuery) -> Result<f32> {
         let rows = FileRows { files: &self.snapshot.view().version.rows, killed: |_: u64| false };
-        let (vector, length) = rows.load(rows.place(row)?)?;
-        match vector.is_empty() {
+        let vector = rows.load(rows.place(row)?)?;
+        match vector.is_none() {
             true => Ok(self.model.frame.distance_of(estimate)),
-            false => Ok(exact.score_one(&vector, length)),
+            false => Ok(exact.score_one(&vector)),
         }
     }
 
@@ -270,11 +271,11 @@ impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
         self.rows.ask(place);
     }
 
-    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
+    fn load(&self, place: u64) -> Result<Stored<Bytes<'_>>> {
         self.rows.load(place)
     }
 
-    fn vector(&self, place: u64) -> Result<(&[u8], f32)> {
+    fn vector(&self, place: u64) -> Result<Stored<&[u8]>> {
         self.rows.vector(place)
     }
 }

@@ -8,6 +8,8 @@ use super::version::LiveRows;
 use crate::delta::Block;
 use crate::error::{Error, Result};
 use crate::id::Id;
+use crate::index::stored::{Run, Stored};
+use crate::metric::Element;
 use crate::options::Schema;
 use crate::segment::Records;
 use crate::storage::Bytes;
@@ -74,22 +76,31 @@ impl<'v> Source<'v> {
         }
     }
 
-    /// The stored vectors of a range of rows, `stride()` bytes apart, proven against their checksums.
-    pub(crate) fn vectors(&self, range: Range<usize>) -> Result<Vectors<'v>> {
+    /// The stored vectors of a range of rows of a collection, proven against their checksums.
+    pub(crate) fn vectors(&self, range: Range<usize>, schema: &Schema) -> Result<Vectors<'v>> {
         match self {
-            Source::File(rows) => match rows.file.has_vectors() {
-                true => rows.file.records(range).map(Vectors::File),
-                false => Err(gone(rows)),
+            Source::File(rows) => match rows.file.element() {
+                Some(element) => {
+                    Ok(Vectors { element, stride: rows.file.stride(), rows: RunOf::File(rows.file.records(range)?) })
+                }
+                None => Err(gone(rows)),
             },
-            Source::Block(block) => Ok(Vectors::Block(block, range)),
+            Source::Block(block) => {
+                let element = schema.row_format().element();
+                Ok(Vectors { element, stride: block.stride(), rows: RunOf::Block(block, range) })
+            }
         }
     }
 
-    /// The stored vector of one row, without padding, and its length under cosine.
-    pub(crate) fn vector(&self, i: usize, schema: &Schema) -> Result<(Bytes<'v>, f32)> {
+    /// The stored vector of one row.
+    pub(crate) fn vector(&self, i: usize, schema: &Schema) -> Result<Stored<Bytes<'v>>> {
         match self {
             Source::File(rows) => rows.file.records(i..i + 1).map(Records::into_first),
-            Source::Block(block) => Ok((Bytes::Mapped(&block.vector(i)[..schema.vector_bytes()]), block.norm(i))),
+            Source::Block(block) => Ok(Stored {
+                bytes: Bytes::Mapped(&block.vector(i)[..schema.vector_bytes()]),
+                element: schema.row_format().element(),
+                length: block.norm(i),
+            }),
         }
     }
 
@@ -141,27 +152,34 @@ impl<'v> Source<'v> {
 }
 
 /// The stored vectors of some rows of a source.
-pub(crate) enum Vectors<'v> {
+pub(crate) struct Vectors<'v> {
+    element: Element,
+    stride: usize,
+    rows: RunOf<'v>,
+}
+
+enum RunOf<'v> {
     File(Records<'v>),
     Block(&'v Block, Range<usize>),
 }
 
 impl Vectors<'_> {
-    /// All of them, `stride()` of the source apart.
+    /// All of them.
     #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Vectors::File(records) => records.bytes(),
-            Vectors::Block(block, range) => &block.vectors()[range.start * block.stride()..range.end * block.stride()],
-        }
+    pub(crate) fn run(&self) -> Run<'_> {
+        let bytes = match &self.rows {
+            RunOf::File(records) => records.bytes(),
+            RunOf::Block(block, range) => &block.vectors()[range.start * block.stride()..range.end * block.stride()],
+        };
+        Run { bytes, stride: self.stride, element: self.element }
     }
 
     /// The length of the `i`-th under cosine.
     #[inline]
     pub(crate) fn norm(&self, i: usize) -> f32 {
-        match self {
-            Vectors::File(records) => records.norm(i),
-            Vectors::Block(block, range) => block.norm(range.start + i),
+        match &self.rows {
+            RunOf::File(records) => records.norm(i),
+            RunOf::Block(block, range) => block.norm(range.start + i),
         }
     }
 }

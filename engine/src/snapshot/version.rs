@@ -179,7 +179,7 @@ impl Version {
 
     /// Whether the vectors of some rows are gone.
     pub(crate) fn is_lean(&self) -> bool {
-        self.manifest.row_files.iter().any(|entry| entry.bare)
+        self.manifest.row_files.iter().any(|entry| entry.element.is_none())
     }
 
     /// What new rows are filed by: the model file and its number of lists.

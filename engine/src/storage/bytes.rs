@@ -37,6 +37,13 @@ impl Default for Bytes<'_> {
     }
 }
 
+impl AsRef<[u8]> for Bytes<'_> {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for Bytes<'_> {
     type Target = [u8];
 

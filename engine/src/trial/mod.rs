@@ -385,11 +385,11 @@ impl RowSource for Numbered<'_> {
 
     fn visit(&self, i: usize, take: &mut dyn FnMut(RowInput<'_>) -> Result<()>) -> Result<()> {
         let dim = self.schema.dim();
-        let mut vector = Vec::new();
-        encode_row(self.schema.row_format(), &self.values[i * dim..(i + 1) * dim], &mut vector);
+        let (mut vector, element) = (Vec::new(), self.schema.row_format().element());
+        encode_row(element, &self.values[i * dim..(i + 1) * dim], &mut vector);
         let norm = if self.schema.metric() == Metric::Cosine { self.lengths[i] } else { 0.0 };
         let id = IdRef::U64(i as u64);
-        take(RowInput { row: i as u64, seq: 1, id, vector: &vector, norm, attributes: &[], payload: &[] })
+        take(RowInput { row: i as u64, seq: 1, id, vector: &vector, element, norm, attributes: &[], payload: &[] })
     }
 }
 

@@ -64,7 +64,7 @@ impl Trial {
         let mut stored = Vec::new();
         for ((vector, length), row) in batch.chunks_exact(dim).zip(lengths(batch, dim)).zip(first_row..) {
             stored.clear();
-            encode_row(self.schema.row_format(), vector, &mut stored);
+            encode_row(self.schema.row_format().element(), vector, &mut stored);
             let norm = if self.schema.metric() == Metric::Cosine { length } else { 0.0 };
             rows.push_stored(IdRef::U64(row), &stored, norm);
         }

@@ -1,9 +1,10 @@
 use super::*;
 use crate::compaction::check_coding;
 use crate::error::ErrorKind;
+use crate::index::stored::Stored;
 use crate::kernel::cluster::Serial;
 use crate::kernel::{CpuPath, Kernels, SplitMix64, decode_row};
-use crate::metric::RowFormat;
+use crate::metric::Element;
 use crate::storage::testing::MemDir;
 use crate::storage::{FileKind, FileName};
 
@@ -15,7 +16,7 @@ pub(super) const DIM: usize = 384;
 pub(super) fn halves(npy: &[u8]) -> Vec<f32> {
     let bytes = &npy[10 + usize::from(u16::from_le_bytes([npy[8], npy[9]]))..];
     let mut values = vec![0.0; bytes.len() / 2];
-    decode_row(RowFormat::F16, bytes, &mut values);
+    decode_row(Element::F16, bytes, &mut values);
     values
 }
 
@@ -56,7 +57,7 @@ pub(super) fn truth(schema: &Schema, values: &[f32], query: &[f32], k: usize, de
         .filter(|(_, row)| !dead.contains(row))
         .map(|((length, row), number)| {
             let bytes: Vec<u8> = row.iter().flat_map(|x| x.to_le_bytes()).collect();
-            (flat.score_one(&bytes, length), number)
+            (flat.score_one(&Stored { bytes, element: Element::F32, length }), number)
         })
         .collect();
     all.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));

@@ -16,6 +16,7 @@ use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
 use crate::manifest::FileEntry;
+use crate::metric::Element;
 use crate::planted;
 use crate::segment::{IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, WrittenRows, write_id_table};
 use crate::snapshot::LiveRows;
@@ -133,7 +134,7 @@ impl<'s> Parts<'s> {
         let Some(block) = rows.finish() else { return Ok(None) };
         let block = block.number(self.next_row, 0);
         self.next_row = block.end_row();
-        let source = NewestRows::new(&block, self.shared.collection);
+        let source = NewestRows::new(&block, self.shared.collection, self.shared.schema.row_format().element());
         self.shared.refuse_without_room("load", block.memory_bytes() as u64)?;
         let all = last && self.open.is_empty() && self.done.is_empty();
         let (written, ahead) = match Ahead::lists(self.shared, source.len()).filter(|_| all) {
@@ -186,8 +187,7 @@ impl<'s> Parts<'s> {
     /// Reads a row file back and writes the table of its ids.
     fn settle(&self, written: WrittenRows, mut entries: Vec<IdEntry>) -> Result<Part> {
         let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
-        let layout = RowLayout::from(&**schema);
-        let file = written.settle(storage, collection, self.origin, &layout)?;
+        let file = written.settle(storage, collection, self.origin)?;
         let (row_id, facts) = (file.id_of_file(), file.facts());
         let undo = |error: Error| {
             remove_all(storage, &[FileName::File(FileKind::Row, row_id)]);
@@ -198,7 +198,7 @@ impl<'s> Parts<'s> {
             write_id_table(storage, table_id, collection, self.origin, kind, &mut entries, 0, 0).map_err(undo)?;
         let table_facts = table.facts();
         Ok(Part {
-            rows: FileEntry::new(row_id, facts),
+            rows: FileEntry::of_rows(row_id, facts, file.element()),
             ids: FileEntry::new(table_id, table_facts),
             live: LiveRows::new(Arc::new(file)),
             table: Arc::new(table),
@@ -241,9 +241,9 @@ impl<'s> Parts<'s> {
     /// The manifest's entries of the files, opened anew with the sequence number that it gives them.
     pub(super) fn with_seq(&self, seq: u64) -> Result<Vec<Part>> {
         let (storage, schema, collection) = (&*self.shared.storage, &self.shared.schema, self.shared.collection);
-        let layout = RowLayout::from(&**schema);
         let open = |part: &Part| {
             let (mut rows, mut ids) = (part.rows, part.ids);
+            let layout = RowLayout::of(schema, rows.element);
             for facts in [&mut rows.facts, &mut ids.facts] {
                 (facts.min_seq, facts.max_seq) = (seq, seq);
             }
@@ -269,15 +269,16 @@ impl Drop for Parts<'_> {
 pub(super) struct NewestRows<'b> {
     pub(super) block: &'b Block,
     pub(super) places: Vec<u32>,
+    element: Element,
 }
 
 impl<'b> NewestRows<'b> {
-    fn new(block: &'b Block, collection: u128) -> Self {
+    fn new(block: &'b Block, collection: u128, element: Element) -> Self {
         let newest = |i: &u32| {
             let id = block.id(*i as usize);
             block.find(id_key(id, collection), id) == Some(*i as usize)
         };
-        NewestRows { block, places: (0..block.len() as u32).filter(newest).collect() }
+        NewestRows { block, places: (0..block.len() as u32).filter(newest).collect(), element }
     }
 
     fn id_entries(&self, collection: u128) -> Vec<IdEntry> {
@@ -301,6 +302,7 @@ impl RowSource for NewestRows<'_> {
             seq: self.block.seq(at),
             id: self.block.id(at),
             vector: self.block.vector(at),
+            element: self.element,
             norm: self.block.norm(at),
             attributes: self.block.attributes(at),
             payload: self.block.payload(at),

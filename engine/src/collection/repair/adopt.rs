@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::FileFacts;
 use crate::format::manifest::COUNTER_END;
 use crate::manifest::{FileEntry, Manifest};
-use crate::segment::stated_facts;
+use crate::segment::{RowLayout, stated_facts};
 use crate::storage::{DirEntry, EntryKind, FileId, FileKind, FileName, Storage};
 use crate::wal;
 
@@ -67,13 +67,19 @@ fn unlisted(
         _ => None,
     };
     let entry = |id: FileId| {
-        let mut facts = stated_facts(from, kind, id, manifest.collection).ok()?;
+        let (mut facts, parameters) = stated_facts(from, kind, id, manifest.collection).ok()?;
         // The sequence number of a bulk load stands in the manifest alone, which is the one that began the log.
         if kind == FileKind::Row && facts.max_seq == 0 {
             (facts.min_seq, facts.max_seq) = (last_seq, last_seq);
         }
         let facts = Some(facts).filter(fits)?;
-        Some(FileEntry::new(id, facts))
+        match kind {
+            FileKind::Row => {
+                let layout = RowLayout::stated(&manifest.schema, parameters).unwrap_or((&manifest.schema).into());
+                Some(FileEntry::of_rows(id, facts, layout.element))
+            }
+            _ => Some(FileEntry::new(id, facts)),
+        }
     };
     files.iter().filter_map(id_of).filter_map(entry).collect()
 }

@@ -206,7 +206,7 @@ fn open_or_salvage(
     tables: &[IdTable],
     report: &mut RepairReport,
 ) -> Result<Salvage> {
-    let (layout, facts) = (RowLayout::of(&manifest.schema, entry.bare), &entry.facts);
+    let (layout, facts) = (RowLayout::of(&manifest.schema, entry.element), &entry.facts);
     let (collection, origin) = (manifest.collection, manifest.own_origin());
     let opened = RowFile::open(from, entry.id, collection, origin, &layout, facts);
     let error = match opened {

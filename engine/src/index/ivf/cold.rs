@@ -15,6 +15,7 @@ use super::wave::Wave;
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
+use crate::index::stored::Stored;
 use crate::kernel::Kernels;
 use crate::storage::Bytes;
 
@@ -199,8 +200,8 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch.places.extend(entries.iter().map(|entry| (entry.place, 0, 0.0)));
         self.ask_for_rows(scratch);
         for entry in entries.iter() {
-            let (vector, length) = self.load(entry.place, work)?;
-            search.offer_entry(exact.score_one(&vector, length), entry, scratch)?;
+            let vector = self.load(entry.place, work)?;
+            search.offer_entry(exact.score_one(&vector), entry, scratch)?;
         }
         Ok(())
     }
@@ -213,10 +214,10 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch.places.extend(found.map(|found| (found.place, found.row, found.estimate)));
         self.ask_for_rows(scratch);
         for (place, row, estimate) in &scratch.places {
-            let (vector, length) = self.load(*place, work)?;
-            let distance = match vector.is_empty() {
+            let vector = self.load(*place, work)?;
+            let distance = match vector.is_none() {
                 true => self.frame.distance_of(*estimate),
-                false => exact.score_one(&vector, length),
+                false => exact.score_one(&vector),
             };
             scratch.exact.push((distance, *row));
         }
@@ -231,10 +232,10 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch.places.iter().for_each(|(place, ..)| self.rows.ask(*place));
     }
 
-    fn load(&self, place: u64, work: &mut ColdWork) -> Result<(Bytes<'_>, f32)> {
-        let (vector, length) = self.rows.load(place)?;
-        work.pieces += u64::from(!vector.is_empty());
-        work.bytes += vector.len() as u64;
-        Ok((vector, length))
+    fn load(&self, place: u64, work: &mut ColdWork) -> Result<Stored<Bytes<'_>>> {
+        let vector = self.rows.load(place)?;
+        work.pieces += u64::from(!vector.is_none());
+        work.bytes += vector.bytes.len() as u64;
+        Ok(vector)
     }
 }

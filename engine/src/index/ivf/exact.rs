@@ -108,8 +108,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             if let Some(later) = entries.get(at + AHEAD) {
                 self.kernels.prefetch(self.rows.ahead(later.place));
             }
-            let (vector, length) = self.rows.vector(entry.place)?;
-            self.offer_entry(exact.score_one(vector, length), entry, scratch)?;
+            let vector = self.rows.vector(entry.place)?;
+            self.offer_entry(exact.score_one(&vector), entry, scratch)?;
         }
         Ok(())
     }

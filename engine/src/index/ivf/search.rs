@@ -19,6 +19,7 @@ use super::wave::{Room, Wave};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
+use crate::index::stored::Stored;
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::scan::{MAX_TURNS, Survivors};
 use crate::kernel::{Kernels, SeenSet, Selection};
@@ -176,15 +177,16 @@ pub(crate) trait Rows {
     ///
     /// # Errors
     /// `Corrupt`; `Io`.
-    fn load(&self, place: u64) -> Result<(Bytes<'_>, f32)> {
-        self.vector(place).map(|(vector, length)| (Bytes::Mapped(vector), length))
+    fn load(&self, place: u64) -> Result<Stored<Bytes<'_>>> {
+        let Stored { bytes, element, length } = self.vector(place)?;
+        Ok(Stored { bytes: Bytes::Mapped(bytes), element, length })
     }
 
-    /// The stored vector at a place in memory and, under cosine, its length. Without bytes if there is none: then the estimate counts.
+    /// The stored vector at a place in memory. If there is none, the estimate counts.
     ///
     /// # Errors
     /// `Corrupt`.
-    fn vector(&self, place: u64) -> Result<(&[u8], f32)>;
+    fn vector(&self, place: u64) -> Result<Stored<&[u8]>>;
 }
 
 /// A query in the space of codes.
@@ -479,10 +481,10 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let found = scratch.candidates.finish();
         self.ask_for_rows(found);
         for candidate in found {
-            let (vector, length) = self.rows.vector(candidate.place)?;
-            let distance = match vector.is_empty() {
+            let vector = self.rows.vector(candidate.place)?;
+            let distance = match vector.is_none() {
                 true => self.frame.distance_of(candidate.estimate),
-                false => exact.score_one(vector, length),
+                false => exact.score_one(&vector),
             };
             scratch.exact.push((distance, candidate.row));
         }

@@ -15,7 +15,7 @@ use crate::kernel::element;
 use crate::kernel::lanes::LANES;
 use crate::kernel::rotation::{PADDING, Rotation};
 use crate::kernel::select::{Chosen, SLACK, Selection};
-use crate::metric::RowFormat;
+use crate::metric::Element;
 
 use super::{DistanceFns, Many, Table, prefetch, scalar};
 
@@ -71,13 +71,13 @@ impl Kernels {
         self.path
     }
 
-    /// The sum of one row: `row` starts with `query.len()` components in `format`, at any alignment.
+    /// The sum of one row: `row` starts with `query.len()` components in `element`, at any alignment.
     ///
     /// # Panics
     /// If `row` is shorter than that.
-    pub fn one(&self, op: Op, format: RowFormat, query: &[f32], row: &[u8]) -> f32 {
-        assert!(row.len() >= format.vector_bytes(query.len()), "row is shorter than the query");
-        let function = self.distance(op, format).one;
+    pub fn one(&self, op: Op, element: Element, query: &[f32], row: &[u8]) -> f32 {
+        assert!(row.len() >= element.vector_bytes(query.len()), "row is shorter than the query");
+        let function = self.distance(op, element).one;
         // SAFETY: the assertion proves a stored row of query.len() components in `row`; the path is available (see `for_path`).
         unsafe { function(query.as_ptr(), query.len(), row.as_ptr()) }
     }
@@ -86,29 +86,29 @@ impl Kernels {
     ///
     /// # Panics
     /// If the last row reaches past the end of `rows`.
-    pub fn many(&self, op: Op, format: RowFormat, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
-        self.each_of(self.distance(op, format).many, format, query, (rows, stride), out);
+    pub fn many(&self, op: Op, element: Element, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+        self.each_of(self.distance(op, element).many, element, query, (rows, stride), out);
     }
 
     /// The same for few rows that several queries are compared with, one after the other: nothing is read ahead.
     ///
     /// # Panics
     /// If the last row reaches past the end of `rows`.
-    pub fn block(&self, op: Op, format: RowFormat, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
-        self.each_of(self.distance(op, format).block, format, query, (rows, stride), out);
+    pub fn block(&self, op: Op, element: Element, query: &[f32], rows: &[u8], stride: usize, out: &mut [f32]) {
+        self.each_of(self.distance(op, element).block, element, query, (rows, stride), out);
     }
 
     #[inline(always)]
     fn each_of(
         &self,
         function: Many,
-        format: RowFormat,
+        element: Element,
         query: &[f32],
         (rows, stride): (&[u8], usize),
         out: &mut [f32],
     ) {
         let Some(last) = out.len().checked_sub(1) else { return };
-        let width = format.vector_bytes(query.len());
+        let width = element.vector_bytes(query.len());
         let end = last.checked_mul(stride).and_then(|start| start.checked_add(width));
         assert!(end.is_some_and(|end| end <= rows.len()), "rows reach past the slice");
         // SAFETY: the assertion proves last * stride + width <= rows.len(), which bounds every earlier row too; `out` is as long
@@ -120,12 +120,12 @@ impl Kernels {
     ///
     /// # Panics
     /// If `out` is shorter than `offsets`, or a row reaches past the end of `base`.
-    pub fn gather(&self, op: Op, format: RowFormat, query: &[f32], base: &[u8], offsets: &[usize], out: &mut [f32]) {
-        let width = format.vector_bytes(query.len());
+    pub fn gather(&self, op: Op, element: Element, query: &[f32], base: &[u8], offsets: &[usize], out: &mut [f32]) {
+        let width = element.vector_bytes(query.len());
         assert!(out.len() >= offsets.len(), "fewer results than rows");
         let room = base.len().checked_sub(width);
         assert!(offsets.iter().all(|offset| room.is_some_and(|room| *offset <= room)), "a row reaches past the slice");
-        let function = self.distance(op, format).gather;
+        let function = self.distance(op, element).gather;
         // SAFETY: the assertions prove offset + width <= base.len() for every offset and a place in `out` for each; the path is
         // available.
         unsafe {
@@ -171,8 +171,8 @@ impl Kernels {
     }
 
     /// Squared length of a stored row: f64 sums in one fixed order, the same bits on every path (norms are stored).
-    pub fn norm_squared(&self, format: RowFormat, row: &[u8]) -> f64 {
-        element::norm_squared(format, row)
+    pub fn norm_squared(&self, element: Element, row: &[u8]) -> f64 {
+        element::norm_squared(element, row)
     }
 
     /// The sum of the squares of any components, added in f64 in one fixed order: the same bits on every path.
@@ -539,16 +539,17 @@ impl Kernels {
         self.estimates(query, gain(op), extra_bits, true, records, out);
     }
 
-    fn distance(&self, op: Op, format: RowFormat) -> &DistanceFns {
-        let by_format = match op {
+    fn distance(&self, op: Op, element: Element) -> &DistanceFns {
+        let by_element = match op {
             Op::L2 => &self.table.distances[0],
             Op::Dot => &self.table.distances[1],
         };
-        match format {
-            RowFormat::F32 => &by_format[0],
-            RowFormat::F16 => &by_format[1],
-            RowFormat::Bf16 => &by_format[2],
-            RowFormat::I8 | RowFormat::None => &by_format[3],
+        match element {
+            Element::F32 => &by_element[0],
+            Element::F16 => &by_element[1],
+            Element::Bf16 => &by_element[2],
+            Element::I8 => &by_element[3],
+            Element::U8 => &by_element[4],
         }
     }
 }

@@ -35,7 +35,7 @@ type Many = unsafe fn(*const f32, usize, *const u8, usize, *mut f32, usize);
 /// Query, its dimension, base, byte offsets from it, results, number of rows.
 type Gather = unsafe fn(*const f32, usize, *const u8, *const usize, *mut f32, usize);
 
-/// The three shapes of one sum over one format.
+/// The three shapes of one sum over one element.
 struct DistanceFns {
     one: One,
     many: Many,
@@ -46,8 +46,8 @@ struct DistanceFns {
 
 /// The functions of one instruction set.
 struct Table {
-    /// By [`Op`], then by row format, in the order of their declaration.
-    distances: [[DistanceFns; 4]; 2],
+    /// By [`Op`], then by element, in the order of their declaration.
+    distances: [[DistanceFns; 5]; 2],
     /// By `ByteOp`: two vectors and their length in bytes, at most 2^16.
     bytes: [ByteFn; 5],
     /// The sum of the squares of any components.
@@ -354,13 +354,19 @@ macro_rules! portable_compression {
 use portable_compression;
 
 /// Builds the `distances` of a [`Table`] from generic functions `one`, `many`, `block`, `gather` of the calling module and its types
-/// `L2`, `Dot`, `F32`, `F16`, `Bf16`, `I8`.
+/// `L2`, `Dot`, `F32`, `F16`, `Bf16`, `I8`, `U8`.
 macro_rules! distance_table {
     () => {
         [distance_table!(L2), distance_table!(Dot)]
     };
     ($op:ident) => {
-        [distance_table!(F32, $op), distance_table!(F16, $op), distance_table!(Bf16, $op), distance_table!(I8, $op)]
+        [
+            distance_table!(F32, $op),
+            distance_table!(F16, $op),
+            distance_table!(Bf16, $op),
+            distance_table!(I8, $op),
+            distance_table!(U8, $op),
+        ]
     };
     ($component:ident, $op:ident) => {
         super::DistanceFns {

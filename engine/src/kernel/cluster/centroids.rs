@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{decode_row, encode_row};
-use crate::metric::RowFormat;
+use crate::metric::Element;
 
 /// One vector per list, in the space of the rows.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,20 +51,20 @@ impl Centroids {
         self.values.chunks_exact(self.dim).nth(list)
     }
 
-    /// The centroids as they come back from storage in `format`: a component that `format` cannot hold becomes the nearest it
+    /// The centroids as they come back from storage in `element`: a component that `element` cannot hold becomes the nearest it
     /// can, the largest instead of infinity. Assign rows to these, and no later rounding moves a centroid away from its codes.
     #[must_use]
-    pub fn rounded(mut self, format: RowFormat) -> Self {
-        let largest = match format {
-            RowFormat::F16 => 65504.0,
+    pub fn rounded(mut self, element: Element) -> Self {
+        let largest = match element {
+            Element::F16 => 65504.0,
             _ => f32::MAX,
         };
         let mut bytes = Vec::new();
         for row in self.values.chunks_exact_mut(self.dim) {
             row.iter_mut().for_each(|x| *x = x.clamp(-largest, largest));
             bytes.clear();
-            encode_row(format, row, &mut bytes);
-            decode_row(format, &bytes, row);
+            encode_row(element, row, &mut bytes);
+            decode_row(element, &bytes, row);
         }
         self
     }

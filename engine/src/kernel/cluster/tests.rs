@@ -8,7 +8,7 @@ use super::anchors::{Anchors, Diversity, Selection, anchors, list_means};
 use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::kernel::{CpuPath, Kernels, SplitMix64};
-use crate::metric::RowFormat;
+use crate::metric::Element;
 
 /// Threads of the standard library that take tasks in turn.
 struct Threads(usize);
@@ -115,7 +115,7 @@ struct Everything {
 
 fn train_and_assign(work: &Work<'_>, values: &[f32], dim: usize, training: &Training) -> Everything {
     let points = Rows::new(values, dim).unwrap();
-    let centroids = train(work, &points, training).unwrap().centroids.rounded(RowFormat::F16);
+    let centroids = train(work, &points, training).unwrap().centroids.rounded(Element::F16);
     let assigner = Assigner::new(work, &centroids, training.probes, Some(Spill::default())).unwrap();
     let mut lists = vec![9; points.count()];
     let (mut seconds, mut distances) = (lists.clone(), vec![0.0; points.count()]);

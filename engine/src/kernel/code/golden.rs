@@ -10,7 +10,7 @@ use super::row::RowCoding;
 use super::scan::{ScanTerms, SignList, Survivors};
 use super::sign_block::append_blocks;
 use crate::kernel::{CpuPath, Kernels, Op, Rotation, SplitMix64, encode_row};
-use crate::metric::RowFormat;
+use crate::metric::Element;
 
 /// The expected bytes by name.
 fn golden() -> HashMap<String, String> {
@@ -40,7 +40,7 @@ fn computed(kernels: &Kernels, padded: usize) -> Vec<(String, String)> {
     let members: Vec<&[f32]> = vectors[2..].iter().chain([centroid, &zero]).map(Vec::as_slice).collect();
 
     let mut row = Vec::new();
-    encode_row(RowFormat::F32, centroid, &mut row);
+    encode_row(Element::F32, centroid, &mut row);
     let mut rotated = centroid.clone();
     Rotation::new(padded, 5).apply(kernels, &mut rotated);
     let mut tables = QueryTables::new();
@@ -48,7 +48,7 @@ fn computed(kernels: &Kernels, padded: usize) -> Vec<(String, String)> {
     let (unit, bias) = tables.sign_terms();
     let (high, low, plane_unit, ..) = tables.planes();
     let mut all = vec![
-        (format!("{padded}/norm"), hex(kernels.norm_squared(RowFormat::F32, &row).to_le_bytes())),
+        (format!("{padded}/norm"), hex(kernels.norm_squared(Element::F32, &row).to_le_bytes())),
         (format!("{padded}/rotated"), floats(&rotated)),
         (format!("{padded}/table"), hex(tables.table_bytes())),
         (format!("{padded}/planes"), hex(high.iter().chain(low).map(|x| x.cast_unsigned()))),

@@ -70,7 +70,7 @@ mod planted_bugs {
         let swapped_is_found = || {
             let (a, b) = (Files::new(&[4, 5, 6]), Files::new(&[4, 5, 6]));
             let mut foreign = Rows::new(SMALL, [4, 5, 6], true);
-            foreign.rows.iter_mut().for_each(|row| row.vector.fill(0));
+            foreign.rows.iter_mut().for_each(|row| row.vector.reverse());
             let other = crate::storage::FileId { number: 8, epoch: 1 };
             crate::segment::write_row_file(&b.dir, other, COLLECTION, ORIGIN, &SMALL, &foreign).unwrap();
             let name = FileName::File(crate::storage::FileKind::Row, other);

@@ -8,7 +8,7 @@ use crate::format::attributes::encode_attributes;
 use crate::format::facts::FileFacts;
 use crate::format::mix64;
 use crate::id::{Id, IdKind};
-use crate::metric::{Metric, RowFormat};
+use crate::metric::{Element, Metric};
 use crate::segment::{
     IdEntry, IdTable, RowFile, RowInput, RowLayout, RowSource, TombstoneFile, write_id_table, write_row_file,
     write_tombstones,
@@ -52,6 +52,7 @@ impl RowSource for Rows {
             seq: row.seq,
             id: row.id.as_ref(),
             vector: &row.vector,
+            element: self.layout.element.unwrap_or(Element::F32),
             norm: row.norm,
             attributes: &row.attributes,
             payload: &row.payload,
@@ -95,8 +96,8 @@ fn one_row(layout: &RowLayout, row: u64, rich: bool, draw: &mut Draw) -> Row {
         IdKind::U64 => Id::U64(row.wrapping_mul(1_000_003)),
         IdKind::Bytes => Id::from(format!("document-{row:x}-{}", "x".repeat(draw.below(9) as usize))),
     };
-    let mut vector: Vec<u8> = (0..layout.dim).flat_map(|_| component(layout.format, draw)).collect();
-    if layout.format == RowFormat::I8 {
+    let mut vector: Vec<u8> = (0..layout.dim).flat_map(|_| component(layout.element, draw)).collect();
+    if layout.element == Some(Element::I8) {
         vector.extend_from_slice(&0.25_f32.to_le_bytes());
     }
     let norm = if layout.metric == Metric::Cosine && layout.has_vectors() { 1.0 + draw.below(100) as f32 } else { 0.0 };
@@ -115,11 +116,13 @@ fn one_row(layout: &RowLayout, row: u64, rich: bool, draw: &mut Draw) -> Row {
     Row { row, seq: if rich { 40 + row % 13 } else { 40 }, id, vector, norm, attributes, payload }
 }
 
-fn component(format: RowFormat, draw: &mut Draw) -> Vec<u8> {
-    match format {
-        RowFormat::F32 => (draw.below(2_000) as f32 - 1_000.0).to_le_bytes().to_vec(),
-        RowFormat::I8 => vec![(draw.below(255) as i64 - 127) as u8],
-        RowFormat::None => Vec::new(),
+/// Numbers that no shorter element holds.
+fn component(element: Option<Element>, draw: &mut Draw) -> Vec<u8> {
+    match element {
+        Some(Element::F32) => (draw.below(2_000) as f32 - 999.7).to_le_bytes().to_vec(),
+        Some(Element::I8) => vec![(draw.below(255) as i64 - 127) as u8],
+        Some(Element::U8) => vec![draw.below(256) as u8],
+        None => Vec::new(),
         _ => (draw.below(0x3000) as u16).to_le_bytes().to_vec(),
     }
 }
@@ -133,12 +136,12 @@ fn payload(draw: &mut Draw) -> Vec<u8> {
     }
 }
 
-pub(super) fn layout(dim: usize, format: RowFormat, metric: Metric, ids: IdKind) -> RowLayout {
-    RowLayout { dim, format, metric, ids }
+pub(super) fn layout(dim: usize, element: Element, metric: Metric, ids: IdKind) -> RowLayout {
+    RowLayout { dim, element: Some(element), metric, ids }
 }
 
 pub(super) const SMALL: RowLayout =
-    RowLayout { dim: 3, format: RowFormat::F32, metric: Metric::Cosine, ids: IdKind::Bytes };
+    RowLayout { dim: 3, element: Some(Element::F32), metric: Metric::Cosine, ids: IdKind::Bytes };
 
 /// A file of each kind: made from few rows, with every section there is.
 pub(super) struct Files {
@@ -245,7 +248,7 @@ impl Files {
 
 fn read_row(file: &RowFile, i: usize, errors: &mut Errors) {
     if let Some(records) = errors.note(file.records(i..i + 1)) {
-        let _ = (records.norm(0), records.vector(0).len());
+        let _ = (records.norm(0), records.vector(0).bytes.len());
     }
     errors.note(file.id(i));
     errors.note(file.seq(i));

@@ -37,6 +37,7 @@ pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
 pub(super) struct I8;
+pub(super) struct U8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -79,6 +80,15 @@ impl Component for I8 {
     unsafe fn load(at: *const u8) -> __m256 {
         // SAFETY: the caller grants 8 readable bytes; the load is unaligned.
         unsafe { _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(at.cast()))) }
+    }
+}
+
+impl Component for U8 {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> __m256 {
+        // SAFETY: the caller grants 8 readable bytes; the load is unaligned.
+        unsafe { _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(at.cast()))) }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
 pub(super) struct I8;
+pub(super) struct U8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -91,6 +92,20 @@ impl Component for I8 {
     unsafe fn load_some(at: *const u8, mask: __mmask16) -> __m512 {
         // SAFETY: the caller grants the bytes of the lanes in `mask`; others are not read.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_maskz_loadu_epi8(mask, at.cast()))) }
+    }
+}
+
+impl Component for U8 {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> __m512 {
+        // SAFETY: the caller grants 16 readable bytes; the load is unaligned.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(at.cast()))) }
+    }
+    #[inline(always)]
+    unsafe fn load_some(at: *const u8, mask: __mmask16) -> __m512 {
+        // SAFETY: the caller grants the bytes of the lanes in `mask`; others are not read.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(mask, at.cast()))) }
     }
 }
 

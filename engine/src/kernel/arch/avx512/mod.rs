@@ -8,7 +8,7 @@ mod lanes;
 mod product;
 
 use super::{Table, distance_table, portable_functions};
-use distance::{Bf16, Dot, F16, F32, I8, L2, block, gather, many, one};
+use distance::{Bf16, Dot, F16, F32, I8, L2, U8, block, gather, many, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),

@@ -31,6 +31,7 @@ pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
 pub(super) struct I8;
+pub(super) struct U8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -83,6 +84,17 @@ impl Component for I8 {
         // SAFETY: the caller grants 4 readable bytes; the load is unaligned.
         unsafe {
             vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vcreate_s8(at.cast::<u32>().read_unaligned().into())))))
+        }
+    }
+}
+
+impl Component for U8 {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    unsafe fn load(at: *const u8) -> float32x4_t {
+        // SAFETY: the caller grants 4 readable bytes; the load is unaligned.
+        unsafe {
+            vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(at.cast::<u32>().read_unaligned().into())))))
         }
     }
 }

@@ -6,7 +6,7 @@ mod code;
 mod distance;
 
 use super::{Table, distance_table, portable_compression, portable_functions};
-use distance::{Bf16, Dot, F16, F32, I8, L2, gather, many, many as block, one};
+use distance::{Bf16, Dot, F16, F32, I8, L2, U8, gather, many, many as block, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),

@@ -18,6 +18,7 @@ pub(super) struct F32;
 pub(super) struct F16;
 pub(super) struct Bf16;
 pub(super) struct I8;
+pub(super) struct U8;
 
 impl Component for F32 {
     const BYTES: usize = 4;
@@ -53,6 +54,15 @@ impl Component for I8 {
     unsafe fn read(at: *const u8) -> f32 {
         // SAFETY: the caller grants the byte.
         f32::from(unsafe { at.read() }.cast_signed())
+    }
+}
+
+impl Component for U8 {
+    const BYTES: usize = 1;
+    #[inline(always)]
+    unsafe fn read(at: *const u8) -> f32 {
+        // SAFETY: the caller grants the byte.
+        f32::from(unsafe { at.read() })
     }
 }
 

@@ -8,7 +8,7 @@ mod distance;
 use super::{Table, distance_table, portable_compression, portable_functions};
 #[cfg(target_arch = "aarch64")]
 pub(super) use code::extra;
-use distance::{Bf16, Dot, F16, F32, I8, L2, gather, many, many as block, one};
+use distance::{Bf16, Dot, F16, F32, I8, L2, U8, gather, many, many as block, one};
 
 pub(super) static TABLE: Table = Table {
     distances: distance_table!(),
