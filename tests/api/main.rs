@@ -23,6 +23,7 @@ mod jobs;
 mod lean;
 mod lists;
 mod memory_budget;
+mod narrow;
 mod new_kinds;
 mod places;
 mod questions;

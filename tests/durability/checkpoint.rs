@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use stratavec::storage::testing::{CrashOptions, MemDir};
-use stratavec::{Collection, Compaction, OpenOptions, Verify};
+use stratavec::{
+    Background, Collection, Compact, Compaction, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, RowFormat, Schema,
+    Spill, Verify,
+};
 use stratavec_tests::{Errand, THREADS};
 
 fn options() -> OpenOptions {
@@ -59,5 +62,36 @@ fn checkpoints_are_whole_while_writers_go_on() {
             assert!(report.is_sound(), "{:?}", report.findings);
         }
         errand.check(&collection.snapshot()).unwrap_or_else(|what| panic!("seed {seed}: {what}"));
+    }
+}
+
+/// [C8] Files without vectors, and with shorter ones than the log has, are checked as what they are when they are copied.
+#[test]
+fn copies_of_row_files_are_checked_as_what_they_are() {
+    for format in [RowFormat::F32, RowFormat::F16, RowFormat::None] {
+        let (disk, target) = (MemDir::new(7), MemDir::new(8));
+        target.refuse_links();
+        let index = IndexKind::Ivf(IvfOptions::auto().nlist(2).spill(Spill::Off));
+        let schema = Schema::new(4, Metric::L2).ids(IdKind::U64).rows(format).index(index);
+        let manual = OpenOptions::new().background(Background::Inline).compaction(Compaction::Manual);
+        let c = Collection::create_in(Arc::new(disk), schema, manual).expect("create");
+        for id in 0..40u64 {
+            c.upsert(id, &[id as f32, 1.0, 2.0, (id * id % 7) as f32]).expect("upsert");
+        }
+        c.flush().expect("flush");
+        c.compact(Compact::Auto).expect("begin").wait().expect("make lists");
+        c.checkpoint_in(&target).unwrap_or_else(|error| panic!("{format:?}: {error}"));
+        let copy = Collection::open_in(Arc::new(target), OpenOptions::new()).expect("open a checkpoint");
+        let found = |c: &Collection| {
+            c.snapshot()
+                .search(&[3.0; 4])
+                .k(40)
+                .run()
+                .expect("search")
+                .iter()
+                .map(|hit| hit.distance)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(found(&copy), found(&c), "{format:?}");
     }
 }

@@ -201,7 +201,9 @@ fn check(target: &dyn Storage, manifest: &Manifest, copies: &[Copy]) -> Result<(
     let mut first = None;
     for copy in copies {
         let Some(kind) = copy.name.kind() else { continue };
-        let entry = FileEntry::new(copy.name.file_id(), copy.facts);
+        let id = copy.name.file_id();
+        let stated = manifest.row_files.iter().find(|entry| kind == FileKind::Row && entry.id == id);
+        let entry = FileEntry { facts: copy.facts, ..stated.copied().unwrap_or(FileEntry::new(id, copy.facts)) };
         check_file(target, manifest, kind, &entry, true, &mut |error| {
             first.get_or_insert(error);
         });

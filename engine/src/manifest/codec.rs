@@ -633,7 +633,7 @@ mod tests {
     /// [MAN-14] And no row file has vectors that a collection of another row format has.
     #[test]
     fn shorter_components_of_row_files_read_back_and_those_that_round_are_refused() {
-        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8, RowFormat::None];
+        let formats = [RowFormat::F32, RowFormat::F16, RowFormat::Bf16, RowFormat::I8];
         for (format, element) in formats.into_iter().flat_map(|f| Element::ALL.map(|e| (f, e))) {
             let mut manifest = sample();
             manifest.schema = Schema::new(24, Metric::Cosine).ids(IdKind::U64).rows(format);

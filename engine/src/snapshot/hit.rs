@@ -153,7 +153,7 @@ impl Explain {
         let keeps = snapshot.schema().row_format().keeps_vectors();
         let measured = if keeps { measured } else { 0 };
         self.rows_scored += measured;
-        let vectors = measured * snapshot.schema().vector_bytes() as u64;
+        let vectors = scratch.measured_bytes() as u64;
         self.reads += scratch.cold.map_or(0, |cold| cold.pieces);
         self.bytes_read += scratch.cold.map_or(vectors, |cold| cold.bytes);
     }

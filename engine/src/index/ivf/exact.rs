@@ -109,6 +109,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 self.kernels.prefetch(self.rows.ahead(later.place));
             }
             let vector = self.rows.vector(entry.place)?;
+            scratch.measured_bytes += vector.bytes.len();
             self.offer_entry(exact.score_one(&vector), entry, scratch)?;
         }
         Ok(())

@@ -235,8 +235,9 @@ pub(crate) struct Scratch {
     /// Row words that were met, where lists have no codes.
     pub(super) met: SeenSet,
     pub(super) exact: Vec<(f32, u64)>,
-    /// Rows measured by the last search.
+    /// Rows measured by the last search, and the bytes of their vectors.
     pub(super) measured: usize,
+    pub(super) measured_bytes: usize,
     /// Entries scanned, and entries whose records were read, by the last search.
     pub(crate) work: (usize, usize),
     /// Lists that it looked at: of those it chose, perhaps not all.
@@ -290,9 +291,15 @@ impl Scratch {
         self.measured
     }
 
+    /// Bytes of their vectors.
+    pub(crate) fn measured_bytes(&self) -> usize {
+        self.measured_bytes
+    }
+
     /// Nothing was looked at yet.
     pub(super) fn forget_work(&mut self) {
-        (self.work, self.looked, self.measured, self.cold) = ((0, 0), 0, 0, None);
+        (self.work, self.looked, self.cold) = ((0, 0), 0, None);
+        (self.measured, self.measured_bytes) = (0, 0);
     }
 
     /// The rows that would be measured if the search ended now, with their estimates, in no order, to `out`.
@@ -486,6 +493,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 true => self.frame.distance_of(candidate.estimate),
                 false => exact.score_one(&vector),
             };
+            scratch.measured_bytes += vector.bytes.len();
             scratch.exact.push((distance, candidate.row));
         }
         scratch.measured = scratch.exact.len();

@@ -96,7 +96,8 @@ fn narrowed(own: Element, rows: &[(Element, Vec<f32>)]) -> Element {
 /// [ROW-12]
 #[test]
 fn a_file_has_the_shortest_components_that_hold_all_its_vectors() {
-    let (bytes, halves, brains) = (vec![0.0, 255.0, 7.0], vec![0.5, -3.0, 2047.0], vec![-1.0e30, 0.0, 3.0]);
+    let (bytes, halves, brains) =
+        (vec![0.0, 255.0, 7.0], vec![0.5, -3.0, 2047.0], vec![-(2.0_f32.powi(100)), 0.0, 3.0]);
     let (floats, both) = (vec![0.1, 0.0, 0.0], vec![-1.0, 0.5, 0.0]);
     let of = |own, vectors: &[&Vec<f32>]| {
         narrowed(own, &vectors.iter().map(|vector| (own, (*vector).clone())).collect::<Vec<_>>())
