@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
-use stratavec::{Background, Collection, Compact, Compaction, Durability, ErrorKind, OpenOptions, Outcome};
+use stratavec::{
+    Background, Collection, Compact, Compaction, Durability, ErrorKind, IdKind, Metric, OpenOptions, Outcome, Schema,
+};
 
 use super::scene::{Scene, ids, inline, nearest, open, plain};
 
@@ -200,6 +202,31 @@ fn a_merge_without_room_is_refused_before_it_writes() {
     disk.set_free_bytes(None);
     c.compact(Compact::Full).expect("start").wait().expect("room again");
     assert_eq!((c.stats().row_files, c.snapshot().count()), (1, 40));
+}
+
+// One row that is long makes all long that it is merged with.
+#[test]
+fn a_merge_of_short_files_with_a_long_one_is_refused_where_a_long_one_has_no_room() {
+    let disk = MemDir::new(19);
+    let schema = Schema::new(64, Metric::L2).ids(IdKind::U64);
+    let c = Collection::create_in(Arc::new(disk.clone()), schema, inline()).expect("create");
+    for id in 0..2_000u64 {
+        c.upsert(id, &[(id % 256) as f32; 64]).expect("upsert");
+    }
+    c.flush().expect("flush");
+    c.upsert(2_000u64, &[0.1; 64]).expect("upsert");
+    c.flush().expect("flush");
+    let vectors =
+        |c: &Collection| c.stats().sections.iter().find(|(name, _)| *name == "vectors").map_or(0, |(_, n)| *n);
+    assert_eq!(vectors(&c), 2_000 * (64 + 16) + 256 + 16);
+    let (files, long) = (disk.names(), 2_001 * (256 + 16));
+    disk.set_free_bytes(Some(long));
+    let error = c.compact(Compact::Full).expect("start").wait().expect_err("no room");
+    assert_eq!((error.kind(), disk.names()), (ErrorKind::NoSpace, files), "{error}");
+    assert!(error.to_string().contains("nothing was written"), "{error}");
+    disk.set_free_bytes(None);
+    c.compact(Compact::Full).expect("start").wait().expect("room again");
+    assert_eq!(vectors(&c), long);
 }
 
 // Small disks are no reason to keep dead rows: what a merge needs is there, and as much again.

@@ -11,7 +11,9 @@ use super::index_job::Wanted;
 use super::retired::Retired;
 use super::shared::{Shared, count};
 use crate::budget::Share;
-use crate::compaction::{Control, FileState, Ids, Merged, Policy, Until, choose, choose_full, merge, until};
+use crate::compaction::{
+    Control, FileState, Ids, Merged, Policy, Until, choose, choose_full, merge, most_lengthened, until,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
 use crate::options::{Background, Compaction};
@@ -238,7 +240,8 @@ impl Shared {
         let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
         let live: u64 = inputs.iter().map(LiveRows::live).sum();
         let id_bytes: u64 = tables.iter().map(|table| table.facts().len).sum();
-        self.refuse_without_room("merge", most_written(bytes + id_bytes, live))?;
+        let most = most_written(bytes + id_bytes + most_lengthened(&self.schema, inputs.iter()), live);
+        self.refuse_without_room("merge", most)?;
         let _working = self.budget.reserve(Share::Compaction, merge_memory(live))?;
         let ids = (self.collection, pinned.manifest.own_origin());
         let (begun, syncs) = (Instant::now(), self.counters.log_syncs.load(Ordering::Relaxed));

@@ -11,7 +11,7 @@ use crate::budget::{Charge, Share};
 use crate::collection::compact::{MOST_BYTES, MOST_ROWS, merge_memory};
 use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
-use crate::compaction::{Control, Ids, merge};
+use crate::compaction::{Control, Ids, merge, most_lengthened};
 use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
@@ -212,7 +212,8 @@ impl<'s> Parts<'s> {
             return Ok(());
         }
         self.control.check()?;
-        let most: u64 = self.open.iter().map(Part::bytes).sum();
+        let longer = most_lengthened(&self.shared.schema, self.open.iter().map(|part| &part.live));
+        let most = self.open.iter().map(Part::bytes).sum::<u64>() + longer;
         self.shared.refuse_without_room("load", most)?;
         let lives = forget_repeated(&self.open, self.shared.schema.id_kind())?;
         let tables: Vec<Arc<IdTable>> = self.open.iter().map(|part| part.table.clone()).collect();

@@ -165,7 +165,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             if turn.bits < 2 {
                 let score = first_estimate(&query.tables, &scan.terms, turn.pieces.factors, position, *sum);
                 scratch.work.1 += 1;
-                self.offer(query, score, *place, wave, scratch)?;
+                if score < scratch.candidates.bound() {
+                    self.take(query, score, *place, wave, scratch)?;
+                }
                 continue;
             }
             // Segments may differ in their bits; the entries of a batch may not.
@@ -196,7 +198,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         self.kernels.estimate_records(&query.tables, self.frame.op(), batch.bits - 1, records, &mut scores);
         scratch.work.1 += count;
         for (score, place) in scores.iter().zip(&batch.places).take(count) {
-            self.offer(query, *score, *place, wave, scratch)?;
+            if *score < scratch.candidates.bound() {
+                self.take(query, *score, *place, wave, scratch)?;
+            }
         }
         Ok(())
     }
@@ -212,22 +216,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(false)
     }
 
-    /// Makes an entry a candidate if its estimate is within the bound, and its row may be found and is none yet.
-    #[inline]
-    fn offer(
-        &self,
-        query: &QueryState,
-        estimate: f32,
-        place: u32,
-        wave: &Wave<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<()> {
-        match estimate < scratch.candidates.bound() {
-            true => self.take(query, estimate, place, wave, scratch),
-            false => Ok(()),
-        }
-    }
-
+    /// Makes an entry whose estimate is within the bound a candidate, if its row may be found and is none yet.
     fn take(
         &self,
         query: &QueryState,
