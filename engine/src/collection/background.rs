@@ -75,10 +75,11 @@ fn run_flushes(shared: &Shared) {
 }
 
 /// Waits until there is something to flush (true) or a while went by (false); `None` when the thread is to end. What failed is
-/// left alone for that while, whoever else notifies; a poisoned handle flushes no more.
+/// left alone for that while, whoever else notifies; a poisoned handle flushes no more. Whoever is to train a model for what is frozen
+/// has that while to begin.
 fn wait_for_flush(shared: &Shared) -> Option<bool> {
     let mut pending = shared.pending.lock();
-    let until = Instant::now() + IDLE;
+    let (mut until, mut has_waited) = (Instant::now() + IDLE, false);
     loop {
         if pending.stop {
             return None;
@@ -91,12 +92,15 @@ fn wait_for_flush(shared: &Shared) -> Option<bool> {
         if pending.frozen > 0 && pending.failed.is_none() && !waits {
             return Some(true);
         }
+        if pending.frozen > 0 && waits && !has_waited {
+            (until, has_waited) = (Instant::now() + IDLE, true);
+        }
+        if Instant::now() >= until {
+            let waits = waits && pending.next_model == NextModel::Begun;
+            return Some(pending.frozen > 0 && !waits);
+        }
         let look = if waits { until.min(Instant::now() + LOOK) } else { until };
         shared.pending_changed.wait_until(&mut pending, look);
-        if Instant::now() >= until {
-            let waits = pending.next_model == NextModel::Begun && shared.waits_for_model(&pending);
-            return (!pending.stop).then_some(pending.frozen > 0 && !waits);
-        }
     }
 }
 

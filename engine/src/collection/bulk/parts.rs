@@ -127,7 +127,8 @@ impl<'s> Parts<'s> {
 
     /// Writes the rows in memory, the last ones perhaps while a model is trained on them. A crash or an error leaves orphans.
     fn write_part(&mut self, last: bool) -> Result<Option<Ahead<'s>>> {
-        self.shared.check_writable()?;
+        // What closes the collection cancels the load first: that is then why it ended.
+        self.shared.check_writable().or_else(|error| self.control.check().and(Err(error)))?;
         let next = BlockBuilder::new(&self.shared.schema, self.shared.collection);
         let rows = std::mem::replace(&mut self.rows, next);
         self.expected = rows.len();
