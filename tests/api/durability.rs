@@ -1,6 +1,7 @@
 //! When a commit is durable, and what makes it so.
 
-use std::sync::Arc;
+use std::sync::{Arc, Barrier};
+
 use stratavec::storage::testing::{CrashOptions, MemDir, Op, TraceDir};
 use stratavec::{Background, Collection, Durability, ErrorKind, OpenOptions};
 
@@ -110,10 +111,13 @@ fn threads_share_syncs_under_group_and_not_under_sync() {
         disk.syncs_take(std::time::Duration::from_millis(1));
         let options = OpenOptions::new().background(Background::Inline).durability(level);
         let c = Collection::create_in(disk.clone(), plain(), options).expect("create");
+        // Those that begin before others are there share with few.
+        let all = Barrier::new(8);
         std::thread::scope(|scope| {
             for t in 0..8 {
-                let c = &c;
+                let (c, all) = (&c, &all);
                 scope.spawn(move || {
+                    all.wait();
                     (0..EACH).for_each(|i| assert!(c.upsert(t * 1000 + i, &V).expect("upsert").durable));
                 });
             }

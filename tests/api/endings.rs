@@ -41,13 +41,14 @@ fn merges_that_fail_are_tried_again_by_themselves_and_do_not_hold_up_close() {
     let c = Collection::create_in(storage.clone(), plain(), OpenOptions::new().compaction(eager)).expect("create");
     // Only merges ask how much is free.
     storage.arm(FaultPlan::new(Fault::Io, 0, Repeat::Forever).on(&[Op::FreeBytes]));
+    let began = Instant::now();
     fill(&c, 2);
     let failures = || c.stats().compaction_error.map_or(0, |(times, _)| times);
-    eventually("a merge fails", || failures() == 1);
+    eventually("a merge fails", || failures() >= 1);
     // Flushes do not cut the wait short, and nothing but time ends it.
     fill(&c, 2);
-    assert_eq!(failures(), 1, "the next try waits a second");
-    eventually("it is tried again", || failures() == 2);
+    eventually("it is tried again", || failures() >= 2);
+    assert!(began.elapsed() >= Duration::from_secs(1), "the next try waits a second");
     let before = Instant::now();
     c.close().expect("close");
     assert!(before.elapsed() < Duration::from_secs(1), "close took {:?}", before.elapsed());

@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use stratavec::storage::testing::{MemDir, Op, TraceDir};
 use stratavec::storage::{FileKind, ReadOnlyDir, Storage};
 use stratavec::{
-    Collection, Compact, Compaction, Durability, ErrorKind, IdKind, Include, Metric, OpenOptions, Schema, Snapshot,
-    Verify,
+    Background, Collection, Compact, Compaction, Durability, ErrorKind, IdKind, Include, Metric, OpenOptions, Schema,
+    Snapshot, Verify,
 };
 use stratavec_tests::MeddledDir;
 
@@ -19,6 +19,11 @@ fn schema() -> Schema {
 
 fn manual() -> OpenOptions {
     OpenOptions::new().compaction(Compaction::Manual)
+}
+
+/// Nothing is written but what is asked for: no thread seals a log that is idle.
+fn inline() -> OpenOptions {
+    manual().background(Background::Inline)
 }
 
 /// Id and first component of every row.
@@ -45,7 +50,7 @@ fn files(path: &Path) -> Vec<(String, u64, SystemTime)> {
 fn a_follower_shows_what_was_acknowledged_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("c");
-    let writer = Collection::create(&path, schema(), manual()).unwrap();
+    let writer = Collection::create(&path, schema(), inline()).unwrap();
     for id in 0..20u64 {
         let mut batch = writer.batch();
         batch.upsert(id, &[id as f32, 1.0]).payload(b"p");
@@ -108,7 +113,7 @@ fn a_refresh_shows_what_came_meanwhile_and_an_old_snapshot_stays_as_it_was() {
 #[test]
 fn a_follower_needs_no_writer_and_reads_what_a_crashed_one_left() {
     let disk = MemDir::new(1);
-    let options = manual().background(stratavec::Background::Inline);
+    let options = inline();
     let writer = Collection::create_in(Arc::new(disk.clone()), schema(), options.clone()).unwrap();
     for id in 0..10u64 {
         writer.upsert(id, &[id as f32, 0.0]).unwrap();
@@ -135,7 +140,7 @@ fn a_follower_needs_no_writer_and_reads_what_a_crashed_one_left() {
 #[test]
 fn a_refresh_without_news_reads_the_manifest_and_looks_at_the_end_of_the_log() {
     let disk = MemDir::new(2);
-    let writer = Collection::create_in(Arc::new(disk.clone()), schema(), manual()).unwrap();
+    let writer = Collection::create_in(Arc::new(disk.clone()), schema(), inline()).unwrap();
     for id in 0..2_000u64 {
         writer.upsert(id, &[id as f32, 0.0]).unwrap();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{Collection, Compact, Compaction, Durability, Filter, OpenOptions, Snapshot};
@@ -117,6 +118,8 @@ fn watched(options: OpenOptions, batches: u64) {
     begin(&c);
     let (done, looks) = (AtomicBool::new(false), AtomicU64::new(0));
     let turn = std::sync::Mutex::new(());
+    let until = Instant::now() + Duration::from_secs(60);
+    let is_watched = || looks.load(Ordering::Relaxed) > 3 && c.stats().flushes > 3 && c.stats().merges > 0;
     std::thread::scope(|scope| {
         let mut writers: Vec<_> = (0..2)
             .map(|t| {
@@ -126,7 +129,11 @@ fn watched(options: OpenOptions, batches: u64) {
                 })
             })
             .collect();
-        writers.push(scope.spawn(|| transfer(&c, &turn, 5, batches)));
+        // Who watches and who merges may come to it late: there is something to see until they have.
+        writers.push(scope.spawn(|| {
+            let goes_on = |seed: &u64| *seed == 5 || (!is_watched() && Instant::now() < until);
+            (5..).take_while(goes_on).for_each(|seed| transfer(&c, &turn, seed, batches));
+        }));
         for seed in 0..2 {
             let (c, done, looks) = (&c, &done, &looks);
             scope.spawn(move || {
