@@ -219,7 +219,11 @@ os.kill(os.getpid(), signal.SIGKILL)
     assert done.returncode == -signal.SIGKILL, done.stderr
     held = Path(f"/proc/{int(done.stdout)}/stat")
     for _ in range(100):
-        if not held.exists() or held.read_text().rsplit(")", 1)[1].split()[0] == "Z":
+        try:
+            ended = held.read_text().rsplit(")", 1)[1].split()[0] == "Z"
+        except OSError:
+            ended = True
+        if ended:
             return
         time.sleep(0.05)
     os.kill(int(done.stdout), signal.SIGKILL)

@@ -207,9 +207,9 @@ def test_an_interrupt_beside_a_flush_leaves_the_handle_usable(filled):
     c, vectors = filled
     began = time.monotonic()
     old = signal.signal(signal.SIGALRM, _raise)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(_Alarm):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             while time.monotonic() - began < 30:
                 c.upsert(1, vectors[1])
                 c.flush()

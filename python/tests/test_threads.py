@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 import time
@@ -70,7 +71,7 @@ def test_the_interpreter_runs_while_a_search_does(place, rng):
     with stratavec.open(place, 128, "l2", ids="u64", durability="os") as c:
         c.bulk_load(np.arange(20_000), vectors, progress=False)
         queries = np.tile(vectors[:500], (2, 1))
-        ticks = []
+        ticks, tried = [], []
         over = threading.Event()
 
         def tick():
@@ -78,13 +79,20 @@ def test_the_interpreter_runs_while_a_search_does(place, rng):
                 ticks.append(time.monotonic())
                 time.sleep(0.001)
 
-        def search():
+        def ticks_enough():
             began = time.monotonic()
             c.search_batch(queries, 10, exact=True)
-            over.set()
             took = time.monotonic() - began
-            inside = [at for at in ticks if began <= at <= began + took]
-            assert len(inside) > min(20, took / 0.05), f"{len(inside)} ticks in {took:.2f} s"
+            inside = [at for at in list(ticks) if began <= at <= began + took]
+            tried.append(f"{len(inside)} ticks in {took:.2f} s")
+            return len(inside) > min(20, took / 0.05)
+
+        def search():
+            # The thread that ticks may find no processor for as long as one search takes; it does not for all of them.
+            try:
+                assert any(ticks_enough() for _ in range(5)), tried
+            finally:
+                over.set()
 
         run(tick, search)
 
@@ -131,7 +139,7 @@ def test_closing_waits_for_the_calls_of_other_threads(place, rng):
 
     def write():
         with pytest.raises(stratavec.ClosedError):
-            for n in range(100_000):
+            for n in itertools.count():
                 c.upsert(n % 100, vectors[n % 100])
 
     def close():
