@@ -123,7 +123,7 @@ fn stats_fit_a_screen() {
         lines[2]
     );
     assert!(lines[3].starts_with("upkeep   ") && lines[3].ends_with("or 7 small files"), "{}", lines[3]);
-    assert_eq!(lines[4], "search   flat index, exact: a query scores every vector (40 B)");
+    assert_eq!(lines[4], "search   flat index, exact: a query scores every vector (120 B)");
     assert!(lines[5].starts_with("bytes    per vector in files: vectors 24.0 · ids "), "{}", lines[5]);
 }
 

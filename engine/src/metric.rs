@@ -127,6 +127,15 @@ impl Element {
         }
     }
 
+    /// The shortest of a collection's elements that holds what these two hold; `None`: its own.
+    pub fn joined(self, other: Element) -> Option<Element> {
+        match (self, other) {
+            (one, same) if one == same => Some(one),
+            (Element::U8, longer) | (longer, Element::U8) => Some(longer),
+            _ => None,
+        }
+    }
+
     /// Those that are shorter and hold some of the vectors that this one holds, the shortest first.
     pub fn narrower(self) -> &'static [Element] {
         match self {

@@ -40,7 +40,9 @@ fn collection(path: &Path, metric: Metric, index: IndexKind, long: bool) -> Coll
     }
     c.flush().unwrap();
     c.compact(Compact::Auto).unwrap().wait().unwrap();
-    (0..20).for_each(|id| drop(c.upsert(id * 20, &vector(0, id + 900)).unwrap()));
+    (0..20).for_each(|id| {
+        c.upsert(id * 20, &vector(0, id + 900)).unwrap();
+    });
     c
 }
 

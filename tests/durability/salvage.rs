@@ -20,6 +20,8 @@ const PER_BATCH: u64 = 600;
 struct Kind {
     ids: IdKind,
     rows: RowFormat,
+    /// The components, of numbers below 509.
+    of: fn(u64) -> f32,
     /// Attributes and payloads.
     extras: bool,
     /// Rows were deleted and merged away, and some more deleted since.
@@ -65,7 +67,7 @@ fn make(kind: Kind) -> Subject {
     for batch_no in 0..batches {
         let mut batch = collection.batch();
         for n in batch_no * per_batch..(batch_no + 1) * per_batch {
-            let vector: Vec<f32> = (0..DIM as u64).map(|i| ((n * 31 + i * 17) % 509) as f32 / 8.0).collect();
+            let vector: Vec<f32> = (0..DIM as u64).map(|i| (kind.of)((n * 31 + i * 17) % 509)).collect();
             let put = batch.upsert(&id(kind, n), &vector);
             if kind.extras {
                 let attributes = Attributes::from([("n".to_owned(), Value::I64(n as i64))]);
@@ -220,18 +222,27 @@ impl Subject {
 
 fn kinds() -> Vec<Kind> {
     let mut kinds = Vec::new();
-    for (ids, rows) in [(IdKind::U64, RowFormat::F32), (IdKind::Bytes, RowFormat::F16)] {
+    // Files have the shortest components that hold their vectors: here all there are.
+    let (eighths, sevenths, bytes): (fn(u64) -> f32, fn(u64) -> f32, fn(u64) -> f32) =
+        (|k| k as f32 / 8.0, |k| k as f32 / 7.0, |k| (k % 256) as f32);
+    for (ids, rows, of) in [(IdKind::U64, RowFormat::F32, sevenths), (IdKind::Bytes, RowFormat::F16, eighths)] {
         for extras in [false, true] {
             for gaps in [false, true] {
-                kinds.push(Kind { ids, rows, extras, gaps, one_batch: false });
+                kinds.push(Kind { ids, rows, of, extras, gaps, one_batch: false });
             }
         }
     }
-    let plain = Kind { ids: IdKind::U64, rows: RowFormat::F16, extras: false, gaps: false, one_batch: true };
+    let plain =
+        Kind { ids: IdKind::U64, rows: RowFormat::F16, of: eighths, extras: false, gaps: false, one_batch: true };
     kinds.extend([plain, Kind { rows: RowFormat::F32, gaps: true, ..plain }, Kind { ids: IdKind::Bytes, ..plain }]);
-    let (bytes, none) = (RowFormat::I8, RowFormat::None);
-    kinds.extend([Kind { rows: bytes, extras: true, ..plain }, Kind { rows: none, one_batch: false, ..plain }]);
-    kinds.push(Kind { ids: IdKind::Bytes, rows: none, extras: true, gaps: true, one_batch: false });
+    kinds.extend([
+        Kind { rows: RowFormat::Bf16, of: bytes, ..plain },
+        Kind { rows: RowFormat::Bf16, of: sevenths, ..plain },
+    ]);
+    kinds.push(Kind { rows: RowFormat::F32, of: |k| (k as f32 - 99.0) * 2.0_f32.powi(20), ..plain });
+    let none = RowFormat::None;
+    kinds.extend([Kind { rows: RowFormat::I8, extras: true, ..plain }, Kind { rows: none, one_batch: false, ..plain }]);
+    kinds.push(Kind { ids: IdKind::Bytes, rows: none, extras: true, gaps: true, one_batch: false, ..plain });
     kinds
 }
 

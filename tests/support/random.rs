@@ -4,12 +4,13 @@
 #[derive(Clone, Debug)]
 pub struct Random {
     state: u64,
+    vectors: u64,
 }
 
 impl Random {
     /// The sequence of `seed`.
     pub fn new(seed: u64) -> Random {
-        Random { state: seed }
+        Random { state: seed, vectors: seed % 120 }
     }
 
     /// The next number.
@@ -33,9 +34,12 @@ impl Random {
     }
 
     /// A vector of small whole numbers, of which the first is never zero. Every row format holds it exactly, and sums of
-    /// its products are exact in f32, so oracle and engine have to agree on ties too.
+    /// its products are exact in f32, so oracle and engine have to agree on ties too. Of sixty in a row none is negative, then some of sixty
+    /// are: so there are files of bytes, files of halves, and merges of both.
     pub fn vector(&mut self, dim: usize) -> Vec<f32> {
-        let mut vector: Vec<f32> = (0..dim).map(|_| self.below(17) as f32 - 8.0).collect();
+        let least = if self.vectors / 60 % 2 == 0 { 0.0 } else { -8.0 };
+        self.vectors += 1;
+        let mut vector: Vec<f32> = (0..dim).map(|_| self.below(17) as f32 + least).collect();
         if let Some(first) = vector.first_mut().filter(|first| **first == 0.0) {
             *first = 1.0;
         }

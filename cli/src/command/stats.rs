@@ -113,7 +113,8 @@ fn search(stats: &Stats) -> String {
             percent(stats.rows_in_lists, stats.rows.saturating_sub(stats.delta_rows).max(stats.rows_in_lists))
         );
     }
-    let bytes = stats.rows.saturating_mul(stats.schema.vector_bytes() as u64);
+    let in_files: u64 = stats.sections.iter().filter(|(name, _)| *name == "vectors").map(|(_, bytes)| *bytes).sum();
+    let bytes = in_files.saturating_add(stats.delta_rows.saturating_mul(stats.schema.vector_bytes() as u64));
     format!("{} index, exact: a query scores every vector ({})", stats.schema.index_kind().name(), words::bytes(bytes))
 }
 

@@ -270,7 +270,9 @@ pub(super) fn open_version_after(
     let mut rows = Vec::with_capacity(manifest.row_files.len());
     for entry in &manifest.row_files {
         let live = match open.rows.get(&entry.id) {
-            Some((facts, rows)) if **facts == entry.facts => rows.without_dead(),
+            Some((facts, rows)) if **facts == entry.facts && rows.file.element() == entry.element => {
+                rows.without_dead()
+            }
             _ => {
                 let layout = RowLayout::of(&manifest.schema, entry.element);
                 LiveRows::new(Arc::new(RowFile::open(storage, entry.id, collection, origin, &layout, &entry.facts)?))

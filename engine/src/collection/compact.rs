@@ -12,11 +12,11 @@ use super::retired::Retired;
 use super::shared::{Shared, count};
 use crate::budget::Share;
 use crate::compaction::{
-    Control, FileState, Ids, Merged, Policy, Until, choose, choose_full, merge, most_lengthened, until,
+    Control, FileState, Ids, Merged, Policy, Until, Width, choose, choose_full, merge, merged, until,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, Manifest};
-use crate::options::{Background, Compaction};
+use crate::options::{Background, Compaction, Schema};
 use crate::planted::{self, Bug};
 use crate::segment::{IdTable, write_tombstones};
 use crate::snapshot::{LiveRows, Version, View};
@@ -132,19 +132,13 @@ impl Shared {
             };
             let Some(range) = next else { return report };
             let group: Vec<FileState> = files.get(range.clone()).unwrap_or_default().to_vec();
-            let merged = FileState {
-                rows: group.iter().map(|file| file.rows - file.dead).sum(),
-                dead: 0,
-                bytes: group.iter().map(|file| file.bytes).sum(),
-                in_lists: group.first().is_some_and(|file| file.in_lists),
-                excess: false,
-            };
+            let merged = merged(&group);
             let ids: u64 = id_bytes.get(range.clone()).unwrap_or_default().iter().sum();
             report.merges += 1;
             report.files_read += group.len() as u64;
             report.rows += merged.rows;
             report.dropped += group.iter().map(|file| file.dead).sum::<u64>();
-            report.bytes_read += merged.bytes;
+            report.bytes_read += group.iter().map(|file| file.bytes).sum::<u64>();
             if merged.rows > 0 {
                 report.bytes_written += most_written(merged.bytes + ids, merged.rows);
             }
@@ -237,11 +231,10 @@ impl Shared {
         let rows = bounds(inputs);
         let of_inputs = |table: &&Arc<IdTable>| rows.contains(&table.facts().first_row);
         let tables: Vec<Arc<IdTable>> = pinned.id_tables.iter().filter(of_inputs).cloned().collect();
-        let bytes: u64 = inputs.iter().map(|rows| rows.file.facts().len).sum();
+        let bytes = merged(&states_of(&self.schema, inputs)).bytes;
         let live: u64 = inputs.iter().map(LiveRows::live).sum();
         let id_bytes: u64 = tables.iter().map(|table| table.facts().len).sum();
-        let most = most_written(bytes + id_bytes + most_lengthened(&self.schema, inputs.iter()), live);
-        self.refuse_without_room("merge", most)?;
+        self.refuse_without_room("merge", most_written(bytes + id_bytes, live))?;
         let _working = self.budget.reserve(Share::Compaction, merge_memory(live))?;
         let ids = (self.collection, pinned.manifest.own_origin());
         let (begun, syncs) = (Instant::now(), self.counters.log_syncs.load(Ordering::Relaxed));
@@ -450,7 +443,7 @@ impl Shared {
             let version = self.view.load().version.clone();
             let Some(range) = self.next_merge(&version, Compact::Auto) else { return };
             let inputs = version.rows.get(range.clone()).unwrap_or_default();
-            if inputs.iter().map(|rows| rows.file.facts().len).sum::<u64>() > MOST_BYTES_AT_CLOSE {
+            if merged(&states_of(&self.schema, inputs)).bytes > MOST_BYTES_AT_CLOSE {
                 return;
             }
             if let Err(error) = self.merge_one(&version, range, &control, &mut report) {
@@ -531,15 +524,21 @@ pub(super) fn outlook(version: &Version, compaction: Compaction) -> (u64, Until)
 }
 
 fn states(version: &Version) -> Vec<FileState> {
-    let keeps = version.manifest.schema.row_format().keeps_vectors();
+    states_of(&version.manifest.schema, &version.rows)
+}
+
+/// What the rules know of some row files.
+pub(super) fn states_of<'r>(schema: &Schema, files: impl IntoIterator<Item = &'r LiveRows>) -> Vec<FileState> {
+    let (keeps, own, dim) = (schema.row_format().keeps_vectors(), schema.row_format().element(), schema.dim());
     let state = |rows: &LiveRows| FileState {
         rows: rows.file.len() as u64,
         dead: rows.dead_count(),
         bytes: rows.file.facts().len,
         in_lists: rows.in_lists(),
         excess: !keeps && rows.in_lists() && rows.file.has_vectors(),
+        width: rows.file.element().map(|element| Width { element, own, dim }),
     };
-    version.rows.iter().map(state).collect()
+    files.into_iter().map(state).collect()
 }
 
 /// The row numbers that neighbouring files span.

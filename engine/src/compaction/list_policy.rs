@@ -69,6 +69,7 @@ pub(crate) fn choose_lists(lists: &[ListState], policy: &Policy, full: bool, sca
             // They are the lists: their dead are scanned.
             in_lists: false,
             excess: false,
+            width: None,
         };
         let states: Vec<FileState> = run.iter().map(state).collect();
         let range = if full { choose_full(&states, policy) } else { choose(&states, policy) };

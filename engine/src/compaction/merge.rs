@@ -101,17 +101,6 @@ pub(crate) fn merge(
     })
 }
 
-/// Bytes by which a merge may be longer than its inputs: vectors that are short in one file may not be beside those of another.
-pub(crate) fn most_lengthened<'m>(schema: &Schema, inputs: impl Iterator<Item = &'m LiveRows> + Clone) -> u64 {
-    let mut elements = inputs.clone().filter_map(|rows| rows.file.element());
-    let first = elements.next();
-    if elements.all(|element| Some(element) == first) {
-        return 0;
-    }
-    let stride = RowLayout::from(schema).stride();
-    inputs.map(|rows| rows.live().saturating_mul(stride.saturating_sub(rows.file.stride()) as u64)).sum()
-}
-
 /// The live rows of neighbouring files, in row order.
 struct LiveRowsOf<'m> {
     inputs: &'m [LiveRows],

@@ -36,8 +36,8 @@ pub(crate) use list_policy::{
     ListState, choose_lists, many_rows, most_in_files, most_in_memory, next_old, next_unfiled, rows_for_lists,
 };
 pub(crate) use live_points::{LivePoints, Place};
-pub(crate) use merge::{Ids, Merged, merge, most_lengthened};
-pub(crate) use policy::{FileState, Policy, Until, choose, choose_full, until};
+pub(crate) use merge::{Ids, Merged, merge};
+pub(crate) use policy::{FileState, Policy, Until, Width, choose, choose_full, merged, until};
 pub(crate) use retrain_policy::{
     Aged, Lengths, aged, changes_until_look, crowding, drift_with, is_crowded, is_watched, skew,
 };

@@ -15,6 +15,8 @@
 
 use std::ops::Range;
 
+use crate::metric::Element;
+
 /// What the policy knows of a row file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileState {
@@ -25,12 +27,55 @@ pub(crate) struct FileState {
     pub(crate) in_lists: bool,
     /// It has vectors that a rewrite would leave out.
     pub(crate) excess: bool,
+    /// How long its vectors are; `None` if it has none, or they stay as long as they are.
+    pub(crate) width: Option<Width>,
+}
+
+/// What the components of a file's vectors are, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Width {
+    pub(crate) element: Element,
+    /// Those of the collection, which hold all.
+    pub(crate) own: Element,
+    pub(crate) dim: usize,
+}
+
+impl Width {
+    fn bytes(self) -> u64 {
+        self.element.vector_bytes(self.dim).next_multiple_of(8) as u64
+    }
+
+    /// Of a file that has the rows of both.
+    fn joined(self, other: Width) -> Width {
+        Width { element: self.element.joined(other.element).unwrap_or(self.own), ..self }
+    }
+}
+
+/// The file that a merge of some makes, at its largest: beside the vectors of one those of another may have to be longer.
+pub(crate) fn merged(files: &[FileState]) -> FileState {
+    let width = files.iter().filter_map(|file| file.width).reduce(Width::joined);
+    let bytes = |file: &FileState| {
+        let longer = width.zip(file.width).map_or(0, |(to, from)| to.bytes().saturating_sub(from.bytes()));
+        file.bytes.saturating_add(file.live().saturating_mul(longer))
+    };
+    FileState {
+        rows: files.iter().map(FileState::live).sum(),
+        dead: 0,
+        bytes: files.iter().map(bytes).sum(),
+        in_lists: files.first().is_some_and(|file| file.in_lists),
+        excess: false,
+        width,
+    }
 }
 
 impl FileState {
     /// Dead rows with which it is to be rewritten.
     fn ripe_at(&self, policy: &Policy) -> f64 {
         (policy.dead_ratio * f64::from(self.patience())).min(1.0) * self.rows as f64
+    }
+
+    fn live(&self) -> u64 {
+        self.rows.saturating_sub(self.dead)
     }
 
     fn patience(&self) -> u32 {
@@ -121,15 +166,14 @@ fn tier(files: &[FileState], policy: &Policy) -> Option<Range<usize>> {
 
 /// The young end of a range that one output can hold.
 fn fit(files: &[FileState], range: Range<usize>, policy: &Policy) -> Range<usize> {
-    let (mut rows, mut bytes, mut start) = (0u64, 0u64, range.end);
+    let (mut output, mut start) = (merged(&[]), range.end);
     for i in range.clone().rev() {
         let Some(file) = files.get(i) else { break };
-        rows += file.rows - file.dead.min(file.rows);
-        bytes += file.bytes;
-        if rows > policy.most_rows || bytes > policy.most_bytes {
+        let with = merged(&[output, *file]);
+        if with.rows > policy.most_rows || with.bytes > policy.most_bytes {
             break;
         }
-        start = i;
+        (output, start) = (with, i);
     }
     start..range.end
 }
@@ -166,7 +210,35 @@ mod tests {
     const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
 
     fn file(kib: u64, dead_percent: u64) -> FileState {
-        FileState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, in_lists: false, excess: false }
+        FileState {
+            rows: kib * 10,
+            dead: kib * dead_percent / 10,
+            bytes: kib << 10,
+            in_lists: false,
+            excess: false,
+            width: None,
+        }
+    }
+
+    /// A file of rows with vectors of 96 components, in a collection of f32.
+    fn wide(rows: u64, element: Element) -> FileState {
+        let width = Width { element, own: Element::F32, dim: 96 };
+        FileState { rows, dead: 0, bytes: rows * (width.bytes() + 16), width: Some(width), ..file(0, 0) }
+    }
+
+    #[test]
+    fn one_row_makes_all_as_long_that_it_is_merged_with() {
+        use Element::{Bf16, F16, F32, U8};
+        let bytes = |elements: &[Element]| merged(&elements.iter().map(|e| wide(100, *e)).collect::<Vec<_>>()).bytes;
+        assert_eq!(bytes(&[U8, U8]), 200 * (96 + 16));
+        assert_eq!(bytes(&[U8, F16, U8]), 300 * (192 + 16));
+        assert_eq!(bytes(&[U8, Bf16]), 200 * (192 + 16));
+        assert_eq!((bytes(&[F16, Bf16]), bytes(&[U8, F32])), (200 * (384 + 16), 200 * (384 + 16)));
+        let dead = FileState { dead: 60, ..wide(100, U8) };
+        assert_eq!(merged(&[dead, wide(1, F32)]).bytes, 100 * 112 + 40 * 288 + 400, "what is dead does not come along");
+        let policy = Policy { most_bytes: 200 * 112, ..POLICY };
+        assert_eq!(choose_full(&[wide(100, U8), wide(100, U8)], &policy), Some(0..2));
+        assert_eq!(choose_full(&[wide(199, U8), wide(1, F32)], &policy), None, "too large by a long row");
     }
 
     #[test]
@@ -264,6 +336,7 @@ mod tests {
                 bytes: group.iter().map(|f| f.bytes / f.rows.max(1) * (f.rows - f.dead)).sum(),
                 in_lists: false,
                 excess: false,
+                width: None,
             };
             files.splice(range, [merged]);
             steps += 1;
@@ -281,7 +354,7 @@ mod tests {
             while let Some(range) = choose(&files, &POLICY) {
                 let rows = files[range.clone()].iter().map(|f| f.rows).sum();
                 let bytes = files[range.clone()].iter().map(|f| f.bytes).sum();
-                files.splice(range, [FileState { rows, dead: 0, bytes, in_lists: false, excess: false }]);
+                files.splice(range, [FileState { rows, dead: 0, bytes, in_lists: false, excess: false, width: None }]);
                 rewritten += bytes;
             }
         }

@@ -39,6 +39,7 @@ impl Rows {
             bytes: rows * ROW_BYTES,
             in_lists: false,
             excess: false,
+            width: None,
         };
         self.files.iter().map(state).collect()
     }

@@ -25,8 +25,8 @@ impl Narrowest {
 
     /// Leaves out what does not hold this row. Most vectors leave nothing, and the rest of the file then costs nothing.
     pub(super) fn look(&mut self, row: &RowInput<'_>) {
-        // Whatever there is holds a byte.
-        if self.left.is_empty() || row.element == Element::U8 {
+        // Whatever there is holds a byte, and a row is what it is where it comes from.
+        if row.element == Element::U8 || self.left.iter().all(|element| *element == row.element) {
             return;
         }
         decode_row(row.element, row.vector, &mut self.vector);

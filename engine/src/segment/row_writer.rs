@@ -18,7 +18,7 @@ use crate::format::facts::FileFacts;
 use crate::format::kind::{ContainerKind, SectionKind};
 use crate::format::unit_encoder::{OffsetEncoder, UnitEncoder};
 use crate::id::{IdKind, IdRef};
-use crate::kernel::{decode_row, encode_row};
+use crate::kernel::{decode_row, encode_row, holds};
 use crate::metric::Element;
 use crate::options::{MAX_ATTRIBUTE_BYTES, MAX_PAYLOAD_BYTES};
 use crate::storage::{FileId, FileKind, FileName, Storage, StorageFile};
@@ -337,6 +337,7 @@ impl Vectors {
         match self.layout.element {
             Some(element) if element != row.element => {
                 decode_row(row.element, row.vector, &mut self.vector);
+                debug_assert!(holds(element, &self.vector), "the source gave another row than before");
                 encode_row(element, &self.vector, buffer);
             }
             _ => buffer.extend_from_slice(row.vector),

@@ -355,7 +355,7 @@ impl Measuring<'_> {
     /// What a search cost, in nanoseconds of no machine in particular: of so many lists, with so many entries scanned, records read and rows
     /// measured. Counted and not timed, so that the same rows give the same answer however busy a machine is.
     fn cost(&self, lists: usize, work: [f64; 3], exact: usize) -> f64 {
-        let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.view().version.vector_bytes() as f64);
+        let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
         let [entries, records, measured] = work;
         let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
         let entry = match self.model.coder() {

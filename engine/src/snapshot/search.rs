@@ -292,8 +292,8 @@ fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
     let model = snapshot.view().version.current_model().filter(|model| matches!(model.coder(), Coder::None));
     let copies = if schema.has_second_lists() { 2.0 } else { 1.0 };
     let uncoded = model.map(|model| copies * snapshot.count() as f64 / model.file.lists() as f64);
-    let vector_bytes = snapshot.view().version.vector_bytes();
-    Costs { rows: snapshot.count(), vector_bytes, dim: schema.dim(), uncoded, placed }
+    // Of the log: what plan is taken is not to depend on how rows came to files.
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), uncoded, placed }
 }
 
 /// Answers one query; the terms were checked.

@@ -177,16 +177,6 @@ impl Version {
         self.models.last()
     }
 
-    /// Bytes of a stored vector, which is shorter in some files than in the log: the mean over files.
-    pub(crate) fn vector_bytes(&self) -> usize {
-        let schema = &self.manifest.schema;
-        let files = self.rows.iter().filter_map(|rows| Some((rows.file.len(), rows.file.element()?)));
-        let sum = files.fold((0, 0), |(rows, bytes), (len, element)| {
-            (rows + len as u64, bytes + len as u64 * element.vector_bytes(schema.dim()) as u64)
-        });
-        sum.1.checked_div(sum.0).map_or(schema.vector_bytes(), |mean| mean as usize)
-    }
-
     /// Whether the vectors of some rows are gone.
     pub(crate) fn is_lean(&self) -> bool {
         self.manifest.row_files.iter().any(|entry| entry.element.is_none())

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use super::overlap::forget_repeated;
 use crate::budget::{Charge, Share};
-use crate::collection::compact::{MOST_BYTES, MOST_ROWS, merge_memory};
+use crate::collection::compact::{MOST_BYTES, MOST_ROWS, merge_memory, states_of};
 use crate::collection::flush::remove_all;
 use crate::collection::shared::{Shared, count};
-use crate::compaction::{Control, Ids, merge, most_lengthened};
+use crate::compaction::{Control, Ids, merge, merged};
 use crate::delta::{Block, BlockBuilder};
 use crate::error::{Error, ErrorKind, Result};
 use crate::format::id_key;
@@ -213,9 +213,9 @@ impl<'s> Parts<'s> {
             return Ok(());
         }
         self.control.check()?;
-        let longer = most_lengthened(&self.shared.schema, self.open.iter().map(|part| &part.live));
-        let most = self.open.iter().map(Part::bytes).sum::<u64>() + longer;
-        self.shared.refuse_without_room("load", most)?;
+        let rows = merged(&states_of(&self.shared.schema, self.open.iter().map(|part| &part.live))).bytes;
+        let ids: u64 = self.open.iter().map(|part| part.ids.facts.len).sum();
+        self.shared.refuse_without_room("load", rows + ids)?;
         let lives = forget_repeated(&self.open, self.shared.schema.id_kind())?;
         let tables: Vec<Arc<IdTable>> = self.open.iter().map(|part| part.table.clone()).collect();
         let ids = (self.shared.collection, self.origin);
