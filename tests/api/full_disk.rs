@@ -220,6 +220,7 @@ fn a_merge_of_short_files_with_a_long_one_is_refused_where_a_long_one_has_no_roo
         |c: &Collection| c.stats().sections.iter().find(|(name, _)| *name == "vectors").map_or(0, |(_, n)| *n);
     assert_eq!(vectors(&c), 2_000 * (64 + 16) + 256 + 16);
     let (files, long) = (disk.names(), 2_001 * (256 + 16));
+    assert!(c.compact_dry_run(Compact::Full).bytes_written >= long);
     // Room for a file as long as its inputs, half of it kept for writes, and not for one with long vectors.
     disk.set_free_bytes(Some(700_000));
     let error = c.compact(Compact::Full).expect("start").wait().expect_err("no room");

@@ -32,7 +32,9 @@ fn collection(path: &Path, metric: Metric, index: IndexKind, long: bool) -> Coll
     for kind in 0..3 {
         let (first, other) = (kind as u64 * 200, 10_000 + kind as u64);
         let mut batch = c.batch();
-        (first..first + 200).for_each(|id| drop(batch.upsert(id, &vector(kind, id))));
+        (first..first + 200).for_each(|id| {
+            batch.upsert(id, &vector(kind, id));
+        });
         batch.upsert(other, &[if long { 0.1 } else { 3.0 }; DIM]);
         batch.commit().unwrap();
         c.flush().unwrap();
@@ -124,7 +126,9 @@ fn a_merge_makes_a_file_short_again() {
         let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64).rows(format);
         let c = Collection::create(dir.path().join("c"), schema, options(Access::Mmap)).unwrap();
         let mut batch = c.batch();
-        (0..100).for_each(|id| drop(batch.upsert(id, &vector(0, id))));
+        (0..100).for_each(|id| {
+            batch.upsert(id, &vector(0, id));
+        });
         batch.upsert(100, &[0.1; DIM]);
         batch.commit().unwrap();
         c.flush().unwrap();

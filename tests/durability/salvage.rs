@@ -223,8 +223,8 @@ impl Subject {
 fn kinds() -> Vec<Kind> {
     let mut kinds = Vec::new();
     // Files have the shortest components that hold their vectors: here all there are.
-    let (eighths, sevenths, bytes): (fn(u64) -> f32, fn(u64) -> f32, fn(u64) -> f32) =
-        (|k| k as f32 / 8.0, |k| k as f32 / 7.0, |k| (k % 256) as f32);
+    type Of = fn(u64) -> f32;
+    let (eighths, sevenths, bytes): (Of, Of, Of) = (|k| k as f32 / 8.0, |k| k as f32 / 7.0, |k| (k % 256) as f32);
     for (ids, rows, of) in [(IdKind::U64, RowFormat::F32, sevenths), (IdKind::Bytes, RowFormat::F16, eighths)] {
         for extras in [false, true] {
             for gaps in [false, true] {

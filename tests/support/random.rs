@@ -37,7 +37,7 @@ impl Random {
     /// its products are exact in f32, so oracle and engine have to agree on ties too. Of sixty in a row none is negative, then some of sixty
     /// are: so there are files of bytes, files of halves, and merges of both.
     pub fn vector(&mut self, dim: usize) -> Vec<f32> {
-        let least = if self.vectors / 60 % 2 == 0 { 0.0 } else { -8.0 };
+        let least = if (self.vectors / 60).is_multiple_of(2) { 0.0 } else { -8.0 };
         self.vectors += 1;
         let mut vector: Vec<f32> = (0..dim).map(|_| self.below(17) as f32 + least).collect();
         if let Some(first) = vector.first_mut().filter(|first| **first == 0.0) {
