@@ -6,8 +6,8 @@ use stratavec::storage::testing::MemDir;
 use stratavec::storage::{FileKind, FileName};
 use stratavec::{
     Access, Background, Codes, Collection, Compact, Compaction, Effort, ErrorKind, Filter, Follower, Hits, IdKind,
-    Include, IndexKind, IvfOptions, MIN_MEMORY_BUDGET, Metric, OpenOptions, RowFormat, Schema, SearchMode, Snapshot,
-    Spill, Verify,
+    IdRef, Include, IndexKind, IvfOptions, MIN_MEMORY_BUDGET, Metric, OpenOptions, RowFormat, Schema, SearchMode,
+    Snapshot, Spill, Verify,
 };
 
 const DIM: usize = 24;
@@ -83,18 +83,33 @@ fn queries() -> impl Iterator<Item = Vec<f32>> {
     (0..12).map(|n| vector(1_000_003 + n * 7))
 }
 
+const EFFORTS: [Effort; 6] = [
+    Effort::Exact,
+    Effort::Recall(0.9),
+    Effort::Confidence(0.9),
+    Effort::Probe { nprobe: 7, patience: usize::MAX },
+    Effort::Probe { nprobe: 64, patience: usize::MAX },
+    Effort::Probe { nprobe: 40, patience: 3 },
+];
+
 /// Everything that two ways to read must agree on.
 fn same(one: &Snapshot, other: &Snapshot, what: &str) {
     let everything = Include::VECTOR | Include::PAYLOAD | Include::ATTRIBUTES;
+    for effort in EFFORTS {
+        let all: Vec<Vec<f32>> = queries().collect();
+        let batch = |snapshot: &Snapshot| {
+            snapshot.search_batch(&all).k(15).effort(effort).mode(SearchMode::Cold).include(everything).run().unwrap()
+        };
+        let (found, also) = (batch(one), batch(other));
+        for ((query, found), also) in all.iter().zip(&found).zip(&also) {
+            let alone =
+                one.search(query).k(15).effort(effort).mode(SearchMode::Cold).include(everything).run().unwrap();
+            assert_eq!((**found == *alone, **also == *alone), (true, true), "{what}, {effort:?}, together");
+            assert_eq!(found.explain(), alone.explain(), "{what}, {effort:?}, together");
+        }
+    }
     for query in queries() {
-        for effort in [
-            Effort::Exact,
-            Effort::Recall(0.9),
-            Effort::Confidence(0.9),
-            Effort::Probe { nprobe: 7, patience: usize::MAX },
-            Effort::Probe { nprobe: 64, patience: usize::MAX },
-            Effort::Probe { nprobe: 40, patience: 3 },
-        ] {
+        for effort in EFFORTS {
             let ask = |snapshot: &Snapshot, mode: SearchMode| {
                 snapshot.search(&query).k(15).effort(effort).mode(mode).include(everything).run().unwrap()
             };
@@ -222,6 +237,118 @@ fn a_search_that_expects_nothing_in_memory_finds_the_same_and_tells_what_it_aske
     }
     drop(snapshot);
     drop(c);
+}
+
+/// As many queries as several threads share out, in an order that none of them needs.
+fn many() -> Vec<Vec<f32>> {
+    (0..200).map(|n| vector(2_000_003 + n * 7)).collect()
+}
+
+#[test]
+fn many_queries_that_wait_for_the_disk_are_answered_as_each_alone() {
+    let asked = many();
+    for (access, metric, codes, spill) in [
+        (Access::Mmap, Metric::L2, Codes::Bits(4), Spill::On),
+        (Access::Pread, Metric::L2, Codes::Bits(1), Spill::Off),
+        (Access::Pread, Metric::Cosine, Codes::Product { m: 16, codebook_size: 16 }, Spill::On),
+        (Access::Mmap, Metric::InnerProduct, Codes::None, Spill::On),
+        (Access::Pread, Metric::InnerProduct, Codes::Bits(2), Spill::On),
+    ] {
+        let what = format!("{access:?} {metric:?} {codes:?}");
+        let schema = Schema::new(DIM, metric).ids(IdKind::U64).index(lists_of(codes, spill));
+        let c = Collection::create_in(Arc::new(MemDir::new(1)), schema, manual().access(access)).unwrap();
+        fill(&c);
+        let snapshot = c.snapshot();
+        let none = Filter::ids([3_000_000u64]);
+        let filters = [
+            None,
+            Some(Filter::ids((0..1_900u64).step_by(2))),
+            Some(Filter::ids((0..1_900u64).step_by(190))),
+            Some(Filter::by(|id| matches!(id, IdRef::U64(id) if id % 50 == 1))),
+            Some(none),
+        ];
+        for (filter, effort) in filters.iter().zip([Effort::Probe { nprobe: 7, patience: usize::MAX }; 5]) {
+            // What a set of ids names is known from the second search on, and from the first of a batch on.
+            for filter in filter.iter().cycle().take(filter.iter().count() * 2) {
+                snapshot.search(&asked[0]).filter(filter.clone()).run().unwrap();
+            }
+            let alone = asked.iter().map(|query| {
+                let search = snapshot.search(query).k(9).effort(effort).mode(SearchMode::Cold).max_distance(9.0);
+                filter.iter().fold(search, |search, filter| search.filter(filter.clone())).run().unwrap()
+            });
+            let alone: Vec<Hits> = alone.collect();
+            for threads in [1, 3] {
+                let batch = snapshot.search_batch(&asked).k(9).effort(effort).mode(SearchMode::Cold).max_distance(9.0);
+                let batch = filter.iter().fold(batch, |batch, filter| batch.filter(filter.clone()));
+                let found = batch.threads(threads).run().unwrap();
+                assert_eq!(found.len(), asked.len());
+                for (found, alone) in found.iter().zip(&alone) {
+                    assert_eq!((&**found, found.explain()), (&**alone, alone.explain()), "{what}, {filter:?}");
+                }
+            }
+        }
+        assert!(snapshot.search_batch(&asked).mode(SearchMode::Cold).run().unwrap()[0].explain().cold);
+        // A query that is refused is named, wherever in the batch it stands.
+        let mut bad = asked.clone();
+        bad.extend([vec![f32::NAN; DIM], vec![1.0]]);
+        let error = snapshot.search_batch(&bad).mode(SearchMode::Cold).threads(2).run().unwrap_err();
+        assert_eq!(error.argument_name(), Some("query"));
+        assert!(error.to_string().contains("NaN"), "the first that is refused: {error}");
+        c.close().unwrap();
+    }
+}
+
+#[test]
+fn many_queries_that_wait_for_the_disk_take_no_more_memory_than_there_is() {
+    let disk = MemDir::new(1);
+    let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(lists(4));
+    let c = Collection::create_in(Arc::new(disk.clone()), schema, manual()).unwrap();
+    fill_with(&c, 30_000);
+    c.flush().unwrap();
+    c.close().unwrap();
+    let tight = manual().access(Access::Pread).memory_budget(MIN_MEMORY_BUDGET);
+    let c = Collection::open_in(Arc::new(disk), tight).unwrap();
+    let snapshot = c.snapshot();
+    // One fits, two do not: rows wanted are what a search takes memory for.
+    let (effort, asked) = (Effort::Probe { nprobe: 12, patience: usize::MAX }, &many()[..9]);
+    let alone = |k: usize| {
+        let one = |query: &Vec<f32>| snapshot.search(query).k(k).effort(effort).run();
+        asked.iter().map(one).collect::<Result<Vec<_>, _>>()
+    };
+    let fits = |k: &usize| alone(*k).is_ok();
+    let most = (1..=38).rev().map(|thousand| thousand * 1_000).find(fits).expect("few rows fit");
+    let found = snapshot.search_batch(asked).k(most).effort(effort).run().unwrap();
+    for (found, alone) in found.iter().zip(alone(most).unwrap()) {
+        assert_eq!((&**found, found.explain()), (&*alone, alone.explain()));
+    }
+    assert!(c.stats().memory.peak <= MIN_MEMORY_BUDGET, "{:?}", c.stats().memory);
+    c.close().unwrap();
+}
+
+#[test]
+fn a_batch_that_cannot_be_read_fails_and_the_next_one_does_not() {
+    let disk = MemDir::new(1);
+    let schema = Schema::new(DIM, Metric::L2).ids(IdKind::U64).index(lists(4));
+    let c = Collection::create_in(Arc::new(disk.clone()), schema, manual().access(Access::Pread)).unwrap();
+    fill(&c);
+    let snapshot = c.snapshot();
+    let effort = Effort::Probe { nprobe: 20, patience: usize::MAX };
+    let ask = |threads: usize| snapshot.search_batch(&many()).k(5).effort(effort).threads(threads).run();
+    let before = ask(1).unwrap();
+    for kind in [FileKind::List, FileKind::Row] {
+        let of = |name: &&FileName| name.kind() == Some(kind);
+        let name = *disk.names().iter().filter(of).max_by_key(|name| disk.file_bytes(**name).unwrap().len()).unwrap();
+        let len = disk.file_bytes(name).unwrap().len() as u64;
+        disk.set_unreadable(name, len / 4..len / 4 * 3);
+        for threads in [1, 2] {
+            let error = ask(threads).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+            assert!(error.to_string().contains(&name.to_string()), "{error}");
+        }
+        disk.set_unreadable(name, 0..0);
+        let found = ask(2).unwrap();
+        assert!(found.iter().zip(&before).all(|(found, before)| **found == **before));
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use stratavec::storage::FileKind;
 use stratavec::storage::testing::{Fault, FaultDir, FaultPlan, MemDir, Op, Repeat};
 use stratavec::{
     Background, BulkItem, Codes, Collection, Compact, CompactReport, Compaction, Effort, Filter, Hits, IdKind,
-    IndexKind, IvfOptions, Metric, OpenOptions, Repair, RetrainReason, RowFormat, Schema, Snapshot, Spill, Verify,
+    IndexKind, IvfOptions, Metric, OpenOptions, Repair, RetrainReason, RowFormat, Schema, SearchMode, Snapshot, Spill,
+    Verify,
 };
 
 const DIM: usize = 16;
@@ -555,6 +556,8 @@ fn answers_well(snapshot: &Snapshot, least: f64) {
         let alone: Vec<_> = queries.iter().map(|q| found(&snapshot.search(q).effort(effort).run().unwrap())).collect();
         let many = snapshot.search_batch(&queries).effort(effort).threads(2).run().unwrap();
         assert_eq!(many.iter().map(found).collect::<Vec<_>>(), alone, "{effort:?}");
+        let cold = snapshot.search_batch(&queries).effort(effort).mode(SearchMode::Cold).run().unwrap();
+        assert_eq!(cold.iter().map(found).collect::<Vec<_>>(), alone, "{effort:?}, not in memory");
     }
 }
 

@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use stratavec::{
-    Access, BulkItem, Codes, Collection, Compact, Effort, IdKind, IndexKind, IvfOptions, Metric, OpenOptions, Schema,
-    SearchMode, Snapshot,
+    Access, BulkItem, Codes, Collection, Compact, Effort, Hits, IdKind, IndexKind, IvfOptions, Metric, OpenOptions,
+    Schema, SearchMode,
 };
 use stratavec_benches::{Random, Scratch, matrix_of_halves, median, provenance, time, write_result};
 
@@ -57,7 +57,7 @@ fn task() -> Outcome<Task> {
             ("bits", value) => task.bits = Some(value.parse()?),
             ("cgroup", value) => task.group = value.into(),
             ("folder", value) => task.folder = Some(value.into()),
-            (name, _) if ["access", "mode", "effort"].contains(&name) => {}
+            (name, _) if ["access", "mode", "effort", "threads"].contains(&name) => {}
             _ => return Err(format!("no setting is {word}").into()),
         }
     }
@@ -136,10 +136,17 @@ fn compare(mut task: Task) -> Outcome<()> {
     let mut runs = Vec::new();
     for (access, mode) in [("pread", "auto"), ("mmap", "cold"), ("mmap", "hot")] {
         for effort in ["16", "32", "48", "64", "96"] {
-            runs.push(run(&task, access, mode, effort)?);
+            runs.push(run(&task, access, mode, effort, 0)?);
         }
     }
-    runs.push(run(&task, "mmap", "cold", "exact")?);
+    for (access, mode) in [("pread", "auto"), ("mmap", "cold"), ("mmap", "hot")] {
+        for effort in ["16", "32", "64"] {
+            for threads in [1, 2] {
+                runs.push(run(&task, access, mode, effort, threads)?);
+            }
+        }
+    }
+    runs.push(run(&task, "mmap", "cold", "exact", 0)?);
     let result = json!({
         "provenance": provenance(SEED), "rows": task.rows, "dim": task.dim, "limit_bytes": task.limit, "k": K,
         "queries": task.queries, "made": made, "runs": runs,
@@ -209,8 +216,8 @@ impl Drop for Group {
     }
 }
 
-/// Measures in a process of its own, under the limit.
-fn run(task: &Task, access: &str, mode: &str, effort: &str) -> Outcome<Value> {
+/// Measures in a process of its own, under the limit: one query after the other, or a batch of all on so many threads.
+fn run(task: &Task, access: &str, mode: &str, effort: &str, threads: usize) -> Outcome<Value> {
     let folder = task.folder.clone().unwrap_or_default();
     forget(&folder)?;
     let group = Group::new(task);
@@ -218,6 +225,7 @@ fn run(task: &Task, access: &str, mode: &str, effort: &str) -> Outcome<Value> {
     let output = Command::new(std::env::current_exe()?)
         .arg("measure")
         .args([format!("access={access}"), format!("mode={mode}"), format!("effort={effort}")])
+        .arg(format!("threads={threads}"))
         .args([format!("folder={}", folder.display()), format!("queries={}", task.queries)])
         .args([format!("limit={}", task.limit), format!("cgroup={place}")])
         .output()?;
@@ -228,13 +236,16 @@ fn run(task: &Task, access: &str, mode: &str, effort: &str) -> Outcome<Value> {
     }
     let mut figures: Value = serde_json::from_slice(&output.stdout)?;
     (figures["access"], figures["mode"], figures["effort"]) = (json!(access), json!(mode), json!(effort));
+    figures["batch_threads"] = json!(threads);
+    let way = if threads == 0 { String::new() } else { format!(" in a batch on {threads} threads") };
+    let figure = |name: &str| figures[name].as_f64();
+    let times = figure("p50_ms").zip(figure("p99_ms")).map(|(p50, p99)| format!(", p50 {p50:.2} ms, p99 {p99:.2} ms"));
     println!(
-        "{access} {mode} {effort}: recall {:.4}, {:.0} queries/s, p50 {:.2} ms, p99 {:.2} ms, {:.0} KB/query from disk",
-        figures["recall"].as_f64().unwrap_or(0.0),
-        figures["queries_per_second"].as_f64().unwrap_or(0.0),
-        figures["p50_ms"].as_f64().unwrap_or(0.0),
-        figures["p99_ms"].as_f64().unwrap_or(0.0),
-        figures["disk_bytes_per_query"].as_f64().unwrap_or(0.0) / 1000.0,
+        "{access} {mode} {effort}{way}: recall {:.4}, {:.0} queries/s{}, {:.0} KB/query from disk",
+        figure("recall").unwrap_or(0.0),
+        figure("queries_per_second").unwrap_or(0.0),
+        times.unwrap_or_default(),
+        figure("disk_bytes_per_query").unwrap_or(0.0) / 1000.0,
     );
     Ok(figures)
 }
@@ -246,11 +257,25 @@ fn disk_bytes() -> u64 {
     line.and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
 }
 
-fn search(snapshot: &Snapshot, query: &[f32], effort: Effort, mode: SearchMode) -> Outcome<(Vec<u64>, [u64; 3])> {
-    let hits = snapshot.search(query).k(K).effort(effort).mode(mode).run()?;
-    let told = hits.explain();
-    let told = [told.reads, told.bytes_read, told.lists_probed];
-    Ok((hits.iter().filter_map(|hit| hit.id.as_u64()).collect(), told))
+/// What some searches found and cost.
+#[derive(Default)]
+struct Tally {
+    found: usize,
+    wanted: usize,
+    /// Reads, their bytes, and lists.
+    told: [u64; 3],
+    times: Vec<f64>,
+}
+
+impl Tally {
+    fn add(&mut self, hits: &Hits, truth: &[u64]) {
+        let ids: Vec<u64> = hits.iter().filter_map(|hit| hit.id.as_u64()).collect();
+        self.found += truth.iter().filter(|id| ids.contains(id)).count();
+        self.wanted += truth.len();
+        let told = hits.explain();
+        let told = [told.reads, told.bytes_read, told.lists_probed];
+        self.told.iter_mut().zip(told).for_each(|(sum, more)| *sum += more);
+    }
 }
 
 fn measure(task: &Task) -> Outcome<()> {
@@ -273,39 +298,47 @@ fn measure(task: &Task) -> Outcome<()> {
         "exact" => Effort::Exact,
         nprobe => Effort::Probe { nprobe: nprobe.parse()?, patience: usize::MAX },
     };
+    let threads: usize = own("threads").map_or(Ok(0), |value| value.parse())?;
     let c = Collection::open(&folder, OpenOptions::new().access(access))?;
     let snapshot = c.snapshot();
     let count = if effort == Effort::Exact { 10 } else { queries.len() };
     // The first third warms up what has room.
     let warm = if effort == Effort::Exact { 0 } else { count / 3 };
-    let (mut found, mut wanted, mut told) = (0, 0, [0; 3]);
-    let (mut times, mut began, mut before) = (Vec::new(), Instant::now(), disk_bytes());
-    for (i, (query, truth)) in queries.iter().zip(&truths).take(count).enumerate() {
-        if i == warm {
-            (began, before) = (Instant::now(), disk_bytes());
-        }
+    let ask = |query: &[f32]| snapshot.search(query).k(K).effort(effort).mode(mode).run();
+    for query in &queries[..warm] {
+        ask(query)?;
+    }
+    let mut tally = Tally::default();
+    let (began, before) = (Instant::now(), disk_bytes());
+    if threads > 0 {
         if !limited {
             forget(&folder)?;
         }
-        let start = Instant::now();
-        let (ids, work) = search(&snapshot, query, effort, mode)?;
-        if i >= warm {
-            times.push(start.elapsed().as_secs_f64() * 1000.0);
-            found += truth.iter().filter(|id| ids.contains(id)).count();
-            wanted += truth.len();
-            told.iter_mut().zip(work).for_each(|(sum, more)| *sum += more);
+        let batch = snapshot.search_batch(&queries[warm..count]).k(K).effort(effort).mode(mode);
+        let answers = batch.threads(threads).run()?;
+        answers.iter().zip(&truths[warm..]).for_each(|(hits, truth)| tally.add(hits, truth));
+    } else {
+        for (query, truth) in queries.iter().zip(&truths).take(count).skip(warm) {
+            if !limited {
+                forget(&folder)?;
+            }
+            let (hits, spent) = time(|| ask(query));
+            tally.times.push(spent.as_secs_f64() * 1000.0);
+            tally.add(&hits?, truth);
         }
     }
     let (took, read) = (began.elapsed().as_secs_f64(), disk_bytes() - before);
     let each = (count - warm) as f64;
     let mean = |sum: u64| sum as f64 / each;
-    let middle = median(&times);
-    times.sort_by(f64::total_cmp);
+    tally.times.sort_by(f64::total_cmp);
+    let p99 = tally.times.get(tally.times.len() * 99 / 100);
     let figures = json!({
-        "recall": found as f64 / f64::from(wanted.max(1) as u32), "queries_per_second": each / took, "held_to_limit": limited,
-        "p50_ms": middle, "p99_ms": times[times.len() * 99 / 100],
-        "disk_bytes_per_query": mean(read), "reads_asked_for": mean(told[0]), "bytes_asked_for": mean(told[1]),
-        "lists": mean(told[2]), "resident_bytes": stratavec_benches::resident_bytes().0,
+        "recall": tally.found as f64 / f64::from(tally.wanted.max(1) as u32),
+        "queries_per_second": each / took, "held_to_limit": limited,
+        "p50_ms": p99.map(|_| median(&tally.times)), "p99_ms": p99,
+        "disk_bytes_per_query": mean(read), "reads_asked_for": mean(tally.told[0]),
+        "bytes_asked_for": mean(tally.told[1]), "lists": mean(tally.told[2]),
+        "resident_bytes": stratavec_benches::resident_bytes().0,
     });
     println!("{figures}");
     Ok(())

@@ -5,12 +5,9 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filter::Filter;
-use crate::snapshot::{Effort, Hits, Include, SearchMode, Snapshot, Terms, VectorSource, answer_many, rerank};
-
-/// Queries that a thread takes at a time: as many as share a pass over rows. With more of them threads would not end together.
-const AT_ONCE: usize = 32;
+use crate::snapshot::{Effort, Hits, Include, Many, SearchMode, Snapshot, Terms, VectorSource, rerank};
 
 /// Searches being described, by [`Snapshot::search_batch`]; [`SearchBatch::run`] carries them out.
 pub struct SearchBatch<'s, Q> {
@@ -23,7 +20,8 @@ pub struct SearchBatch<'s, Q> {
 
 impl Snapshot {
     /// Starts searches for the rows nearest to each of `queries` (`dim` components each). The answers are those of as many single
-    /// searches; those that measure every row share passes over the rows.
+    /// searches. Those that measure every row share passes over the rows; those whose lists and rows may have to come from the disk (see
+    /// [`SearchMode`]) are answered in an order in which neighbours read the same, some of them waiting while others are worked on.
     ///
     /// ```
     /// # use stratavec::{Collection, Metric, OpenOptions, Schema};
@@ -123,38 +121,59 @@ impl<'s, Q: AsRef<[f32]> + Sync> SearchBatch<'s, Q> {
         if !(1..=1024).contains(&threads) {
             return Err(Error::argument("threads", format!("is {}; use 1..=1024", threads)));
         }
-        let parts: Vec<&[Q]> = queries.chunks(AT_ONCE).collect();
-        let next = AtomicUsize::new(0);
-        let answers: Mutex<Vec<Option<Result<Vec<Hits>>>>> = Mutex::new(parts.iter().map(|_| None).collect());
-        let work = || {
-            while let Some((at, part)) = take(&next, &parts) {
-                let queries: Vec<&[f32]> = part.iter().map(AsRef::as_ref).collect();
-                let answer = answer_many(snapshot, &queries, &terms);
-                if let Some(place) = answers.lock().get_mut(at) {
-                    *place = Some(answer);
+        let many = Many::new(snapshot, &terms, queries.len())?;
+        let vectors: Vec<&[f32]> = queries.iter().map(AsRef::as_ref).collect();
+        let order = many.order(&vectors)?;
+        let parts: Vec<&[usize]> = order.chunks(many.at_once(queries.len(), threads)).collect();
+        let of = |part: &[usize]| part.iter().filter_map(|at| vectors.get(*at).copied()).collect::<Vec<_>>();
+        let answers = on_threads(threads, &parts, |part| match many.answer(&of(part)) {
+            // Other threads have the memory. When they have ended there is more.
+            Err(error) if error.kind() == ErrorKind::OverBudget => Ok(None),
+            outcome => outcome.map(Some),
+        })?;
+        let mut all = vec![Hits::default(); queries.len()];
+        for (part, answers) in parts.iter().zip(answers) {
+            let answers = answers.map_or_else(|| many.one_by_one(&of(part)), Ok)?;
+            for (at, hits) in part.iter().zip(answers) {
+                if let Some(place) = all.get_mut(*at) {
+                    *place = hits;
                 }
             }
-        };
-        std::thread::scope(|scope| {
-            for _ in 1..threads.min(parts.len()) {
-                let started = std::thread::Builder::new().name("stratavec-search".into()).spawn_scoped(scope, work);
-                started.map_err(|error| Error::io("start", "a search thread", error))?;
-            }
-            work();
-            Ok(())
-        })?;
-        let mut all = Vec::with_capacity(queries.len());
-        for part in answers.into_inner() {
-            all.extend(part.unwrap_or_else(|| Ok(Vec::new()))?);
         }
         let Some(source) = source else { return Ok(all) };
-        let reranked =
-            queries.iter().zip(all).map(|(query, found)| rerank(snapshot, query.as_ref(), &terms, found, source));
+        let reranked = vectors.iter().zip(all).map(|(query, found)| rerank(snapshot, query, &terms, found, source));
         reranked.collect()
     }
 }
 
-fn take<'p, Q>(next: &AtomicUsize, parts: &[&'p [Q]]) -> Option<(usize, &'p [Q])> {
-    let at = next.fetch_add(1, Ordering::Relaxed);
-    parts.get(at).map(|part| (at, *part))
+/// What `work` makes of each part, on up to `threads` threads, the calling one among them.
+///
+/// # Errors
+/// Of the first part that fails; `Io` if no thread can be started.
+fn on_threads<P: Copy + Sync, T: Send>(
+    threads: usize,
+    parts: &[P],
+    work: impl Fn(P) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let next = AtomicUsize::new(0);
+    let outcomes: Mutex<Vec<Option<Result<T>>>> = Mutex::new(parts.iter().map(|_| None).collect());
+    let take_parts = || {
+        while let at = next.fetch_add(1, Ordering::Relaxed)
+            && let Some(part) = parts.get(at)
+        {
+            let outcome = work(*part);
+            if let Some(place) = outcomes.lock().get_mut(at) {
+                *place = Some(outcome);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.min(parts.len()) {
+            let started = std::thread::Builder::new().name("stratavec-search".into()).spawn_scoped(scope, take_parts);
+            started.map_err(|error| Error::io("start", "a search thread", error))?;
+        }
+        take_parts();
+        Ok(())
+    })?;
+    outcomes.into_inner().into_iter().flatten().collect()
 }

@@ -27,22 +27,22 @@ struct Remembered {
 }
 
 impl ChosenRows {
-    /// The rows of a set, if it was asked about these files before: a set that is used once is not worth the look-ups.
+    /// The rows of a set, if it was asked about these files before or will be asked `again`: a set that is used once is not worth the look-ups.
     ///
     /// # Errors
     /// `Corrupt`.
-    pub(super) fn of(ids: &IdSet, snapshot: &Snapshot) -> Result<Option<Arc<ChosenRows>>> {
+    pub(super) fn of(ids: &IdSet, snapshot: &Snapshot, again: bool) -> Result<Option<Arc<ChosenRows>>> {
         let version = &*snapshot.view().version;
         let noted = ids.noted();
         let remembered = noted.as_ref().and_then(|note| note.downcast_ref::<Remembered>());
         let remembered = remembered.filter(|known| known.of.as_ptr() == Arc::as_ptr(&version.manifest));
         match remembered {
             Some(Remembered { rows: Some(rows), .. }) => return Ok(Some(rows.clone())),
-            None => {
+            None if !again => {
                 Self::remember(ids, version, None);
                 return Ok(None);
             }
-            Some(_) => {}
+            _ => {}
         }
         let bytes: u64 = version.rows.iter().map(|rows| rows.file.len() as u64 / 8 + 64).sum();
         let bytes = bytes.saturating_add((ids.len() as u64).saturating_mul(16));

@@ -58,7 +58,7 @@ thread_local! {
 }
 
 impl Room {
-    fn new() -> Box<Room> {
+    pub(super) fn new() -> Box<Room> {
         Box::new(Room {
             lists: Scratch::default(),
             older: Scratch::default(),

@@ -161,7 +161,28 @@ pub(super) struct Lists<'s> {
     part: Option<f64>,
 }
 
-impl Lists<'_> {
+impl<'s> Lists<'s> {
+    /// What a query is to look for. `cold`: lists and rows may have to come from the disk.
+    pub(super) fn seek<'q>(
+        &'q self,
+        snapshot: &'s Snapshot,
+        query: &'q [f32],
+        terms: &'q Terms,
+        cold: bool,
+    ) -> Seek<'s, 'q> {
+        let k = gathered(snapshot, terms, self.probe.exact);
+        let (filter, chosen) = (terms.filter.as_ref(), self.chosen.as_deref());
+        Seek { snapshot, model: self.model, query, filter, chosen, k, cold }
+    }
+
+    /// Counts what such a search works in.
+    ///
+    /// # Errors
+    /// `OverBudget`.
+    pub(super) fn reserve(&self, seek: &Seek<'s, '_>, room: &mut Room) -> Result<()> {
+        room.reserve(seek.snapshot.budget.as_ref(), &self.needs(seek.snapshot, seek.k))
+    }
+
     /// A probe that costs as much as those of both models.
     fn together(&self) -> Probe {
         together(&self.probe, self.older.as_ref().map(|(_, probe)| probe))
@@ -195,18 +216,18 @@ pub(super) fn gathered(snapshot: &Snapshot, terms: &Terms, usual: usize) -> usiz
     rows.min(usize::try_from(snapshot.count()).unwrap_or(usize::MAX))
 }
 
-/// The cheapest way that is good enough.
+/// The cheapest way that is good enough. `again`: not for one query alone.
 ///
 /// # Errors
 /// `Corrupt`.
-pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms) -> Result<Plan<'s>> {
+pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms, again: bool) -> Result<Plan<'s>> {
     let k = wanted(snapshot, terms);
     let lists = by_effort(snapshot, terms, k);
     let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
         return Ok(lists.map_or(Plan::Scan, Plan::Lists));
     };
     let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
-    let chosen = ChosenRows::of(ids, snapshot)?;
+    let chosen = ChosenRows::of(ids, snapshot, again)?;
     let costs = costs(snapshot, chosen.is_some());
     let fresh: u64 = snapshot.view().generations().map(Generation::rows).sum();
     let each = match &chosen {
@@ -298,18 +319,29 @@ fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
 
 /// Answers one query; the terms were checked.
 pub(super) fn answer(snapshot: &Snapshot, query: &[f32], terms: &Terms, room: &mut Room) -> Result<Hits> {
+    // A query that is refused is refused before anything is looked up for it.
     room.query.set(query, snapshot.schema())?;
-    match plan(snapshot, terms)? {
-        Plan::Lists(lists) => {
-            let k = gathered(snapshot, terms, lists.probe.exact);
-            room.reserve(snapshot.budget.as_ref(), &lists.needs(snapshot, k))?;
-            let (model, chosen) = (lists.model, lists.chosen.as_deref());
-            let cold = terms.mode.is_cold(snapshot);
-            let seek = Seek { snapshot, model, query, filter: terms.filter.as_ref(), chosen, k, cold };
-            by_lists(&seek, terms, &lists, room)
-        }
-        exact => measure(snapshot, terms, &exact, &room.query),
-    }
+    by_plan(snapshot, query, terms, &plan(snapshot, terms, false)?, room)
+}
+
+/// Answers the query that was set in the room.
+pub(super) fn by_plan(
+    snapshot: &Snapshot,
+    query: &[f32],
+    terms: &Terms,
+    plan: &Plan<'_>,
+    room: &mut Room,
+) -> Result<Hits> {
+    let Plan::Lists(lists) = plan else { return measure(snapshot, terms, plan, &room.query) };
+    by_lists(&lists.seek(snapshot, query, terms, terms.mode.is_cold(snapshot)), terms, lists, room)
+}
+
+/// Answers the query that was set in the room, by lists.
+pub(super) fn by_lists<'s>(seek: &Seek<'s, '_>, terms: &Terms, plan: &Lists<'s>, room: &mut Room) -> Result<Hits> {
+    plan.reserve(seek, room)?;
+    let attempt = Attempt::first(seek, plan);
+    let seen = attempt.segments(seek, room)?;
+    settle(attempt, seen, seek, terms, plan, room)
 }
 
 /// The exact answer.
@@ -378,46 +410,121 @@ pub(super) fn collect<'s>(
     Ok(hits)
 }
 
-/// Searches lists, and more of them if those hold too few rows that may be returned.
-fn by_lists(seek: &Seek<'_, '_>, terms: &Terms, plan: &Lists<'_>, room: &mut Room) -> Result<Hits> {
-    let mut part = plan.part.unwrap_or(ASSUMED_PART);
-    let widen = |probe: &Probe, part: f64| if seek.filter.is_some() { widened(probe, part) } else { *probe };
-    let mut probe = widen(&plan.probe, part);
-    let mut older = plan.older.map(|(model, probe)| (model, widen(&probe, part)));
-    loop {
-        let mut seen = seek.segments(&room.query, &probe, &mut room.lists)?;
-        if let Some((model, probe)) = &older {
-            let also = Seek { model, ..*seek }.segments(&room.query, probe, &mut room.older)?;
-            seen = seen.into_iter().chain(also).reduce(f64::min);
+/// What lists are looked at: those of the plan first, and more of them each time that they hold too few rows that may be returned.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'s> {
+    /// The part of the rows that is taken to match.
+    part: f64,
+    probe: Probe,
+    older: Option<(&'s OpenModel, Probe)>,
+}
+
+/// What an attempt comes to.
+enum Outcome<'s> {
+    Hits(Hits),
+    /// Look at more.
+    More(Attempt<'s>),
+}
+
+impl<'s> Attempt<'s> {
+    pub(super) fn first(seek: &Seek<'s, '_>, plan: &Lists<'s>) -> Self {
+        let part = plan.part.unwrap_or(ASSUMED_PART);
+        let widen = |probe: &Probe| if seek.filter.is_some() { widened(probe, part) } else { *probe };
+        let older = plan.older.as_ref().map(|(model, probe)| (*model, widen(probe)));
+        Attempt { part, probe: widen(&plan.probe), older }
+    }
+
+    /// Searches the list segments. The part of the rows that met the filter and matched, if enough of them met it to tell.
+    fn segments(&self, seek: &Seek<'s, '_>, room: &mut Room) -> Result<Option<f64>> {
+        let seen = seek.segments(&room.query, &self.probe, &mut room.lists)?;
+        let Some((model, probe)) = &self.older else { return Ok(seen) };
+        let also = Seek { model, ..*seek }.segments(&room.query, probe, &mut room.older)?;
+        Ok(seen.into_iter().chain(also).reduce(f64::min))
+    }
+
+    /// The first of three steps that do together what [`segments`](Attempt::segments) does, with any time between them, where lists and rows
+    /// may have to come from the disk: asks for lists.
+    pub(super) fn begin(&self, seek: &Seek<'s, '_>, room: &mut Room) {
+        seek.begin(&room.query, &self.probe, &mut room.lists);
+        if let Some((model, probe)) = &self.older {
+            Seek { model, ..*seek }.begin(&room.query, probe, &mut room.older);
         }
-        let hits = collect(seek, older.map(|(model, _)| model), terms, room)?;
+    }
+
+    /// The second: looks at the lists and asks for rows.
+    pub(super) fn look(&self, seek: &Seek<'s, '_>, room: &mut Room) -> Result<Option<f64>> {
+        let seen = seek.look(&room.query, &self.probe, &mut room.lists)?;
+        let Some((model, probe)) = &self.older else { return Ok(seen) };
+        let also = Seek { model, ..*seek }.look(&room.query, probe, &mut room.older)?;
+        Ok(seen.into_iter().chain(also).reduce(f64::min))
+    }
+
+    /// The third: measures rows.
+    pub(super) fn measure(&self, seek: &Seek<'s, '_>, room: &mut Room) -> Result<()> {
+        seek.measure(&room.query, &mut room.lists)?;
+        match &self.older {
+            None => Ok(()),
+            Some((model, _)) => Seek { model, ..*seek }.measure(&room.query, &mut room.older),
+        }
+    }
+
+    /// The hits, if those that were found are enough.
+    fn conclude(
+        self,
+        seen: Option<f64>,
+        seek: &Seek<'s, '_>,
+        terms: &Terms,
+        plan: &Lists<'s>,
+        room: &mut Room,
+    ) -> Result<Outcome<'s>> {
+        let hits = collect(seek, self.older.map(|(model, _)| model), terms, room)?;
         // Fewer match near the query than elsewhere.
-        let found = seen.filter(|seen| *seen < part / 2.0);
-        let met = room.lists.found().len() + older.map_or(0, |_| room.older.found().len());
+        let found = seen.filter(|seen| *seen < self.part / 2.0);
+        let met = room.lists.found().len() + self.older.map_or(0, |_| room.older.found().len());
         let few = is_few(seek, terms, &hits, met);
         let all = |model: &OpenModel, probe: &Probe| probe.nprobe >= model.file.lists();
-        let everything = all(seek.model, &probe) && older.is_none_or(|(model, probe)| all(model, &probe));
+        let everything = all(seek.model, &self.probe) && self.older.is_none_or(|(model, probe)| all(model, &probe));
         if (found.is_none() && !few) || everything || hits.explain.cut_short {
-            return Ok(hits);
+            return Ok(Outcome::Hits(hits));
         }
-        part = found.unwrap_or(part / MORE_LISTS as f64);
+        let part = found.unwrap_or(self.part / MORE_LISTS as f64);
         let more = |model: &OpenModel, probe: &Probe| {
             let wide = widened(probe, part);
             Probe { nprobe: wide.nprobe.min(model.file.lists()), ..wide }
         };
-        probe = more(seek.model, &plan.probe);
-        older = plan.older.map(|(model, probe)| (model, more(model, &probe)));
+        let mut next = Attempt {
+            part,
+            probe: more(seek.model, &plan.probe),
+            older: plan.older.map(|(model, probe)| (model, more(model, &probe))),
+        };
         let costs = costs(seek.snapshot, seek.chosen.is_some());
-        let all = together(&probe, older.as_ref().map(|(_, probe)| probe));
-        if costs.lists(&all, part) <= costs.scan() {
-            continue;
+        let all = together(&next.probe, next.older.as_ref().map(|(_, probe)| probe));
+        if costs.lists(&all, part) > costs.scan() {
+            if !is_lean(seek.snapshot) {
+                return measure(seek.snapshot, terms, &Plan::Scan, &room.query).map(Outcome::Hits);
+            }
+            next.probe.nprobe = seek.model.file.lists();
+            next.older = next.older.map(|(model, probe)| (model, Probe { nprobe: model.file.lists(), ..probe }));
         }
-        if is_lean(seek.snapshot) {
-            probe.nprobe = seek.model.file.lists();
-            older = older.map(|(model, probe)| (model, Probe { nprobe: model.file.lists(), ..probe }));
-        } else {
-            return measure(seek.snapshot, terms, &Plan::Scan, &room.query);
+        Ok(Outcome::More(next))
+    }
+}
+
+/// The hits of an attempt that looked at its lists, or of those that come after it.
+pub(super) fn settle<'s>(
+    mut attempt: Attempt<'s>,
+    mut seen: Option<f64>,
+    seek: &Seek<'s, '_>,
+    terms: &Terms,
+    plan: &Lists<'s>,
+    room: &mut Room,
+) -> Result<Hits> {
+    loop {
+        match attempt.conclude(seen, seek, terms, plan, room)? {
+            Outcome::Hits(hits) => return Ok(hits),
+            Outcome::More(next) => attempt = next,
         }
+        seen = attempt.segments(seek, room)?;
     }
 }
 

@@ -72,37 +72,61 @@ impl<'s> Seek<'s, '_> {
         search.prepare(self.query, exact.length(), probe, ready, scratch, &mut ());
     }
 
-    /// The second half, where lists and rows may have to come from the disk.
-    fn finish_cold<R: Rows, T: Trace>(
-        &self,
-        rows: &R,
-        exact: &FlatQuery,
-        probe: &Probe,
-        ready: &mut Ready,
-        scratch: &mut Scratch,
-        trace: &mut T,
-    ) -> Result<()> {
-        let segments: Vec<ColdFile<'_>> = self.files().map(|file| ColdFile::new(file)).collect();
-        let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
-        let search = ColdSearch { kernels, frame, centroids, coder: self.model.coder(), segments: &segments, rows };
-        search.finish(exact, self.k, probe, ready, scratch, trace)
+    /// Begins a search of the list segments, where they and rows may have to come from the disk: asks for the first lists. With
+    /// [`look`](Seek::look) and [`measure`](Seek::measure), which may come later, it does what [`segments`](Seek::segments) does.
+    pub(super) fn begin(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) {
+        let mut ready = scratch.take_ready();
+        self.prepare(exact, probe, &mut ready, scratch);
+        self.with_cold(&self.rows(), |search| search.begin(self.k, probe, &mut ready, scratch));
+        scratch.give_ready(ready);
+    }
+
+    /// Looks at the lists and asks for the rows that are to be measured. The part of the rows that met the filter and matched, as
+    /// [`segments`](Seek::segments) says it.
+    pub(super) fn look(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<Option<f64>> {
+        let ready = scratch.take_ready();
+        let seen = match self.matching() {
+            None => {
+                let look = |search: &ColdSearch<'_, _, _>| search.look(exact, self.k, probe, &ready, scratch, &mut ());
+                self.with_cold(&self.rows(), look).map(|()| None)
+            }
+            Some(matching) => {
+                let look = |search: &ColdSearch<'_, _, _>| search.look(exact, self.k, probe, &ready, scratch, &mut ());
+                self.with_cold(&matching, look).map(|()| matching.part())
+            }
+        };
+        scratch.give_ready(ready);
+        seen
+    }
+
+    /// Measures what was found: `scratch.found()` has it.
+    pub(super) fn measure(&self, exact: &FlatQuery, scratch: &mut Scratch) -> Result<()> {
+        self.with_cold(&self.rows(), |search| search.measure(exact, self.k, scratch))
+    }
+
+    /// Rows in files.
+    fn rows(&self) -> FileRows<'s, impl Fn(u64) -> bool + use<'s>> {
+        let view: &'s View = self.snapshot.view();
+        FileRows { files: &view.version.rows, killed: move |row: u64| view.killed(row) }
+    }
+
+    /// Those that the filter lets through, if there is one.
+    fn matching(&self) -> Option<Matching<'_, impl Fn(u64) -> bool + use<'s>>> {
+        // A set of ids whose rows are known says all that the filter says.
+        let filter =
+            self.filter.map(|filter| Some(filter).filter(|f| self.chosen.is_none() || f.as_ids().is_none()))?;
+        Some(Matching { rows: self.rows(), filter, chosen: self.chosen, met: Cell::new(0), matched: Cell::new(0) })
     }
 
     /// Searches the list segments; `scratch.found()` has the rows found, nearest first, ties by row number. `exact` is the query.
     /// The part of the rows that met the filter and matched, if enough of them met it to tell.
     pub(super) fn segments(&self, exact: &FlatQuery, probe: &Probe, scratch: &mut Scratch) -> Result<Option<f64>> {
-        let view = self.snapshot.view();
-        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
-        let Some(filter) = self.filter else {
-            self.nearest(&rows, exact, probe, scratch, &mut ())?;
+        let Some(matching) = self.matching() else {
+            self.nearest(&self.rows(), exact, probe, scratch, &mut ())?;
             return Ok(None);
         };
-        // A set of ids whose rows are known says all that the filter says.
-        let filter = Some(filter).filter(|filter| self.chosen.is_none() || filter.as_ids().is_none());
-        let matching = Matching { rows, filter, chosen: self.chosen, met: Cell::new(0), matched: Cell::new(0) };
         self.nearest(&matching, exact, probe, scratch, &mut ())?;
-        let (met, matched) = (matching.met.get(), matching.matched.get());
-        Ok((met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met)))
+        Ok(matching.part())
     }
 
     /// Searches the list segments, without a filter, while `trace` looks on.
@@ -113,9 +137,7 @@ impl<'s> Seek<'s, '_> {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
-        let view = self.snapshot.view();
-        let rows = FileRows { files: &view.version.rows, killed: |row: u64| view.killed(row) };
-        self.nearest(&rows, exact, probe, scratch, trace)
+        self.nearest(&self.rows(), exact, probe, scratch, trace)
     }
 
     /// The distance of a row that a search of list segments may measure, and whose codes say `estimate`: as the search would tell it.
@@ -139,7 +161,9 @@ impl<'s> Seek<'s, '_> {
         if self.cold {
             let mut ready = scratch.take_ready();
             self.prepare(exact, probe, &mut ready, scratch);
-            let outcome = self.finish_cold(rows, exact, probe, &mut ready, scratch, trace);
+            let finish =
+                |search: &ColdSearch<'_, _, R>| search.finish(exact, self.k, probe, &mut ready, scratch, trace);
+            let outcome = self.with_cold(rows, finish);
             scratch.give_ready(ready);
             return outcome;
         }
@@ -152,6 +176,13 @@ impl<'s> Seek<'s, '_> {
     fn files(&self) -> impl Iterator<Item = &'s Arc<ListFile>> {
         let hash = self.model.file.hash();
         self.snapshot.view().version.lists.iter().filter(move |file| file.model() == hash)
+    }
+
+    /// The same, where lists and rows may have to come from the disk.
+    fn with_cold<R: Rows, T>(&self, rows: &R, run: impl FnOnce(&ColdSearch<'_, ColdFile<'s>, R>) -> T) -> T {
+        let segments: Vec<ColdFile<'s>> = self.files().map(|file| ColdFile::new(file)).collect();
+        let (kernels, frame, centroids) = (kernels(), &self.model.frame, self.model.centroids());
+        run(&ColdSearch { kernels, frame, centroids, coder: self.model.coder(), segments: &segments, rows })
     }
 
     /// Calls `run` with a search over all list segments of the model.
@@ -234,6 +265,12 @@ struct Matching<'a, K> {
 }
 
 impl<K: Fn(u64) -> bool> Matching<'_, K> {
+    /// The part of the rows that met the filter and matched, if enough of them met it to tell.
+    fn part(&self) -> Option<f64> {
+        let (met, matched) = (self.met.get(), self.matched.get());
+        (met >= ENOUGH_MET).then(|| f64::from(matched) / f64::from(met))
+    }
+
     fn lets_through(&self, place: u64) -> Result<bool> {
         let (file, ordinal) = ((place >> 32) as usize, (place & 0xFFFF_FFFF) as usize);
         if self.chosen.is_some_and(|chosen| !chosen.has(file, ordinal)) {

@@ -71,30 +71,97 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
-        std::mem::swap(&mut ready.probes, &mut scratch.probes);
-        scratch.candidates.reset(k, probe.exact);
-        scratch.forget_work();
-        scratch.met.clear();
-        let mut work = ColdWork::default();
-        if let Coder::Product(book) = self.coder {
-            scratch.words.prepare(self.kernels, book, &ready.state.rotated);
-        }
-        self.waves(&Query { state: &ready.state, exact, k, probe }, scratch, &mut work, trace)?;
-        match self.coder {
-            Coder::None => scratch.settle_measured(k),
-            _ => self.measure(exact, k, scratch, &mut work)?,
-        }
-        scratch.cold = Some(work);
+        self.begin(k, probe, ready, scratch);
+        self.look(exact, k, probe, ready, scratch, trace)?;
+        self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
         Ok(())
     }
 
-    /// Where a wave that starts at a turn ends.
-    fn wave_end(&self, start: usize, turns: usize, patience: usize, trace: &impl Trace) -> usize {
+    /// Asks for the first lists of a query that is ready. [`look`](ColdSearch::look) comes next: later, if there is something else to do.
+    pub(crate) fn begin(&self, k: usize, probe: &Probe, ready: &mut Ready, scratch: &mut Scratch) {
+        std::mem::swap(&mut ready.probes, &mut scratch.probes);
+        scratch.candidates.reset(k, probe.exact);
+        scratch.forget_work();
+        scratch.met.clear();
+        scratch.cold = Some(ColdWork::default());
+        let turns = self.turns(scratch);
+        let first = 0..self.wave_end(0, turns, self.patience(probe), usize::MAX);
+        self.ask(&first, scratch);
+        self.ask(&self.wave_after(&first, turns, probe, usize::MAX), scratch);
+    }
+
+    /// Looks at the lists and asks for the rows that are to be measured. [`measure`](ColdSearch::measure) comes next, at any time.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    pub(crate) fn look<T: Trace>(
+        &self,
+        exact: &FlatQuery,
+        k: usize,
+        probe: &Probe,
+        ready: &Ready,
+        scratch: &mut Scratch,
+        trace: &mut T,
+    ) -> Result<()> {
+        let mut work = scratch.cold.take().unwrap_or_default();
+        if let Coder::Product(book) = self.coder {
+            scratch.words.prepare(self.kernels, book, &ready.state.rotated);
+        }
+        let outcome = self.waves(&Query { state: &ready.state, exact, k, probe }, scratch, &mut work, trace);
+        scratch.cold = Some(work);
+        outcome?;
+        if !self.measures_in_waves() {
+            scratch.places.clear();
+            let found = scratch.candidates.finish().iter();
+            scratch.places.extend(found.map(|found| (found.place, found.row, found.estimate)));
+            self.ask_for_rows(scratch);
+        }
+        Ok(())
+    }
+
+    /// Measures what was found: `scratch.found()` and what stands beside it are then about this query.
+    ///
+    /// # Errors
+    /// `Corrupt`; `Io`.
+    pub(crate) fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch) -> Result<()> {
+        if self.measures_in_waves() {
+            scratch.settle_measured(k);
+            return Ok(());
+        }
+        let mut work = scratch.cold.take().unwrap_or_default();
+        let outcome = self.measure_places(exact, scratch, &mut work);
+        scratch.cold = Some(work);
+        outcome?;
+        scratch.measured = scratch.exact.len();
+        scratch.settle(k);
+        Ok(())
+    }
+
+    /// Whether rows are measured list by list: lists without codes say nothing else of them.
+    fn measures_in_waves(&self) -> bool {
+        matches!(self.coder, Coder::None)
+    }
+
+    /// A turn for each of the probed lists of every segment.
+    fn turns(&self, scratch: &Scratch) -> usize {
+        scratch.probes.len().saturating_mul(self.segments.len())
+    }
+
+    fn patience(&self, probe: &Probe) -> usize {
+        probe.patience.saturating_mul(self.segments.len())
+    }
+
+    fn wave_after(&self, wave: &Range<usize>, turns: usize, probe: &Probe, most: usize) -> Range<usize> {
+        wave.end..self.wave_end(wave.end, turns, self.patience(probe), most)
+    }
+
+    /// Where a wave that starts at a turn ends, of `most` lists.
+    fn wave_end(&self, start: usize, turns: usize, patience: usize, most: usize) -> usize {
         let segments = self.segments.len();
         match self.coder {
             Coder::None => turns.min(start.saturating_add(GROUP.saturating_mul(segments))),
-            _ => wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1))),
+            _ => wave_end(start, turns, segments, patience, most),
         }
     }
 
@@ -119,22 +186,24 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         work: &mut ColdWork,
         trace: &mut T,
     ) -> Result<()> {
-        let segments = self.segments.len();
-        let turns = scratch.probes.len().saturating_mul(segments);
-        let patience = query.probe.patience.saturating_mul(segments);
+        let segments = self.segments.len().max(1);
+        let (turns, patience) = (self.turns(scratch), self.patience(query.probe));
         let mut idle = 0;
-        let mut here = 0..self.wave_end(0, turns, patience, trace);
-        self.ask(&here, scratch);
+        // What was asked for before this.
+        let first = 0..self.wave_end(0, turns, patience, usize::MAX);
+        let mut asked = self.wave_after(&first, turns, query.probe, usize::MAX).end;
+        let mut here = 0..self.wave_end(0, turns, patience, trace.most_lists(0));
         while here.start < turns && idle < patience {
-            let next = here.end..self.wave_end(here.end, turns, patience, trace);
-            self.ask(&next, scratch);
+            let next = self.wave_after(&here, turns, query.probe, trace.most_lists(here.end / segments));
+            self.ask(&(next.start.max(asked)..next.end), scratch);
+            asked = asked.max(next.end);
             let before = scratch.candidates.kth();
             self.wave(query, here.clone(), scratch, work, trace)?;
             idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
             here = next;
-            trace.looked(here.start / segments.max(1), scratch);
+            trace.looked(here.start / segments, scratch);
         }
-        scratch.looked = here.start / segments.max(1);
+        scratch.looked = here.start / segments;
         Ok(())
     }
 
@@ -207,12 +276,8 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
     }
 
     /// Exact distances of the candidates, in the order of their places.
-    fn measure(&self, exact: &FlatQuery, k: usize, scratch: &mut Scratch, work: &mut ColdWork) -> Result<()> {
+    fn measure_places(&self, exact: &FlatQuery, scratch: &mut Scratch, work: &mut ColdWork) -> Result<()> {
         scratch.exact.clear();
-        scratch.places.clear();
-        let found = scratch.candidates.finish().iter();
-        scratch.places.extend(found.map(|found| (found.place, found.row, found.estimate)));
-        self.ask_for_rows(scratch);
         for (place, row, estimate) in &scratch.places {
             let vector = self.load(*place, work)?;
             let distance = match vector.is_none() {
@@ -221,8 +286,6 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
             };
             scratch.exact.push((distance, *row));
         }
-        scratch.measured = scratch.exact.len();
-        scratch.settle(k);
         Ok(())
     }
 
