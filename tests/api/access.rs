@@ -1,6 +1,7 @@
 //! Files mapped and files read: the same answers, other ways to fail; and searches that do not expect what they read in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use stratavec::storage::testing::MemDir;
 use stratavec::storage::{FileKind, FileName};
@@ -322,6 +323,18 @@ fn many_queries_that_wait_for_the_disk_take_no_more_memory_than_there_is() {
         assert_eq!((&**found, found.explain()), (&*alone, alone.explain()));
     }
     assert!(c.stats().memory.peak <= MIN_MEMORY_BUDGET, "{:?}", c.stats().memory);
+    // Nor so much that others find none: here a search for as many rows, by a filter.
+    let (asks, inner) = (Arc::new(AtomicUsize::new(0)), snapshot.clone());
+    let asked_for = asks.clone();
+    let filter = Filter::by(move |_| {
+        if asked_for.fetch_add(1, Ordering::Relaxed).is_multiple_of(4_000) {
+            inner.search(&vector(1)).k(most / 4).effort(effort).run().unwrap();
+        }
+        true
+    });
+    let found = snapshot.search_batch(asked).k(most / 4).effort(effort).filter(filter).run().unwrap();
+    assert!(found.len() == asked.len() && asks.load(Ordering::Relaxed) > 4_000);
+    drop((found, snapshot));
     c.close().unwrap();
 }
 

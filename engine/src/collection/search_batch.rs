@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::filter::Filter;
 use crate::snapshot::{Effort, Hits, Include, Many, SearchMode, Snapshot, Terms, VectorSource, rerank};
 
@@ -113,31 +113,25 @@ impl<'s, Q: AsRef<[f32]> + Sync> SearchBatch<'s, Q> {
     /// Searches. The answers are in the order of the queries.
     ///
     /// # Errors
-    /// As [`Search::run`](crate::Search::run), of the first query that fails; `InvalidArgument` naming `threads`; `Io` if no thread can be
-    /// started.
+    /// As [`Search::run`](crate::Search::run), of the first query that is refused or of one that fails; `InvalidArgument` naming `threads`; `Io` if no
+    /// thread can be started.
     pub fn run(self) -> Result<Vec<Hits>> {
         let SearchBatch { snapshot, queries, terms, threads, source } = self;
         terms.check(snapshot.schema().id_kind())?;
         if !(1..=1024).contains(&threads) {
             return Err(Error::argument("threads", format!("is {}; use 1..=1024", threads)));
         }
-        let many = Many::new(snapshot, &terms, queries.len())?;
         let vectors: Vec<&[f32]> = queries.iter().map(AsRef::as_ref).collect();
-        let order = many.order(&vectors)?;
+        let many = Many::new(snapshot, &terms, &vectors, threads)?;
+        let order = many.order(&vectors);
         let parts: Vec<&[usize]> = order.chunks(many.at_once(queries.len(), threads)).collect();
-        let of = |part: &[usize]| part.iter().filter_map(|at| vectors.get(*at).copied()).collect::<Vec<_>>();
-        let answers = on_threads(threads, &parts, |part| match many.answer(&of(part)) {
-            // Other threads have the memory. When they have ended there is more.
-            Err(error) if error.kind() == ErrorKind::OverBudget => Ok(None),
-            outcome => outcome.map(Some),
+        let answers = on_threads(threads, &parts, |part| {
+            many.answer(&part.iter().filter_map(|at| vectors.get(*at).copied()).collect::<Vec<_>>())
         })?;
         let mut all = vec![Hits::default(); queries.len()];
-        for (part, answers) in parts.iter().zip(answers) {
-            let answers = answers.map_or_else(|| many.one_by_one(&of(part)), Ok)?;
-            for (at, hits) in part.iter().zip(answers) {
-                if let Some(place) = all.get_mut(*at) {
-                    *place = hits;
-                }
+        for (at, hits) in order.iter().zip(answers.into_iter().flatten()) {
+            if let Some(place) = all.get_mut(*at) {
+                *place = hits;
             }
         }
         let Some(source) = source else { return Ok(all) };

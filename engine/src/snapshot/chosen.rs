@@ -22,7 +22,7 @@ pub(super) struct ChosenRows {
 struct Remembered {
     /// The files it is about.
     of: Weak<Manifest>,
-    /// From the second search on.
+    /// From the second search on, or from the first of a batch.
     rows: Option<Arc<ChosenRows>>,
 }
 

@@ -9,7 +9,7 @@ use super::room::Room;
 use super::scan::{CHUNK, Scan};
 use super::search::{Plan, by_plan, gathered, new_scan, plan};
 use super::terms::Terms;
-use super::window::Window;
+use super::window::{Window, searches_ahead};
 use crate::budget::Share;
 use crate::error::Result;
 use crate::index::flat::{FlatQuery, check_vector};
@@ -25,74 +25,66 @@ pub(crate) struct Many<'s> {
     snapshot: &'s Snapshot,
     terms: &'s Terms,
     plan: Plan<'s>,
-    /// Lists and rows may have to come from the disk.
-    cold: bool,
+    /// Where lists and rows may have to come from the disk: how many searches wait for them on each thread.
+    ahead: Option<usize>,
 }
 
 impl<'s> Many<'s> {
-    /// For so many queries; the terms were checked.
+    /// For these queries, to be answered by so many threads; the terms were checked.
     ///
     /// # Errors
-    /// `Corrupt`.
-    pub(crate) fn new(snapshot: &'s Snapshot, terms: &'s Terms, queries: usize) -> Result<Self> {
-        let plan = plan(snapshot, terms, queries > 1)?;
-        let cold = matches!(plan, Plan::Lists(_)) && terms.mode.is_cold(snapshot);
-        Ok(Many { snapshot, terms, plan, cold })
+    /// `InvalidArgument` naming `query`, of the first that is refused; `Corrupt`.
+    pub(crate) fn new(snapshot: &'s Snapshot, terms: &'s Terms, queries: &[&[f32]], threads: usize) -> Result<Self> {
+        // A query that is refused is refused before anything is looked up for it.
+        queries.iter().try_for_each(|query| check_vector("query", query, snapshot.schema()).map(drop))?;
+        let plan = plan(snapshot, terms, queries.len() > 1)?;
+        let ahead = match &plan {
+            Plan::Lists(lists) if terms.mode.is_cold(snapshot) => Some(searches_ahead(snapshot, terms, lists, threads)),
+            _ => None,
+        };
+        Ok(Many { snapshot, terms, plan, ahead })
     }
 
     /// Queries for one call of [`answer`](Many::answer) of `all` that are shared out to `threads`.
     pub(crate) fn at_once(&self, all: usize, threads: usize) -> usize {
-        match self.cold {
+        match self.ahead.is_some() {
             true => (all / threads.saturating_mul(4).max(1)).clamp(SHARING, WAITING),
             false => SHARING,
         }
     }
 
     /// The numbers of the queries, in the order in which they are best answered.
-    ///
-    /// # Errors
-    /// `InvalidArgument` naming `query`, of the first query that is refused.
-    pub(crate) fn order(&self, queries: &[&[f32]]) -> Result<Vec<usize>> {
-        if !self.cold {
-            return Ok((0..queries.len()).collect());
+    pub(crate) fn order(&self, queries: &[&[f32]]) -> Vec<usize> {
+        match self.ahead {
+            Some(_) => by_place(queries, self.snapshot.schema().metric()),
+            None => (0..queries.len()).collect(),
         }
-        let schema = self.snapshot.schema();
-        queries.iter().try_for_each(|query| check_vector("query", query, schema).map(drop))?;
-        Ok(by_place(queries, schema.metric()))
     }
 
     /// Answers queries, in their order.
     ///
     /// # Errors
-    /// As [`Search::run`](super::Search::run), of the first query that fails.
+    /// As [`Search::run`](super::Search::run), of a query that fails.
     pub(crate) fn answer(&self, queries: &[&[f32]]) -> Result<Vec<Hits>> {
-        match &self.plan {
-            Plan::Scan if queries.len() > 1 => {
+        match (&self.plan, self.ahead) {
+            (Plan::Scan, _) if queries.len() > 1 => {
                 let mut answers = Vec::with_capacity(queries.len());
                 for group in queries.chunks(SHARING) {
                     share_scan(self.snapshot, group, self.terms, &mut answers)?;
                 }
                 Ok(answers)
             }
-            Plan::Lists(lists) if self.cold && queries.len() > 1 => {
-                Window::new(self.snapshot, queries, self.terms, lists).answer()
+            (Plan::Lists(lists), Some(ahead)) => Window::new(self.snapshot, queries, self.terms, lists, ahead).answer(),
+            (plan, _) => {
+                let answer = |query: &&[f32]| {
+                    Room::with(|room| {
+                        room.query.set(query, self.snapshot.schema())?;
+                        by_plan(self.snapshot, query, self.terms, plan, room)
+                    })
+                };
+                queries.iter().map(answer).collect()
             }
-            _ => self.one_by_one(queries),
         }
-    }
-
-    /// The same, in the memory that one of them takes.
-    ///
-    /// # Errors
-    /// As [`answer`](Many::answer).
-    pub(crate) fn one_by_one(&self, queries: &[&[f32]]) -> Result<Vec<Hits>> {
-        let answer = |query: &&[f32]| {
-            Room::with(|room| {
-                room.query.set(query, self.snapshot.schema())?;
-                by_plan(self.snapshot, query, self.terms, &self.plan, room)
-            })
-        };
-        queries.iter().map(answer).collect()
     }
 }
 

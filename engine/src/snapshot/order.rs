@@ -9,12 +9,15 @@ const FEW: usize = 4;
 /// two again, and so on. A cut goes across the line between the means of the two halves that the cut before it made; the first goes across the
 /// line from the mean of all to the query that is farthest from it.
 pub(super) fn by_place(queries: &[&[f32]], metric: Metric) -> Vec<usize> {
-    let scale = |query: &&[f32]| match metric {
-        Metric::L2 => 1.0,
-        // Which rows are near depends on the direction alone.
-        Metric::Cosine | Metric::InnerProduct => dot(query, query).sqrt().max(f32::MIN_POSITIVE).recip(),
+    let scale = |query: &&[f32]| {
+        let square = dot(query, query);
+        match metric {
+            Metric::L2 => (1.0, square),
+            // Which rows are near depends on the direction alone.
+            Metric::Cosine | Metric::InnerProduct => (square.sqrt().max(f32::MIN_POSITIVE).recip(), 1.0),
+        }
     };
-    let scales: Vec<f32> = queries.iter().map(scale).collect();
+    let scales: Vec<(f32, f32)> = queries.iter().map(scale).collect();
     let mut order: Vec<(f32, usize)> = (0..queries.len()).map(|at| (0.0, at)).collect();
     let dim = queries.first().map_or(0, |query| query.len());
     let mut cuts = Cuts { queries, scales: &scales, axis: vec![0.0; dim], mean: vec![0.0; dim] };
@@ -25,7 +28,8 @@ pub(super) fn by_place(queries: &[&[f32]], metric: Metric) -> Vec<usize> {
 /// Queries, and room for one cut.
 struct Cuts<'q> {
     queries: &'q [&'q [f32]],
-    scales: &'q [f32],
+    /// What each is multiplied with, and its squared length then.
+    scales: &'q [(f32, f32)],
     axis: Vec<f32>,
     mean: Vec<f32>,
 }
@@ -57,7 +61,7 @@ impl Cuts<'_> {
 
     /// Adds `factor` times the mean of some queries to the axis.
     fn add_mean(&mut self, part: &[(f32, usize)], factor: f32) {
-        for (query, scale) in part.iter().filter_map(|(_, at)| self.queries.get(*at).zip(self.scales.get(*at))) {
+        for (query, (scale, _)) in part.iter().filter_map(|(_, at)| self.queries.get(*at).zip(self.scales.get(*at))) {
             let scale = scale * factor / part.len() as f32;
             self.axis.iter_mut().zip(*query).for_each(|(sum, x)| *sum += scale * x);
         }
@@ -65,20 +69,22 @@ impl Cuts<'_> {
 
     /// The query that is farthest from the mean.
     fn farthest(&self, part: &[(f32, usize)]) -> Option<usize> {
-        let distance = |at: usize| {
-            let (query, scale) = self.queries.get(at).zip(self.scales.get(at))?;
-            Some(scale * scale * dot(query, query) - 2.0 * scale * dot(query, &self.mean))
-        };
-        let farther =
-            |a: &usize, b: &usize| distance(*a).partial_cmp(&distance(*b)).unwrap_or(std::cmp::Ordering::Equal);
-        part.iter().map(|(_, at)| *at).max_by(farther)
+        let mut most = (f32::NEG_INFINITY, None);
+        for (_, at) in part {
+            let Some((query, (scale, square))) = self.queries.get(*at).zip(self.scales.get(*at)) else { continue };
+            let distance = square - 2.0 * scale * dot(query, &self.mean);
+            if distance > most.0 {
+                most = (distance, Some(*at));
+            }
+        }
+        most.1
     }
 
     /// Puts those that lie first along the axis before `middle`.
     fn cut(&self, part: &mut [(f32, usize)], middle: usize) {
         for (along, at) in part.iter_mut() {
             let place = self.queries.get(*at).zip(self.scales.get(*at));
-            *along = place.map_or(0.0, |(query, scale)| scale * dot(query, &self.axis));
+            *along = place.map_or(0.0, |(query, (scale, _))| scale * dot(query, &self.axis));
         }
         part.select_nth_unstable_by(middle, |a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     }

@@ -41,6 +41,22 @@ pub(super) struct Needs {
     pub(super) fresh: usize,
 }
 
+impl Needs {
+    /// What such a search takes.
+    pub(super) fn bytes(&self) -> u64 {
+        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
+        let each =
+            times(self.components, READY_BYTES_PER_COMPONENT).saturating_add(times(self.nprobe, BYTES_PER_PROBE));
+        FIXED_BYTES
+            .saturating_add(times(self.k, BYTES_PER_HIT))
+            .saturating_add(times(self.lists, BYTES_PER_LIST))
+            .saturating_add(times(self.components, BYTES_PER_COMPONENT))
+            .saturating_add(times(self.fresh, BYTES_PER_FRESH))
+            .saturating_add(times(self.codewords, BYTES_PER_CODEWORD))
+            .saturating_add(each)
+    }
+}
+
 /// What one search by lists works in.
 pub(super) struct Room {
     pub(super) lists: Scratch,
@@ -84,16 +100,7 @@ impl Room {
     /// `OverBudget`.
     pub(super) fn reserve(&mut self, budget: Option<&Arc<Budget>>, needs: &Needs) -> Result<()> {
         let Some(budget) = budget else { return Ok(()) };
-        let times = |count: usize, bytes: u64| (count as u64).saturating_mul(bytes);
-        let each =
-            times(needs.components, READY_BYTES_PER_COMPONENT).saturating_add(times(needs.nprobe, BYTES_PER_PROBE));
-        let bytes = FIXED_BYTES
-            .saturating_add(times(needs.k, BYTES_PER_HIT))
-            .saturating_add(times(needs.lists, BYTES_PER_LIST))
-            .saturating_add(times(needs.components, BYTES_PER_COMPONENT))
-            .saturating_add(times(needs.fresh, BYTES_PER_FRESH))
-            .saturating_add(times(needs.codewords, BYTES_PER_CODEWORD))
-            .saturating_add(each);
+        let bytes = needs.bytes();
         if self.charge.is_of(budget) {
             match bytes.checked_sub(self.charge.bytes()) {
                 Some(more) if more > 0 => self.charge.reserve(more),

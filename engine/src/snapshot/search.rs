@@ -175,6 +175,11 @@ impl<'s> Lists<'s> {
         Seek { snapshot, model: self.model, query, filter, chosen, k, cold }
     }
 
+    /// What such a search works in takes.
+    pub(super) fn bytes(&self, snapshot: &Snapshot, terms: &Terms) -> u64 {
+        self.needs(snapshot, gathered(snapshot, terms, self.probe.exact)).bytes()
+    }
+
     /// Counts what such a search works in.
     ///
     /// # Errors
@@ -337,7 +342,7 @@ pub(super) fn by_plan(
 }
 
 /// Answers the query that was set in the room, by lists.
-pub(super) fn by_lists<'s>(seek: &Seek<'s, '_>, terms: &Terms, plan: &Lists<'s>, room: &mut Room) -> Result<Hits> {
+fn by_lists<'s>(seek: &Seek<'s, '_>, terms: &Terms, plan: &Lists<'s>, room: &mut Room) -> Result<Hits> {
     plan.reserve(seek, room)?;
     let attempt = Attempt::first(seek, plan);
     let seen = attempt.segments(seek, room)?;

@@ -6,13 +6,27 @@ use std::collections::VecDeque;
 use super::Snapshot;
 use super::hit::Hits;
 use super::room::Room;
-use super::search::{Attempt, Lists, by_lists, settle};
+use super::search::{Attempt, Lists, settle};
 use super::terms::Terms;
 use crate::error::{ErrorKind, Result};
 
 /// Searches that wait for their lists, and as many that wait for their rows. More of them are no faster, and where little memory is left the system
 /// forgets what the last ones asked for before they come to it.
 const AHEAD: usize = 3;
+/// The part of a budget that searches which wait may take together, and the part of what is left of it.
+const PART_OF_BUDGET: u64 = 8;
+const PART_OF_REST: u64 = 2;
+
+/// Searches of such a plan that may wait for lists, and for rows, on each of so many threads: none where memory is short, so that a batch takes no more
+/// than as many single searches on those threads.
+pub(super) fn searches_ahead(snapshot: &Snapshot, terms: &Terms, plan: &Lists<'_>, threads: usize) -> usize {
+    let Some(budget) = &snapshot.budget else { return AHEAD };
+    let Some(limit) = budget.limit() else { return AHEAD };
+    let rest = limit.saturating_sub(budget.total());
+    let room = plan.bytes(snapshot, terms).saturating_mul(threads as u64).max(1);
+    let rooms = (limit / PART_OF_BUDGET).min(rest / PART_OF_REST) / room;
+    (rooms.saturating_sub(1) / 2).min(AHEAD as u64) as usize
+}
 
 /// Some queries, in the order in which they are answered. Each is answered as if it was asked alone.
 pub(super) struct Window<'s, 'q> {
@@ -41,22 +55,43 @@ struct UnderWay<'s> {
 }
 
 impl<'s, 'q> Window<'s, 'q> {
-    pub(super) fn new(snapshot: &'s Snapshot, queries: &'q [&'q [f32]], terms: &'q Terms, plan: &'q Lists<'s>) -> Self {
+    /// `ahead` searches may wait for lists, and as many for rows.
+    pub(super) fn new(
+        snapshot: &'s Snapshot,
+        queries: &'q [&'q [f32]],
+        terms: &'q Terms,
+        plan: &'q Lists<'s>,
+        ahead: usize,
+    ) -> Self {
         let (asked, looked, free) = (VecDeque::new(), VecDeque::new(), Vec::new());
         let answers = Vec::with_capacity(queries.len());
-        Window { snapshot, queries, terms, plan, ahead: AHEAD, asked, looked, free, answers }
+        Window { snapshot, queries, terms, plan, ahead, asked, looked, free, answers }
     }
 
     /// The answers.
     ///
     /// # Errors
-    /// Of the first query that fails.
+    /// Of a query that fails.
     pub(super) fn answer(mut self) -> Result<Vec<Hits>> {
-        for query in 0..self.queries.len() {
-            match self.begin(query) {
-                Err(error) if error.kind() == ErrorKind::OverBudget => self.alone(query)?,
+        while self.answers.len() < self.queries.len() {
+            match self.go_on() {
+                // There is no room for so many: the rest one at a time.
+                Err(error) if error.kind() == ErrorKind::OverBudget && self.ahead > 0 => {
+                    self.ahead = 0;
+                    self.asked.clear();
+                    self.looked.clear();
+                    self.free.clear();
+                }
                 outcome => outcome?,
             }
+        }
+        Ok(self.answers)
+    }
+
+    /// Answers all queries that have no answer yet.
+    fn go_on(&mut self) -> Result<()> {
+        for query in self.answers.len()..self.queries.len() {
+            self.begin(query)?;
             if self.asked.len() > self.ahead {
                 self.look()?;
             }
@@ -64,8 +99,13 @@ impl<'s, 'q> Window<'s, 'q> {
                 self.measure()?;
             }
         }
-        self.end()?;
-        Ok(self.answers)
+        while !self.asked.is_empty() {
+            self.look()?;
+        }
+        while !self.looked.is_empty() {
+            self.measure()?;
+        }
+        Ok(())
     }
 
     fn query(&self, query: usize) -> &'q [f32] {
@@ -102,29 +142,64 @@ impl<'s, 'q> Window<'s, 'q> {
         self.free.push(room);
         Ok(())
     }
+}
 
-    /// Ends all searches that are under way.
-    fn end(&mut self) -> Result<()> {
-        while !self.asked.is_empty() {
-            self.look()?;
-        }
-        while !self.looked.is_empty() {
-            self.measure()?;
-        }
-        Ok(())
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+
+    use crate::budget::Share;
+    use crate::filter::Filter;
+    use crate::id::{IdKind, IdRef};
+    use crate::options::{IndexKind, IvfOptions, Schema};
+    use crate::snapshot::{Effort, Hits};
+    use crate::storage::testing::MemDir;
+    use crate::{Access, Background, Collection, Compact, Metric, OpenOptions};
+
+    fn vector(seed: u64) -> Vec<f32> {
+        (0..16).map(|i| ((seed * 31 + i * i * 7 + seed % (i + 3) * 11) % 97) as f32 / 97.0).collect()
     }
 
-    /// Answers a query when all others have ended and their memory is given back: there is no room for so many. From then on fewer wait.
-    fn alone(&mut self, query: usize) -> Result<()> {
-        self.ahead /= 2;
-        self.end()?;
-        self.free.clear();
-        let vector = self.query(query);
-        let hits = Room::with(|room| {
-            room.query.set(vector, self.snapshot.schema())?;
-            by_lists(&self.plan.seek(self.snapshot, vector, self.terms, true), self.terms, self.plan, room)
-        })?;
-        self.answers.push(hits);
-        Ok(())
+    fn even(id: IdRef<'_>) -> bool {
+        matches!(id, IdRef::U64(id) if id % 2 == 0)
+    }
+
+    #[test]
+    fn memory_that_goes_while_searches_wait_leaves_them_to_be_answered_one_at_a_time() {
+        let disk = Arc::new(MemDir::new(1));
+        let schema = Schema::new(16, Metric::L2).ids(IdKind::U64).index(IndexKind::Ivf(IvfOptions::auto().nlist(30)));
+        let options = OpenOptions::new().access(Access::Pread).background(Background::Inline).memory_budget(32 << 20);
+        let c = Collection::create_in(disk, schema, options).unwrap();
+        let mut batch = c.batch();
+        for id in 0..2_000u64 {
+            batch.upsert(id, &vector(id));
+        }
+        batch.commit().unwrap();
+        c.flush().unwrap();
+        c.compact(Compact::Full).unwrap().wait().unwrap();
+        let snapshot = c.snapshot();
+        let asked: Vec<Vec<f32>> = (0..60).map(|n| vector(5_000 + n)).collect();
+        let effort = Effort::Probe { nprobe: 6, patience: usize::MAX };
+        let alone = |query: &Vec<f32>| snapshot.search(query).effort(effort).filter(Filter::by(even)).run().unwrap();
+        let alone: Vec<Hits> = asked.iter().map(alone).collect();
+        let budget = snapshot.budget.clone().unwrap();
+        let (taken, calls) = (Arc::new(Mutex::new(None)), Arc::new(Mutex::new(0)));
+        let (take, count) = (taken.clone(), calls.clone());
+        let greedy = Filter::by(move |id| {
+            *count.lock() += 1;
+            take.lock().get_or_insert_with(|| {
+                let rest = budget.limit().unwrap() - budget.total() - 100;
+                budget.reserve(Share::Batches, rest).unwrap()
+            });
+            even(id)
+        });
+        let found = snapshot.search_batch(&asked).effort(effort).filter(greedy).run().unwrap();
+        assert!(taken.lock().is_some() && *calls.lock() > 0);
+        assert!(found.iter().zip(&alone).all(|(found, alone)| **found == **alone));
+        drop(taken.lock().take());
+        drop(snapshot);
+        c.close().unwrap();
     }
 }
