@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use stratavec::storage::testing::MemDir;
 use stratavec::{
-    Background, BulkItem, Collection, Compact, Compaction, Effort, Filter, Hits, IdKind, IndexKind, IvfOptions, Metric,
-    OpenOptions, RowFormat, Schema, Snapshot, Spill,
+    Background, BulkItem, Codes, Collection, Compact, Compaction, Effort, Filter, Hits, IdKind, IndexKind, IvfOptions,
+    Metric, OpenOptions, RowFormat, Schema, Snapshot, Spill,
 };
 
 const DIM: usize = 24;
@@ -320,6 +320,56 @@ fn many() -> Collection {
     c.flush().unwrap();
     c.compact(Compact::Auto).unwrap().wait().unwrap();
     c
+}
+
+/// Rows near one of thirteen points, half of them closer to it.
+fn near_and_far(id: u64, unit: f32) -> Vec<f32> {
+    let middle = |i: u64| ((id % 13 * 31 + i * 7) % 11) as f32 / 4.0 - 1.2;
+    let spread = if id % 26 < 13 { 0.25 } else { 1.0 };
+    vector(id).iter().zip(0..).map(|(x, i)| (middle(i) + spread * (x - middle(i))) * unit).collect()
+}
+
+#[test]
+fn a_part_of_the_nearest_is_found_with_fewer_lists_where_fewer_are_enough() {
+    for (metric, codes) in [
+        (Metric::L2, Codes::Bits(4)),
+        (Metric::L2, Codes::Product { m: 32, codebook_size: 256 }),
+        (Metric::Cosine, Codes::Bits(2)),
+        (Metric::Cosine, Codes::None),
+        (Metric::InnerProduct, Codes::Bits(4)),
+        (Metric::InnerProduct, Codes::None),
+    ] {
+        // In whatever unit vectors are.
+        let looked = [1.0, 1024.0, 1.0 / 1024.0].map(|unit| {
+            let what = format!("{metric:?} {codes:?} {unit}");
+            let options = IvfOptions::auto().nlist(200).codes(codes);
+            let c = create(Schema::new(DIM, metric).ids(IdKind::U64).index(IndexKind::Ivf(options)));
+            let mut batch = c.batch();
+            for id in 0..6_000 {
+                batch.upsert(id, &near_and_far(id, unit));
+            }
+            batch.commit().unwrap();
+            c.flush().unwrap();
+            c.compact(Compact::Auto).unwrap().wait().unwrap();
+            let snapshot = c.snapshot();
+            let asked: Vec<Vec<f32>> = (0..120).map(|n| near_and_far(9_000_001 + n * 7, unit)).collect();
+            let (mut right, mut looked) = (0, Vec::new());
+            for query in &asked {
+                let hits = snapshot.search(query).effort(Effort::Recall(0.98)).run().unwrap();
+                let truth = snapshot.search(query).effort(Effort::Exact).run().unwrap();
+                right += ids(&truth).iter().filter(|id| ids(&hits).contains(id)).count();
+                looked.push(hits.explain().lists_probed);
+                let told = Effort::Probe { nprobe: 30, patience: usize::MAX };
+                let hits = snapshot.search(query).effort(told).run().unwrap();
+                assert_eq!(hits.explain().lists_probed, 30, "{what}: as many as were told");
+            }
+            assert!(right as f64 >= 0.965 * 10.0 * asked.len() as f64, "{what}: {right}");
+            let (least, most) = (*looked.iter().min().unwrap(), *looked.iter().max().unwrap());
+            assert!(least < most && most < 100, "{what}: {looked:?}");
+            looked
+        });
+        assert!(looked[0] == looked[1] && looked[1] == looked[2], "{metric:?} {codes:?}: {looked:?}");
+    }
 }
 
 #[test]

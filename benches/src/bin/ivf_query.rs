@@ -168,7 +168,8 @@ fn measure(
 fn efforts(snapshot: &Snapshot, questions: &Questions, passes: usize) -> Result<Value, Box<dyn Error>> {
     let probe = |nprobe| Effort::Probe { nprobe, patience: usize::MAX };
     let probes = [4, 8, 12, 16, 20, 24, 32, 48, 64, 96, 128, 192].map(|n| (format!("nprobe {n}"), probe(n)));
-    let parts = [0.9, 0.95, 0.98, 0.99].map(|part| (format!("recall {part}"), Effort::Recall(part)));
+    let parts = [0.9, 0.93, 0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.993, 0.995]
+        .map(|part| (format!("recall {part}"), Effort::Recall(part)));
     let sure = [0.9, 0.95, 0.98].map(|part| (format!("confidence {part}"), Effort::Confidence(part)));
     let mut figures = Vec::new();
     for (name, effort) in probes.into_iter().chain(parts).chain(sure) {

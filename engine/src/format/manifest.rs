@@ -98,7 +98,7 @@ layout! {
 
 layout! {
     /// How to search so that a part of the nearest rows is found: by the model of this hash, when there were so many rows.
-    pub struct CalibrationBytes: 64 {
+    pub struct CalibrationBytes: 72 {
         model: [u8; 32],
         rows: U64,
         k: U32,
@@ -107,6 +107,8 @@ layout! {
         patience: U32,
         exact: U32,
         deviations: F32,
+        horizon: F32,
+        reserved: [u8; 4],
     }
 }
 
@@ -146,6 +148,9 @@ pub const ELEMENT_SHIFT: u32 = 16;
 
 /// A reader that does not know the table may go on without it.
 pub const TABLE_IGNORABLE: u16 = 1;
+
+/// Bytes of the entries of a calibration before they told a horizon; such a one is infinite.
+pub const CALIBRATION_WITHOUT_HORIZON: usize = 64;
 
 /// The tables of version 0, in the order in which they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -195,6 +200,11 @@ impl TableKind {
             TableKind::Calibration | TableKind::Training => TABLE_IGNORABLE,
             _ => 0,
         }
+    }
+
+    /// Whether entries of so many bytes are read.
+    pub const fn reads(self, width: usize) -> bool {
+        width == self.width() || matches!(self, TableKind::Calibration) && width == CALIBRATION_WITHOUT_HORIZON
     }
 
     /// Bytes of one entry.

@@ -10,9 +10,9 @@ use crate::format::checksum::{file_seed, unit_crc};
 use crate::format::code::Code;
 use crate::format::index_kind::IndexCode;
 use crate::format::manifest::{
-    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, CalibrationBytes, ELEMENT_SHIFT, FORMAT_VERSION, FileEntryBytes,
-    HashedEntryBytes, IN_LISTS, MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE,
-    TableHead, TableKind, TrainingBytes, VECTORS, decode_properties, encode_properties,
+    ALL_FAMILIES, COPY_ALIGN, COUNTER_END, ELEMENT_SHIFT, FORMAT_VERSION, FileEntryBytes, HashedEntryBytes, IN_LISTS,
+    MANIFEST_MAGIC, MAX_MANIFEST_BYTES, ManifestHead, ManifestTail, TABLE_IGNORABLE, TableHead, TableKind,
+    TrainingBytes, VECTORS, decode_properties, encode_properties,
 };
 use crate::metric::Element;
 use crate::options::Schema;
@@ -283,8 +283,8 @@ fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn 
         previous = head.kind.get();
         tables += 1;
         match TableKind::ALL.into_iter().find(|kind| *kind as u16 == head.kind.get()) {
-            Some(kind) if kind.width() == head.width.get() as usize && head.flags.get() == kind.flags() => {
-                read_table(&mut manifest, kind, entries).map_err(fail)?;
+            Some(kind) if kind.reads(head.width.get() as usize) && head.flags.get() == kind.flags() => {
+                read_table(&mut manifest, kind, head.width.get() as usize, entries).map_err(fail)?;
             }
             Some(_) => return Err(fail("a table has another width than its kind")),
             None if head.flags.get() & TABLE_IGNORABLE != 0 => manifest.carried.push(CarriedTable {
@@ -310,7 +310,12 @@ fn read_tables(mut manifest: Manifest, mut bytes: &[u8], count: u32, fail: &dyn 
     Ok(manifest)
 }
 
-fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::result::Result<(), &'static str> {
+fn read_table(
+    manifest: &mut Manifest,
+    kind: TableKind,
+    width: usize,
+    bytes: &[u8],
+) -> std::result::Result<(), &'static str> {
     if kind == TableKind::Origins {
         let origins = bytes.chunks_exact(16).filter_map(|bytes| bytes.try_into().ok().map(u128::from_le_bytes));
         manifest.origins = origins.collect();
@@ -321,8 +326,8 @@ fn read_table(manifest: &mut Manifest, kind: TableKind, bytes: &[u8]) -> std::re
         return Ok(());
     }
     if kind == TableKind::Calibration {
-        let entries = <[CalibrationBytes]>::ref_from_bytes(bytes).map_err(|_| "a table is cut short")?;
-        manifest.calibration = entries.iter().map(Calibration::read).collect::<std::result::Result<_, _>>()?;
+        let entries = bytes.chunks_exact(width.max(1));
+        manifest.calibration = entries.map(Calibration::from_bytes).collect::<std::result::Result<_, _>>()?;
         return Ok(());
     }
     if kind == TableKind::Training {
@@ -530,6 +535,7 @@ mod tests {
             patience: 1,
             exact: 16,
             deviations: 1.5,
+            horizon: 1.25,
         };
         manifest.calibration = vec![entry(10, 0.9), entry(10, 0.95), entry(100, 0.9)];
         let (rows, next_row, energy, fresh_energy) = (6, 60, 1.5, 0.25);
@@ -585,6 +591,34 @@ mod tests {
         let mut stale = manifest.clone();
         stale.calibration[0].model = [9; 32];
         assert_eq!(decode(&encode(&stale), 5).unwrap().0.calibration, manifest.calibration[1..]);
+        let mut impossible = manifest.clone();
+        impossible.calibration[1].horizon = f32::NAN;
+        assert_eq!(decode(&encode(&impossible), 5).map(drop).unwrap_err().kind(), ErrorKind::Corrupt);
+    }
+
+    #[test]
+    fn a_calibration_without_horizons_reads_as_one_that_looks_however_far() {
+        let manifest = with_lists();
+        let read = |width: usize, entries: &[u8]| {
+            let head = TableHead {
+                kind: (TableKind::Calibration as u16).into(),
+                flags: TABLE_IGNORABLE.into(),
+                width: (width as u32).into(),
+                count: ((entries.len() / width) as u64).into(),
+            };
+            let bytes = [head.as_bytes(), entries].concat();
+            read_tables(Manifest { calibration: Vec::new(), ..with_lists() }, &bytes, 1, &|what| {
+                Error::new(ErrorKind::Corrupt, what)
+            })
+        };
+        let whole = table_bytes(&manifest, TableKind::Calibration);
+        assert_eq!(read(72, &whole).unwrap().calibration, manifest.calibration);
+        let short: Vec<u8> = whole.chunks_exact(72).flat_map(|entry| entry[..64].to_vec()).collect();
+        let far = manifest.calibration.iter().map(|entry| Calibration { horizon: f32::INFINITY, ..*entry });
+        assert_eq!(read(64, &short).unwrap().calibration, far.collect::<Vec<_>>());
+        for width in [8, 56, 68, 80] {
+            assert_eq!(read(width, &whole[..width]).unwrap_err().kind(), ErrorKind::Corrupt, "{width}");
+        }
     }
 
     #[test]

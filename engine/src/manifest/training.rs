@@ -1,7 +1,7 @@
 //! What a manifest says of its models beside where they are: how to search by them, what they were trained on, and how the rows that came
 //! since differ from that.
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::Manifest;
 use crate::format::manifest::{CalibrationBytes, TrainingBytes};
@@ -29,6 +29,8 @@ pub struct Calibration {
     pub exact: u32,
     /// Standard errors by which bounds are lower than estimates; finite, 0 or more.
     pub deviations: f32,
+    /// How far out lists are looked at; a number or infinity, which is however far.
+    pub horizon: f32,
 }
 
 /// What a model was trained on, and what was filed by it since.
@@ -66,11 +68,21 @@ impl Calibration {
             patience: self.patience.into(),
             exact: self.exact.into(),
             deviations: self.deviations.into(),
+            horizon: self.horizon.into(),
+            reserved: [0; 4],
         };
         bytes.as_bytes().to_vec()
     }
 
-    pub(super) fn read(entry: &CalibrationBytes) -> Result<Calibration, &'static str> {
+    /// Of an entry with or without a horizon.
+    pub(super) fn from_bytes(bytes: &[u8]) -> Result<Calibration, &'static str> {
+        let mut whole = CalibrationBytes { horizon: f32::INFINITY.into(), ..FromZeros::new_zeroed() };
+        let place = whole.as_mut_bytes().get_mut(..bytes.len()).ok_or("a calibration is too long")?;
+        place.copy_from_slice(bytes);
+        Calibration::read(&whole)
+    }
+
+    fn read(entry: &CalibrationBytes) -> Result<Calibration, &'static str> {
         let read = Calibration {
             model: entry.model,
             rows: entry.rows.get(),
@@ -80,6 +92,7 @@ impl Calibration {
             patience: entry.patience.get(),
             exact: entry.exact.get(),
             deviations: entry.deviations.get(),
+            horizon: entry.horizon.get(),
         };
         let sane = read.k > 0
             && read.nprobe > 0
@@ -87,7 +100,8 @@ impl Calibration {
             && read.recall > 0.0
             && read.recall <= 1.0
             && read.deviations.is_finite()
-            && read.deviations >= 0.0;
+            && read.deviations >= 0.0
+            && read.horizon > f32::NEG_INFINITY;
         sane.then_some(read).ok_or("a calibration holds an impossible number")
     }
 }

@@ -28,8 +28,9 @@ const QUERIES_OF_MANY: usize = 128;
 const KS: [usize; 2] = [10, 100];
 /// The parts of the nearest rows that are measured for.
 const TARGETS: [f32; 8] = [0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995];
-/// The part of what a target misses that must be found on top of it: stored rows are a little easier to find than queries.
-const MARGIN: f64 = 0.12;
+/// The part of what a target misses that must be found on top of it: stored rows are a little easier to find than queries, and the cheapest of
+/// many searches that found enough had some luck.
+const MARGIN: f64 = 0.16;
 /// Standard errors, and rows measured beyond `k` for each ten of `k`, that are tried.
 const WAYS: [(f32, usize); 3] = [(1.0, 3), (1.5, 6), (2.0, 12)];
 /// The same for codes of one or two bits, by which more rows seem as near as the nearest.
@@ -69,7 +70,7 @@ pub(crate) struct Calibrated {
 
 /// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
 /// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
-/// a second or so, and two mebibytes beside the vectors of some 512 rows; the same at any number of threads. `go_on` is asked now and then.
+/// a second or so, and three mebibytes beside the vectors of some 512 rows; the same at any number of threads. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
@@ -105,11 +106,13 @@ pub(crate) fn calibrate(
     for k in KS.into_iter().filter(|k| (*k as u64) < rows / 2) {
         let measuring = measuring(if k > KS[0] { (questions.len() / QUERIES_OF_MANY).max(2) } else { 1 });
         let courses = measuring.courses(k)?;
+        let settings: Vec<Vec<Setting>> = courses.iter().map(|course| measuring.settings(course)).collect();
         // More is not found with less patience.
         let mut patience = 0;
         for target in TARGETS {
-            let Some((course, probe)) = measuring.cheapest(&courses, target) else { continue };
-            let patient = measuring.patient(course, target, &probe, &mut patience);
+            let Some((_, probe)) = cheapest(&courses, &settings, target, false) else { continue };
+            let plain = cheapest(&courses, &settings, target, true);
+            let patient = plain.and_then(|(course, probe)| measuring.patient(course, target, &probe, &mut patience));
             for probe in patient.into_iter().chain([probe]) {
                 found.push(Calibration {
                     model: *model.file.hash(),
@@ -120,6 +123,7 @@ pub(crate) fn calibrate(
                     patience: u32::try_from(probe.patience).unwrap_or(u32::MAX),
                     exact: probe.exact as u32,
                     deviations: probe.deviations,
+                    horizon: probe.horizon,
                 });
             }
         }
@@ -136,6 +140,7 @@ pub(crate) fn calibrate(
             patience: u32::MAX,
             exact: 2 * k,
             deviations: MOST_DEVIATIONS,
+            horizon: f32::INFINITY,
         });
     }
     if let Some(probe) = Effort::default().probe(KS[0], model.file.lists(), found) {
@@ -162,10 +167,9 @@ pub(crate) fn still_holds(
         return Ok(true);
     };
     let further = Probe {
-        nprobe: probe.nprobe.saturating_mul(FURTHER).min(lists),
-        patience: usize::MAX,
         exact: probe.exact.saturating_mul(2),
         deviations: MOST_DEVIATIONS,
+        ..Probe::new(probe.nprobe.saturating_mul(FURTHER).min(lists))
     };
     let rows: u64 = version.rows.iter().filter(|rows| rows.in_lists()).map(LiveRows::live).sum();
     let questions = sample(snapshot, rows, CHECKED..=CHECKED)?;
@@ -221,24 +225,68 @@ struct Course {
     /// Rows that are measured in the end, the one that asks among them.
     exact: usize,
     deviations: f32,
-    /// After so many lists: what was found, all in all, and the mean cost.
-    steps: Vec<Mean>,
-    /// For each question and step how many rows were found, twice, and one more if the last of the best had become a better one.
-    found: Vec<Vec<u32>>,
+    /// After how many lists a look was taken: the same for all questions.
+    lists: Vec<usize>,
+    /// What was seen of each question.
+    asked: Vec<Asked>,
+    /// The part of the nearest rows that was found in the end.
+    recall: f64,
     ended: bool,
 }
 
-#[derive(Clone, Copy)]
-struct Mean {
-    lists: usize,
-    recall: f64,
-    cost: f64,
+/// One question: what was seen of it at each look.
+struct Asked {
+    /// Rows found that are among the nearest.
+    found: Vec<u32>,
+    /// Whether the last of the best had become a better one.
+    improved: Vec<bool>,
+    /// How far out the last list was.
+    places: Vec<f32>,
+    /// What lists and what was found in them had cost.
+    costs: Vec<f32>,
 }
 
 impl Course {
     fn probe(&self, nprobe: usize) -> Probe {
-        Probe { nprobe, patience: usize::MAX, exact: self.exact, deviations: self.deviations }
+        Probe { exact: self.exact, deviations: self.deviations, ..Probe::new(nprobe) }
     }
+
+    /// How far out lists may be: as far as half of the questions have them after so many, or however far.
+    fn horizons(&self) -> Vec<f32> {
+        let median = |look: usize| {
+            let mut places: Vec<f32> = self.asked.iter().filter_map(|asked| asked.places.get(look).copied()).collect();
+            let middle = places.len() / 2;
+            places.sort_unstable_by(f32::total_cmp);
+            places.get(middle).copied().filter(|place| place.is_finite())
+        };
+        let mut horizons: Vec<f32> = (1..self.lists.len()).filter_map(median).collect();
+        horizons.dedup();
+        horizons.push(f32::INFINITY);
+        horizons
+    }
+}
+
+/// Searches of up to so many lists, none of them farther out than that.
+struct Setting {
+    lists: usize,
+    horizon: f32,
+    recall: f64,
+    cost: f64,
+}
+
+/// The cheapest search that finds a part of the nearest rows, and how it went; `far`: one that looks at all its lists.
+fn cheapest<'c>(
+    courses: &'c [Course],
+    settings: &[Vec<Setting>],
+    target: f32,
+    far: bool,
+) -> Option<(&'c Course, Probe)> {
+    let all = courses.iter().zip(settings);
+    let all = all.flat_map(|(course, settings)| settings.iter().map(move |setting| (course, setting)));
+    let good = all.filter(|(_, setting)| setting.recall >= with_margin(target));
+    let good = good.filter(|(_, setting)| !far || setting.horizon == f32::INFINITY);
+    let (course, setting) = good.min_by(|a, b| a.1.cost.total_cmp(&b.1.cost))?;
+    Some((course, Probe { exact: course.exact - 1, horizon: setting.horizon, ..course.probe(setting.lists) }))
 }
 
 /// Stored rows that ask.
@@ -262,7 +310,15 @@ impl Measuring<'_> {
         let course = |(deviations, beyond): &(f32, usize)| {
             // One row more is wanted than counts: the one that asks.
             let exact = k + 1 + beyond * k.div_ceil(10);
-            Course { k, exact, deviations: *deviations, steps: Vec::new(), found: Vec::new(), ended: false }
+            Course {
+                k,
+                exact,
+                deviations: *deviations,
+                lists: Vec::new(),
+                asked: Vec::new(),
+                recall: 0.0,
+                ended: false,
+            }
         };
         let mut courses: Vec<Course> = ways.iter().map(course).collect();
         // Of fewer than two nothing could be followed.
@@ -270,11 +326,10 @@ impl Measuring<'_> {
         let mut lists = FIRST_LISTS.min(limit);
         loop {
             for course in courses.iter_mut().filter(|course| !course.ended) {
-                let before = course.steps.last().map_or(0.0, |step| step.recall);
+                let before = course.recall;
                 self.follow(course, lists)?;
-                let recall = course.steps.last().map_or(0.0, |step| step.recall);
-                let all = TARGETS.last().is_some_and(|last| recall >= with_margin(*last));
-                course.ended = all || recall < before + GAIN || lists >= limit;
+                let all = TARGETS.last().is_some_and(|last| course.recall >= with_margin(*last));
+                course.ended = all || course.recall < before + GAIN || lists >= limit;
             }
             if courses.iter().all(|course| course.ended) {
                 return Ok(courses);
@@ -292,48 +347,67 @@ impl Measuring<'_> {
             questions.iter().map(|question| asking.trail(question, course, lists)).collect::<Result<Vec<_>>>()
         })?;
         let trails: Vec<Vec<Step>> = trails.into_iter().flatten().collect();
-        let wanted: usize = self.questions.iter().map(|question| question.truth.len().min(course.k)).sum();
-        // Steps are the same for all questions.
-        let steps = trails.iter().map(Vec::len).min().unwrap_or(0);
-        course.steps.clear();
-        for at in 0..steps {
-            let here = || trails.iter().filter_map(|trail| trail.get(at));
-            let sum = |of: &dyn Fn(&Step) -> u32| here().map(|step| u64::from(of(step))).sum::<u64>() as f64;
-            let mean = |of: &dyn Fn(&Step) -> u32| sum(of) / trails.len().max(1) as f64;
-            let work = [0, 1, 2].map(|kind| mean(&|step| step.work[kind]));
-            let lists = here().map(|step| step.lists).max().unwrap_or(0) as usize;
-            let recall = sum(&|step| step.found) / wanted.max(1) as f64;
-            course.steps.push(Mean { lists, recall, cost: self.cost(lists, work, course.exact) });
-        }
-        let packed = |trail: &Vec<Step>| trail.iter().map(|step| step.found << 1 | u32::from(step.improved)).collect();
-        course.found = trails.iter().map(packed).collect();
+        // Looks are taken after as many lists of all questions.
+        let looks = trails.iter().map(Vec::len).min().unwrap_or(0);
+        let lists = |look: usize| trails.iter().filter_map(|trail| trail.get(look)).map(|step| step.lists).max();
+        course.lists = (0..looks).map(|look| lists(look).unwrap_or(0) as usize).collect();
+        course.asked = trails.iter().map(|trail| self.asked(trail.get(..looks).unwrap_or_default())).collect();
+        let found: u64 =
+            course.asked.iter().filter_map(|asked| asked.found.last()).map(|found| u64::from(*found)).sum();
+        course.recall = found as f64 / self.wanted(course.k);
         Ok(())
     }
 
-    /// The cheapest search that finds a part of the nearest rows, and how it went.
-    fn cheapest<'c>(&self, courses: &'c [Course], target: f32) -> Option<(&'c Course, Probe)> {
-        let good = courses.iter().flat_map(|course| course.steps.iter().map(move |step| (course, step)));
-        let good = good.filter(|(_, step)| step.recall >= with_margin(target));
-        let (course, step) = good.min_by(|a, b| a.1.cost.total_cmp(&b.1.cost))?;
-        Some((course, Probe { exact: course.exact - 1, ..course.probe(step.lists) }))
+    fn asked(&self, trail: &[Step]) -> Asked {
+        Asked {
+            found: trail.iter().map(|step| step.found).collect(),
+            improved: trail.iter().map(|step| step.improved).collect(),
+            places: trail.iter().map(|step| step.place).collect(),
+            costs: trail.iter().map(|step| self.cost(step) as f32).collect(),
+        }
+    }
+
+    /// Rows that all questions together want.
+    fn wanted(&self, k: usize) -> f64 {
+        self.questions.iter().map(|question| question.truth.len().min(k)).sum::<usize>().max(1) as f64
+    }
+
+    /// What searches of up to as many lists as there were looks find and cost, for each horizon.
+    fn settings(&self, course: &Course) -> Vec<Setting> {
+        let (looks, wanted) = (course.lists.len(), self.wanted(course.k));
+        let mut settings = Vec::new();
+        for horizon in course.horizons() {
+            let mut found = vec![0u32; looks];
+            let mut costs = vec![0.0f64; looks];
+            for asked in &course.asked {
+                // The first lists are looked at wherever they are.
+                let last = asked.places.partition_point(|place| *place <= horizon).max(1) - 1;
+                add_until(&mut found, &asked.found, last, |sum, more| sum + more);
+                add_until(&mut costs, &asked.costs, last, |sum, more| sum + f64::from(more));
+            }
+            for ((lists, found), cost) in course.lists.iter().zip(found).zip(costs) {
+                let cost = cost / course.asked.len().max(1) as f64 + self.cost_of_all(*lists, course.exact);
+                settings.push(Setting { lists: *lists, horizon, recall: f64::from(found) / wanted, cost });
+            }
+        }
+        settings
     }
 
     /// The least patience, from the one at `from` on, that finds a target where a search may go on for longer than `plain` does; `from` is then
     /// its place. Nothing if it takes as much patience as such a search has lists.
     fn patient(&self, course: &Course, target: f32, plain: &Probe, from: &mut usize) -> Option<Probe> {
         let nprobe = plain.nprobe.saturating_mul(LONGER).min(self.model.file.lists());
-        let wanted: usize = self.questions.iter().map(|question| question.truth.len().min(course.k)).sum();
         let hash = self.model.file.hash();
         let segments = self.snapshot.view().version.lists.iter().filter(|file| file.model() == hash).count();
         while let Some(patience) = PATIENCE.get(*from).copied().filter(|patience| *patience < nprobe) {
-            let steps = |trail: &[u32]| {
-                let steps: Vec<_> = trail.iter().zip(&course.steps).collect();
-                let steps = steps.into_iter().map(|(found, step)| (step.lists as u32, found >> 1, found & 1 == 1));
+            let found = |asked: &Asked| {
+                let looks = course.lists.iter().zip(&asked.found).zip(&asked.improved);
+                let looks = looks.map(|((lists, found), improved)| (*lists as u32, *found, *improved));
                 let wave = |looked: usize| wave_lists(&self.model.coder(), segments, looked, patience);
-                found_with(steps, nprobe, patience, wave)
+                found_with(looks, nprobe, patience, wave)
             };
-            let found: u64 = course.found.iter().map(|trail| u64::from(steps(trail))).sum();
-            if found as f64 / wanted.max(1) as f64 >= with_margin(target) {
+            let found: u64 = course.asked.iter().map(|asked| u64::from(found(asked))).sum();
+            if found as f64 / self.wanted(course.k) >= with_margin(target) {
                 return Some(Probe { nprobe, patience, ..*plain });
             }
             *from += 1;
@@ -352,25 +426,41 @@ impl Measuring<'_> {
         Ok(scanned.into_iter().sum::<usize>() as f32 / self.questions.len().max(1) as f32)
     }
 
-    /// What a search cost, in nanoseconds of no machine in particular: of so many lists, with so many entries scanned, records read and rows
-    /// measured. Counted and not timed, so that the same rows give the same answer however busy a machine is.
-    fn cost(&self, lists: usize, work: [f64; 3], exact: usize) -> f64 {
-        let (dim, bytes) = (self.model.file.padded() as f64, self.snapshot.schema().vector_bytes() as f64);
-        let [entries, records, measured] = work;
-        let list = 25.0 + 2.0 * (8.0 + 0.02 * dim);
-        let entry = match self.model.coder() {
-            Coder::Bits(_) => 0.3 + 0.004 * dim,
-            Coder::Product(book) => 0.3 + 0.02 * book.parts() as f64,
-            Coder::None => 5.0,
+    /// What lists and what was found in them have cost by some step of a search, in nanoseconds of no machine in particular. Counted and not
+    /// timed, so that the same rows give the same answer however busy a machine is.
+    fn cost(&self, step: &Step) -> f64 {
+        let dim = self.model.file.padded() as f64;
+        let [entries, records, measured] = step.work.map(f64::from);
+        let (entry, measured) = match self.model.coder() {
+            Coder::Bits(_) => (0.3 + 0.004 * dim, 0.0),
+            Coder::Product(book) => (0.3 + 0.02 * book.parts() as f64, 0.0),
+            Coder::None => (5.0, measured),
         };
         let record = 20.0 + 0.1 * dim;
-        let row = 40.0 + 0.06 * bytes;
-        let measured = match self.model.coder() {
-            Coder::None => measured,
-            _ => exact as f64,
-        };
-        lists as f64 * list + entries * entry + records * record + measured * row
+        f64::from(step.lists) * 25.0 + entries * entry + records * record + measured * self.cost_of_row()
     }
+
+    /// What it cost to choose so many lists, whether they are looked at or not, and to measure so many rows.
+    fn cost_of_all(&self, lists: usize, exact: usize) -> f64 {
+        let list = 2.0 * (8.0 + 0.02 * self.model.file.padded() as f64);
+        let rows = match self.model.coder() {
+            Coder::None => 0.0,
+            _ => exact as f64 * self.cost_of_row(),
+        };
+        lists as f64 * list + rows
+    }
+
+    fn cost_of_row(&self) -> f64 {
+        40.0 + 0.06 * self.snapshot.schema().vector_bytes() as f64
+    }
+}
+
+/// Adds to each sum what there was at its look, and from the `last` one on what there was then.
+fn add_until<S: Copy, V: Copy>(sums: &mut [S], values: &[V], last: usize, add: impl Fn(S, V) -> S) {
+    let (until, beyond) = sums.split_at_mut(last.min(sums.len()));
+    until.iter_mut().zip(values).for_each(|(sum, value)| *sum = add(*sum, *value));
+    let Some(value) = values.get(last) else { return };
+    beyond.iter_mut().for_each(|sum| *sum = add(*sum, *value));
 }
 
 /// Somebody who asks with stored rows, each of which finds itself first.

@@ -9,7 +9,8 @@ use crate::manifest::Calibration;
 #[non_exhaustive]
 pub enum Effort {
     /// As hard as it takes to find this part (above 0, at most 1) of the true nearest rows, on average over queries that are like the
-    /// stored rows. Queries of another kind may find less. 1 is the same as [`Effort::Exact`], and so is a part above what was measured
+    /// stored rows. Queries of another kind may find less. A query for which the nearest lists tell that others are too far away looks at fewer of them than
+    /// the next one. 1 is the same as [`Effort::Exact`], and so is a part above what was measured
     /// (0.995), or one that no search by lists was seen to find. What it takes is measured once the lists are made and again when
     /// their rows have halved or grown by half, or half of them have come since, or an eighth came or went and a sample finds less. Where no vectors are kept
     /// ([`RowFormat::None`](crate::RowFormat::None)) it is what [`rerank_with`](crate::Search::rerank_with) finds, measured once; estimates alone find less.
@@ -22,8 +23,8 @@ pub enum Effort {
         /// Lists without a better k-th row after which the search ends; `usize::MAX`: it goes on.
         patience: usize,
     },
-    /// As [`Effort::Recall`], the work shared out by need: a query that stops finding nearer rows ends early, another one
-    /// goes on for longer, up to three times the lists that all would look at. How long without a nearer row is long enough is measured
+    /// As [`Effort::Recall`], the work shared out by what a search finds on its way: one that stops finding nearer rows ends early, another one
+    /// goes on for longer, up to three times the lists that all would look at if all looked at as many. How long without a nearer row is long enough is measured
     /// with the lists.
     Confidence(f32),
     /// Every row is measured.
@@ -118,10 +119,10 @@ impl Effort {
                 }
                 let probe = by_part(part)?;
                 let nprobe = probe.nprobe.saturating_mul(PATIENT_LISTS);
-                Some(Probe { nprobe, patience: probe.nprobe.max(1), ..probe })
+                Some(Probe { nprobe, patience: probe.nprobe.max(1), horizon: f32::INFINITY, ..probe })
             }
             Effort::Probe { nprobe, patience } => {
-                Some(Probe { nprobe, patience, exact: measured(k), deviations: DEVIATIONS })
+                Some(Probe { patience, exact: measured(k), deviations: DEVIATIONS, ..Probe::new(nprobe) })
             }
         }
     }
@@ -147,7 +148,8 @@ fn find(part: f32, k: usize, known: &[Calibration], patient: bool) -> Option<Pro
             let nprobe = between(low.nprobe, high.nprobe, share);
             let exact = between(low.exact, high.exact, share).max(k);
             let patience = if patient { between(low.patience, high.patience, share) } else { usize::MAX };
-            Some(Probe { nprobe, exact, deviations: low.deviations.max(high.deviations), patience })
+            let horizon = between_places(low.horizon, high.horizon, share);
+            Some(Probe { nprobe, exact, deviations: low.deviations.max(high.deviations), patience, horizon })
         }
         // Fewer rows are found by as many lists; more of them take more.
         (None, Some(least)) => of(least),
@@ -174,7 +176,13 @@ fn at_part<'c>(part: f32, entries: impl Iterator<Item = &'c Calibration>) -> Opt
                 usize::MAX => usize::MAX,
                 patience => between(below.patience as usize, patience, share),
             };
-            return Some(Probe { nprobe: between(below.nprobe as usize, high.nprobe, share), patience, ..high });
+            let horizon = between_places(below.horizon, high.horizon, share);
+            return Some(Probe {
+                nprobe: between(below.nprobe as usize, high.nprobe, share),
+                patience,
+                horizon,
+                ..high
+            });
         }
         below = Some(entry);
     }
@@ -187,9 +195,18 @@ fn between(low: usize, high: usize, share: f64) -> usize {
     (low * (high / low).powf(share)).ceil() as usize
 }
 
+/// A place between two, each of them how far out lists are; infinite if one is.
+fn between_places(low: f32, high: f32, share: f64) -> f32 {
+    match low.is_finite() && high.is_finite() {
+        true => (f64::from(low) + f64::from(high - low) * share) as f32,
+        false => f32::INFINITY,
+    }
+}
+
 fn probe_of(entry: &Calibration) -> Probe {
     let patience = if entry.patience == u32::MAX { usize::MAX } else { entry.patience as usize };
-    Probe { nprobe: entry.nprobe as usize, patience, exact: entry.exact as usize, deviations: entry.deviations }
+    let Calibration { nprobe, exact, deviations, horizon, .. } = *entry;
+    Probe { nprobe: nprobe as usize, patience, exact: exact as usize, deviations, horizon }
 }
 
 /// Rows to measure exactly for `k` that are wanted.
@@ -202,7 +219,7 @@ fn guess(part: f64, k: usize, lists: usize) -> Probe {
     let missed = (0.05 / (1.0 - part).max(1e-4)).powf(MISSED_EXPONENT);
     let wanted = (k.max(1) as f64 / 10.0).max(0.1).powf(K_EXPONENT);
     let nprobe = (LISTS_PER_ROOT * (lists as f64).sqrt() * missed * wanted).ceil().max(LEAST_LISTS) as usize;
-    Probe { nprobe, patience: usize::MAX, exact: measured(k), deviations: DEVIATIONS }
+    Probe { exact: measured(k), deviations: DEVIATIONS, ..Probe::new(nprobe) }
 }
 
 #[cfg(test)]
@@ -254,7 +271,7 @@ mod tests {
 
     fn entry(k: u32, recall: f32, nprobe: u32) -> Calibration {
         let (model, rows, patience, exact, deviations) = ([0; 32], 1, u32::MAX, k + 5, 1.25);
-        Calibration { model, rows, k, recall, nprobe, patience, exact, deviations }
+        Calibration { model, rows, k, recall, nprobe, patience, exact, deviations, horizon: f32::INFINITY }
     }
 
     #[test]
@@ -281,5 +298,15 @@ mod tests {
         assert_eq!((probe(Effort::Recall(0.9)).nprobe, probe(Effort::Recall(0.9)).patience), (10, usize::MAX));
         assert_eq!((probe(Effort::Confidence(0.9)).nprobe, probe(Effort::Confidence(0.9)).patience), (99, 6));
         assert!((12..=13).contains(&probe(Effort::Confidence(0.9684)).patience), "half way in what is missed");
+        let near = |recall: f32, horizon: f32| Calibration { horizon, ..entry(10, recall, 20) };
+        let known = [near(0.8, 1.0), near(0.9, 1.5), near(0.99, f32::INFINITY), near(0.995, 2.0)];
+        let horizon = |part: f32| Effort::Recall(part).probe(10, 2_000, &known).unwrap().horizon;
+        assert_eq!((horizon(0.5), horizon(0.9), horizon(0.99)), (1.0, 1.5, f32::INFINITY));
+        assert!((horizon(0.8586) - 1.25).abs() < 0.001, "half way in what is missed: {}", horizon(0.8586));
+        assert_eq!(
+            (horizon(0.95), horizon(0.993)),
+            (f32::INFINITY, f32::INFINITY),
+            "rather too many lists than too few"
+        );
     }
 }

@@ -186,8 +186,7 @@ impl Looking<'_> {
         self.exact.set(&question.vector, snapshot.schema())?;
         let cold = SearchMode::Auto.is_cold(snapshot);
         let seek = Seek { snapshot, model, query: &question.vector, filter: None, chosen: None, k: NEAREST + 1, cold };
-        let probe =
-            Probe { nprobe: model.file.lists(), patience: usize::MAX, exact: CANDIDATES, deviations: DEVIATIONS };
+        let probe = Probe { exact: CANDIDATES, deviations: DEVIATIONS, ..Probe::new(model.file.lists()) };
         seek.segments(&self.exact, &probe, &mut self.scratch)?;
         for (exact, row) in self.scratch.found().iter().filter(|found| found.1 != question.row).take(NEAREST) {
             let estimate = self.scratch.estimates().find(|estimate| estimate.0 == *row);

@@ -15,7 +15,7 @@ const EACH: usize = 32;
 const COLD: usize = 8;
 
 /// A search at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Step {
     /// Lists looked at.
     pub(super) lists: u32,
@@ -23,6 +23,8 @@ pub(super) struct Step {
     pub(super) found: u32,
     /// Whether the `k`-th best row became a better one since the step before.
     pub(super) improved: bool,
+    /// How far out the last of the lists is; see [`Probe::horizon`](crate::index::ivf::Probe).
+    pub(super) place: f32,
     /// Entries scanned, records read and rows measured.
     pub(super) work: [u32; 3],
 }
@@ -120,7 +122,7 @@ impl Trace for Trail<'_, '_, '_> {
         }
     }
 
-    fn looked(&mut self, lists: usize, scratch: &Scratch) {
+    fn looked(&mut self, lists: usize, place: f32, scratch: &Scratch) {
         let last = self.steps.last().copied().unwrap_or_default();
         let state = scratch.state_of_best();
         let found = match state == self.state {
@@ -132,7 +134,7 @@ impl Trace for Trail<'_, '_, '_> {
         match found {
             Ok(found) => {
                 let work = [scratch.work.0, scratch.work.1, scratch.measured()].map(|count| count as u32);
-                self.steps.push(Step { lists: lists as u32, found, improved, work });
+                self.steps.push(Step { lists: lists as u32, found, improved, place, work });
             }
             Err(error) => self.failure = self.failure.take().or(Some(error)),
         }

@@ -60,7 +60,7 @@ pub struct Effort {
 impl Effort {
     /// The customary search of `nprobe` lists.
     pub fn new(nprobe: usize) -> Effort {
-        let Probe { nprobe, patience, exact, deviations } = Probe::new(nprobe);
+        let Probe { nprobe, patience, exact, deviations, .. } = Probe::new(nprobe);
         Effort { nprobe, patience, exact, deviations }
     }
 }
@@ -332,7 +332,7 @@ impl Seeker<'_> {
             rows: &rows,
         };
         let Effort { nprobe, patience, exact: measured, deviations } = *effort;
-        let probe = Probe { nprobe, patience, exact: measured, deviations };
+        let probe = Probe { patience, exact: measured, deviations, ..Probe::new(nprobe) };
         search.nearest(query, exact.length(), &exact, k, &probe, &mut self.scratch, trace)
     }
 }

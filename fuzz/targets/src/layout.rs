@@ -66,6 +66,8 @@ const CALIBRATION_FIELDS: Fields = &[
     ("patience", 4),
     ("exact", 4),
     ("deviations", 4),
+    ("horizon", 4),
+    ("reserved", 4),
 ];
 const TAIL_FIELDS: Fields = &[("zero", 4)];
 const LOG_FIELDS: Fields = &[

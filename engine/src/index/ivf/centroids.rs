@@ -2,7 +2,8 @@
 
 use super::doubt::Doubt;
 use super::frame::Frame;
-use super::search::{FIRST_WAVE, QueryState, Scratch, WAVE};
+use super::search::{QueryState, Scratch};
+use super::waves::{FIRST_WAVE, WAVE};
 use super::{Stage, Trace};
 use crate::kernel::code::query::QueryTables;
 use crate::kernel::code::residual::{Coded, Coding};

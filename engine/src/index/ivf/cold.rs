@@ -8,10 +8,11 @@ use std::ops::Range;
 
 use super::centroids::CentroidSet;
 use super::encoder::Coder;
-use super::exact::{Entry, GROUP};
+use super::exact::Entry;
 use super::frame::Frame;
-use super::search::{ColdWork, IvfSearch, Lists, Probe, QueryState, Ready, Rows, Scratch, wave_end};
+use super::search::{ColdWork, IvfSearch, Lists, Probe, QueryState, Ready, Rows, Scratch};
 use super::wave::Wave;
+use super::waves::Waves;
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
@@ -85,10 +86,14 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         scratch.forget_work();
         scratch.met.clear();
         scratch.cold = Some(ColdWork::default());
-        let turns = self.turns(scratch);
-        let first = 0..self.wave_end(0, turns, self.patience(probe), usize::MAX);
-        self.ask(&first, scratch);
-        self.ask(&self.wave_after(&first, turns, probe, usize::MAX), scratch);
+        self.ask_for_first(&mut self.waves_of(&ready.state, scratch, probe), |turns| self.ask(&turns, scratch));
+    }
+
+    /// The first lists are asked for before anything is known of the query.
+    fn ask_for_first(&self, waves: &mut Waves<'_>, mut ask: impl FnMut(Range<usize>)) {
+        let Some(first) = waves.next(usize::MAX) else { return };
+        let second = waves.after(&first, usize::MAX);
+        [first, second].into_iter().for_each(|turns| ask(waves.ask(turns)));
     }
 
     /// Looks at the lists and asks for the rows that are to be measured. [`measure`](ColdSearch::measure) comes next, at any time.
@@ -143,26 +148,9 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         matches!(self.coder, Coder::None)
     }
 
-    /// A turn for each of the probed lists of every segment.
-    fn turns(&self, scratch: &Scratch) -> usize {
-        scratch.probes.len().saturating_mul(self.segments.len())
-    }
-
-    fn patience(&self, probe: &Probe) -> usize {
-        probe.patience.saturating_mul(self.segments.len())
-    }
-
-    fn wave_after(&self, wave: &Range<usize>, turns: usize, probe: &Probe, most: usize) -> Range<usize> {
-        wave.end..self.wave_end(wave.end, turns, self.patience(probe), most)
-    }
-
-    /// Where a wave that starts at a turn ends, of `most` lists.
-    fn wave_end(&self, start: usize, turns: usize, patience: usize, most: usize) -> usize {
-        let segments = self.segments.len();
-        match self.coder {
-            Coder::None => turns.min(start.saturating_add(GROUP.saturating_mul(segments))),
-            _ => wave_end(start, turns, segments, patience, most),
-        }
+    /// The waves in which the probed lists are looked at.
+    fn waves_of<'q>(&'q self, query: &'q QueryState, scratch: &Scratch, probe: &Probe) -> Waves<'q> {
+        Waves::new((self.frame, query, self.coder), self.segments.len(), scratch.probes.len(), probe)
     }
 
     /// The lists of one segment among those of a wave: turns go through all segments before the next list.
@@ -186,24 +174,17 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         work: &mut ColdWork,
         trace: &mut T,
     ) -> Result<()> {
-        let segments = self.segments.len().max(1);
-        let (turns, patience) = (self.turns(scratch), self.patience(query.probe));
-        let mut idle = 0;
-        // What was asked for before this.
-        let first = 0..self.wave_end(0, turns, patience, usize::MAX);
-        let mut asked = self.wave_after(&first, turns, query.probe, usize::MAX).end;
-        let mut here = 0..self.wave_end(0, turns, patience, trace.most_lists(0));
-        while here.start < turns && idle < patience {
-            let next = self.wave_after(&here, turns, query.probe, trace.most_lists(here.end / segments));
-            self.ask(&(next.start.max(asked)..next.end), scratch);
-            asked = asked.max(next.end);
+        let mut waves = self.waves_of(query.state, scratch, query.probe);
+        self.ask_for_first(&mut waves, drop);
+        while let Some(here) = waves.next(trace.most_lists(waves.looked())) {
+            let next = waves.after(&here, trace.most_lists(waves.lists(here.end)));
+            self.ask(&waves.ask(next), scratch);
             let before = scratch.candidates.kth();
             self.wave(query, here.clone(), scratch, work, trace)?;
-            idle = if scratch.candidates.kth() < before { 0 } else { idle + here.len() };
-            here = next;
-            trace.looked(here.start / segments, scratch);
+            waves.ended(here, (before, scratch.candidates.kth()), &mut scratch.probes);
+            trace.looked(waves.looked(), waves.place(&scratch.probes), scratch);
         }
-        scratch.looked = here.start / segments;
+        scratch.looked = waves.looked();
         Ok(())
     }
 

@@ -4,15 +4,14 @@
 //! ahead of the one being measured.
 
 use super::candidates::Candidate;
-use super::search::{IvfSearch, Lists, Probe, Rows, Scratch};
+use super::centroids::Probed;
+use super::search::{IvfSearch, Lists, Probe, QueryState, Rows, Scratch};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 
 /// Rows that are asked for ahead.
 const AHEAD: usize = 8;
-/// Lists between two looks at the patience.
-pub(super) const GROUP: usize = 4;
 
 /// A row of the probed lists.
 #[derive(Clone, Copy)]
@@ -26,6 +25,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     /// Measures the rows of the probed lists; `scratch.found()` has the nearest afterwards.
     pub(super) fn measure_lists<T: Trace>(
         &self,
+        query: &QueryState,
         exact: &FlatQuery,
         k: usize,
         probe: &Probe,
@@ -33,24 +33,9 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         trace: &mut T,
     ) -> Result<()> {
         scratch.met.clear();
-        let probes = std::mem::take(&mut scratch.probes);
+        let mut probes = std::mem::take(&mut scratch.probes);
         let mut entries = std::mem::take(&mut scratch.entries);
-        let mut idle = 0;
-        let mut outcome = Ok(());
-        for group in probes.chunks(GROUP) {
-            if idle >= probe.patience {
-                break;
-            }
-            let before = scratch.candidates.kth();
-            outcome = group.iter().try_for_each(|probed| self.measure_list(exact, probed.list, &mut entries, scratch));
-            if outcome.is_err() {
-                break;
-            }
-            trace.ended(Stage::Scan);
-            scratch.looked += group.len();
-            idle = if scratch.candidates.kth() < before { 0 } else { idle + group.len() };
-            trace.looked(scratch.looked, scratch);
-        }
+        let outcome = self.measure_waves(query, exact, probe, (&mut probes, &mut entries), scratch, trace);
         (scratch.probes, scratch.entries) = (probes, entries);
         outcome?;
         scratch.settle_measured(k);
@@ -58,19 +43,29 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         Ok(())
     }
 
-    /// Measures the rows of one list in all segments.
-    fn measure_list(
+    fn measure_waves<T: Trace>(
         &self,
+        query: &QueryState,
         exact: &FlatQuery,
-        list: u32,
-        entries: &mut Vec<Entry>,
+        probe: &Probe,
+        (probes, entries): (&mut Vec<Probed>, &mut Vec<Entry>),
         scratch: &mut Scratch,
+        trace: &mut T,
     ) -> Result<()> {
-        for segment in 0..self.segments.len() {
-            entries.clear();
-            self.list_entries(segment, list, entries, scratch)?;
-            self.measure_entries(exact, entries, scratch)?;
+        let mut waves = self.waves_of(query, probes.len(), probe);
+        while let Some(turns) = waves.next(trace.most_lists(waves.looked())) {
+            let before = scratch.candidates.kth();
+            for turn in turns.clone() {
+                let Some((segment, _, probed)) = self.turn(turn, probes) else { continue };
+                entries.clear();
+                self.list_entries(segment, probed.list, entries, scratch)?;
+                self.measure_entries(exact, entries, scratch)?;
+            }
+            trace.ended(Stage::Scan);
+            waves.ended(turns, (before, scratch.candidates.kth()), probes);
+            trace.looked(waves.looked(), waves.place(probes), scratch);
         }
+        scratch.looked = waves.looked();
         Ok(())
     }
 

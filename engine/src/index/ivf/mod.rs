@@ -5,7 +5,8 @@
 //! * `centroids`: where lists lie, and which of them a query should look at; `doubt`: how many of them have to be measured for that.
 //! * `encoder`: rows become entries of lists, laid out as `entries` says; `decoder`: entries become rows again, more or less.
 //! * `filing`: the nearest list of a row that has just come; `fresh`: its code until it is in a segment.
-//! * `search`: waves of lists (`wave`) with a bound that tightens, candidates (`candidates`), exact distances. Lists of product codes
+//! * `search`: waves of lists (`waves`, each a `wave`) with a bound that tightens, up to a distance that the first tells (`horizon`), candidates
+//!   (`candidates`), exact distances. Lists of product codes
 //!   (`product`) and lists without codes (`exact`) have waves of their own.
 //! * `cold`: the same search where lists and rows are not expected to be in memory.
 //!
@@ -24,9 +25,11 @@ mod exact;
 mod filing;
 mod frame;
 mod fresh;
+mod horizon;
 mod product;
 mod search;
 mod wave;
+mod waves;
 
 pub(crate) use centroids::{CentroidBytes, CentroidSet};
 pub(crate) use cold::{ColdLists, ColdSearch};
@@ -36,8 +39,9 @@ pub(crate) use entries::{EncodedList, EntryLayout, take_entry};
 pub(crate) use filing::Filing;
 pub(crate) use frame::Frame;
 pub(crate) use fresh::{ListedCode, RowCodes, bound_signs, has_signs, scan_signs};
-pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch, wave_lists};
+pub(crate) use search::{IvfSearch, ListPieces, Lists, Probe, Ready, Rows, Scratch};
 pub(crate) use wave::emptied;
+pub(crate) use waves::wave_lists;
 
 /// Parts of a search, in order; what a [`Trace`] is told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,9 +71,9 @@ pub(crate) trait Trace {
         usize::MAX
     }
 
-    /// A wave is over: so many of the lists were looked at.
+    /// A wave is over: so many of the lists were looked at, and the last of them is so far out as [`Probe::horizon`] tells it.
     #[inline(always)]
-    fn looked(&mut self, _lists: usize, _scratch: &Scratch) {}
+    fn looked(&mut self, _lists: usize, _place: f32, _scratch: &Scratch) {}
 }
 
 /// Nobody.

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use super::candidates::Candidate;
 use super::centroids::Probed;
-use super::search::{IvfSearch, Lists, Probe, QueryState, Rows, Scratch, wave_end};
+use super::search::{IvfSearch, Lists, Probe, QueryState, Rows, Scratch};
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::kernel::Kernels;
@@ -53,8 +53,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     ) -> Result<()> {
         scratch.words.prepare(self.kernels, book, &query.rotated);
         trace.ended(Stage::Query);
-        let probes = std::mem::take(&mut scratch.probes);
-        let outcome = self.product_turns(query, probe, &probes, scratch, trace);
+        let mut probes = std::mem::take(&mut scratch.probes);
+        let outcome = self.product_turns(query, probe, &mut probes, scratch, trace);
         scratch.probes = probes;
         outcome
     }
@@ -63,23 +63,18 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         &self,
         query: &QueryState,
         probe: &Probe,
-        probes: &[Probed],
+        probes: &mut Vec<Probed>,
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
-        let segments = self.segments.len();
-        let turns = probes.len() * segments;
-        let patience = probe.patience.saturating_mul(segments);
-        let (mut start, mut idle) = (0, 0);
-        while start < turns && idle < patience {
-            let end = wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1)));
+        let mut waves = self.waves_of(query, probes.len(), probe);
+        while let Some(turns) = waves.next(trace.most_lists(waves.looked())) {
             let before = scratch.candidates.kth();
-            self.product_wave(query, probes, start..end, scratch, trace)?;
-            idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
-            start = end;
-            trace.looked(start / segments.max(1), scratch);
+            self.product_wave(query, probes, turns.clone(), scratch, trace)?;
+            waves.ended(turns, (before, scratch.candidates.kth()), probes);
+            trace.looked(waves.looked(), waves.place(probes), scratch);
         }
-        scratch.looked = start / segments.max(1);
+        scratch.looked = waves.looked();
         Ok(())
     }
 
@@ -122,9 +117,10 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             ScanTurn { list: SignList { codes: &[], factors: &[], count: 0 }, terms: NO_TERMS, ahead: &[] };
         let mut scans = [NONE; MAX_TURNS];
         let mut count = 0;
+        let start = turns.start;
         for turn in turns.take(MAX_TURNS) {
             let Some((segment, lists, probed)) = self.turn(turn, probes) else { continue };
-            if turn < AHEAD {
+            if turn < start + AHEAD {
                 self.kernels.prefetch(lists.ahead(probed.list));
             }
             let pieces = lists.list(probed.list)?;

@@ -11,46 +11,23 @@ use std::ops::Range;
 use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
 use super::encoder::Coder;
-use super::exact::{Entry, GROUP};
+use super::exact::Entry;
 use super::frame::Frame;
 use super::fresh::FreshList;
 use super::product::CodewordTables;
 use super::wave::{Room, Wave};
+use super::waves::Waves;
 use super::{Stage, Trace};
 use crate::error::Result;
 use crate::index::flat::FlatQuery;
 use crate::index::stored::Stored;
 use crate::kernel::code::query::QueryTables;
-use crate::kernel::code::scan::{MAX_TURNS, Survivors};
+use crate::kernel::code::scan::Survivors;
 use crate::kernel::{Kernels, SeenSet, Selection};
 use crate::storage::Bytes;
 
-/// Lists of the first wave.
-pub(super) const FIRST_WAVE: usize = 4;
-/// Lists of each further wave: fewer if the search may end early.
-pub(super) const WAVE: usize = 32;
 /// Entries of the first wave that are scored before the others, at least as many as are wanted.
 const FIRST_SCORED: usize = 13;
-
-/// Lists of the wave that comes after `looked` lists, of so many segments, in a search of some patience.
-pub(crate) fn wave_lists(coder: &Coder<'_>, segments: usize, looked: usize, patience: usize) -> usize {
-    if let Coder::None = coder {
-        return GROUP;
-    }
-    let (segments, start) = (segments.max(1), looked.saturating_mul(segments.max(1)));
-    let end = wave_end(start, usize::MAX, segments, patience.saturating_mul(segments), usize::MAX);
-    ((end - start) / segments).max(1)
-}
-
-/// Where the wave ends that starts at a turn: there is a turn for each list of each segment, and `patience` is one of turns. Depends on
-/// nothing else, so that lists from the disk and lists in memory give the same answer; `most` lists are for somebody who follows the search.
-pub(super) fn wave_end(start: usize, turns: usize, segments: usize, patience: usize, most: usize) -> usize {
-    let wave = match start {
-        0 => FIRST_WAVE.saturating_mul(segments).min(MAX_TURNS),
-        _ => WAVE.min(patience.max(FIRST_WAVE)),
-    };
-    turns.min(start.saturating_add(wave.min(most.saturating_mul(segments).max(1))))
-}
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,6 +40,8 @@ pub(crate) struct Probe {
     pub(crate) exact: usize,
     /// Standard errors by which bounds are lower than estimates.
     pub(crate) deviations: f32,
+    /// How far out lists are looked at, beyond the first few of them, by what those held; infinity: however far. See [`Horizon`](super::Horizon).
+    pub(crate) horizon: f32,
 }
 
 impl Probe {
@@ -74,16 +53,16 @@ impl Probe {
         }
     }
 
-    /// The customary search of `nprobe` lists: no patience limit, 16 exact rows, 1.5 standard errors.
+    /// The customary search of `nprobe` lists: all of them, 16 exact rows, 1.5 standard errors.
     pub(crate) fn new(nprobe: usize) -> Probe {
-        Probe { nprobe, patience: usize::MAX, exact: 16, deviations: 1.5 }
+        Probe { nprobe, patience: usize::MAX, exact: 16, deviations: 1.5, horizon: f32::INFINITY }
     }
 }
 
 impl Probe {
     /// The search of all of `lists` lists for `k` rows: nearly everything is looked at with all bits.
     pub(crate) fn all(lists: usize, k: usize) -> Probe {
-        Probe { nprobe: lists, patience: usize::MAX, exact: k, deviations: 3.5 }
+        Probe { exact: k, deviations: 3.5, ..Probe::new(lists) }
     }
 }
 
@@ -405,11 +384,16 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         match self.coder {
             Coder::Bits(_) => self.waves(&ready.state, k, probe, scratch, trace)?,
             Coder::Product(book) => self.product_waves(&ready.state, book, probe, scratch, trace)?,
-            Coder::None => return self.measure_lists(exact, k, probe, scratch, trace),
+            Coder::None => return self.measure_lists(&ready.state, exact, k, probe, scratch, trace),
         }
         self.measure(exact, k, scratch)?;
         trace.ended(Stage::Exact);
         Ok(())
+    }
+
+    /// The waves in which so many lists are looked at.
+    pub(super) fn waves_of<'q>(&'q self, query: &'q QueryState, lists: usize, probe: &Probe) -> Waves<'q> {
+        Waves::new((self.frame, query, self.coder), self.segments.len(), lists, probe)
     }
 
     /// Looks at the probed lists, a turn for each of every segment.
@@ -421,24 +405,19 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch: &mut Scratch,
         trace: &mut T,
     ) -> Result<()> {
-        let segments = self.segments.len();
-        let turns = scratch.probes.len() * segments;
-        let patience = probe.patience.saturating_mul(segments);
         for probed in &scratch.probes {
             self.segments.iter().for_each(|lists| self.kernels.prefetch(lists.header(probed.list)));
         }
+        let mut waves = self.waves_of(query, scratch.probes.len(), probe);
         let mut wave = Wave::new(std::mem::take(&mut scratch.wave));
-        let (mut start, mut idle) = (0, 0);
-        while start < turns && idle < patience {
-            let end = wave_end(start, turns, segments, patience, trace.most_lists(start / segments.max(1)));
+        while let Some(turns) = waves.next(trace.most_lists(waves.looked())) {
             let before = scratch.candidates.kth();
-            self.wave(query, k, start..end, probe, &mut wave, scratch, trace)?;
-            idle = if scratch.candidates.kth() < before { 0 } else { idle + (end - start) };
-            start = end;
-            trace.looked(start / segments.max(1), scratch);
+            self.wave(query, k, turns.clone(), probe, &mut wave, scratch, trace)?;
+            waves.ended(turns, (before, scratch.candidates.kth()), &mut scratch.probes);
+            trace.looked(waves.looked(), waves.place(&scratch.probes), scratch);
         }
         scratch.wave = wave.into_room();
-        scratch.looked = start / segments.max(1);
+        scratch.looked = waves.looked();
         Ok(())
     }
 

@@ -91,9 +91,10 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         scratch.survivors.clear();
         wave.scans.clear();
         wave.turns.clear();
+        let start = turns.start;
         for turn in turns.take(MAX_TURNS) {
             let Some((segment, lists, probed)) = self.turn(turn, &scratch.probes) else { continue };
-            if turn < AHEAD {
+            if turn < start + AHEAD {
                 self.kernels.prefetch(lists.ahead(probed.list));
             }
             let pieces = lists.list(probed.list)?;
