@@ -80,6 +80,12 @@ fn follow(disk: &MemDir, access: Access) -> Follower {
     Collection::open_read_only_with_in(Arc::new(disk.clone()), access).unwrap()
 }
 
+/// The largest file of a kind.
+fn largest(disk: &MemDir, kind: FileKind) -> FileName {
+    let of = |name: &FileName| name.kind() == Some(kind);
+    disk.names().into_iter().filter(of).max_by_key(|name| disk.file_bytes(*name).unwrap().len()).unwrap()
+}
+
 fn queries() -> impl Iterator<Item = Vec<f32>> {
     (0..12).map(|n| vector(1_000_003 + n * 7))
 }
@@ -349,8 +355,7 @@ fn a_batch_that_cannot_be_read_fails_and_the_next_one_does_not() {
     let ask = |threads: usize| snapshot.search_batch(&many()).k(5).effort(effort).threads(threads).run();
     let before = ask(1).unwrap();
     for kind in [FileKind::List, FileKind::Row] {
-        let of = |name: &&FileName| name.kind() == Some(kind);
-        let name = *disk.names().iter().filter(of).max_by_key(|name| disk.file_bytes(**name).unwrap().len()).unwrap();
+        let name = largest(&disk, kind);
         let len = disk.file_bytes(name).unwrap().len() as u64;
         disk.set_unreadable(name, len / 4..len / 4 * 3);
         for threads in [1, 2] {
@@ -405,8 +410,7 @@ fn a_medium_that_fails_is_an_error_and_the_rest_can_still_be_read() {
     let options = || manual().access(Access::Pread);
     for kind in [FileKind::Row, FileKind::List, FileKind::IdTable] {
         let disk = disk.fork();
-        let of = |name: &&FileName| name.kind() == Some(kind);
-        let name = *disk.names().iter().filter(of).max_by_key(|name| disk.file_bytes(**name).unwrap().len()).unwrap();
+        let name = largest(&disk, kind);
         let c = Collection::open_in(Arc::new(disk.clone()), options()).unwrap();
         let snapshot = c.snapshot();
         // Behind tables, which are in memory, and padding.
@@ -444,8 +448,7 @@ fn a_flipped_bit_is_found_whenever_it_is_read() {
     let snapshot = c.snapshot();
     let exact = |snapshot: &Snapshot| snapshot.search(&vector(11)).k(3).effort(Effort::Exact).run();
     exact(&snapshot).unwrap();
-    let rows = |name: &&FileName| name.kind() == Some(FileKind::Row);
-    let name = *disk.names().iter().filter(rows).max_by_key(|name| disk.file_bytes(**name).unwrap().len()).unwrap();
+    let name = largest(&disk, FileKind::Row);
     // Read and found right before: a file that is not mapped is checked again.
     let bits = 8 * disk.file_bytes(name).unwrap().len() as u64;
     assert!(disk.flip_bit(name, bits / 3 * 2));

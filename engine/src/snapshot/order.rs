@@ -1,5 +1,8 @@
 //! In what order queries are answered best if each reads what its neighbours read.
 
+use zerocopy::IntoBytes;
+
+use crate::kernel::{Element, Op, kernels};
 use crate::metric::Metric;
 
 /// So few queries stay as they are.
@@ -90,15 +93,8 @@ impl Cuts<'_> {
     }
 }
 
-/// A sum of products, in eight parts that are added at the end.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (parts, others) = (a.as_chunks::<8>(), b.as_chunks::<8>());
-    let mut sums = [0.0f32; 8];
-    for (a, b) in parts.0.iter().zip(others.0) {
-        sums.iter_mut().zip(a.iter().zip(b)).for_each(|(sum, (a, b))| *sum += a * b);
-    }
-    let rest: f32 = parts.1.iter().zip(others.1).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    kernels().one(Op::Dot, Element::F32, a, b.as_bytes())
 }
 
 #[cfg(test)]
