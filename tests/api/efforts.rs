@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use stratavec::storage::testing::MemDir;
 use stratavec::{
     Background, BulkItem, Codes, Collection, Compact, Compaction, Effort, Filter, Hits, IdKind, IndexKind, IvfOptions,
-    Metric, OpenOptions, RowFormat, Schema, Snapshot, Spill,
+    Metric, OpenOptions, RowFormat, Schema, SearchMode, Snapshot, Spill,
 };
 
 const DIM: usize = 24;
@@ -345,12 +345,19 @@ fn a_part_of_the_nearest_is_found_with_fewer_lists_where_fewer_are_enough() {
             let options = IvfOptions::auto().nlist(200).codes(codes);
             let c = create(Schema::new(DIM, metric).ids(IdKind::U64).index(IndexKind::Ivf(options)));
             let mut batch = c.batch();
-            for id in 0..6_000 {
+            for id in 0..5_500 {
                 batch.upsert(id, &near_and_far(id, unit));
             }
             batch.commit().unwrap();
             c.flush().unwrap();
             c.compact(Compact::Auto).unwrap().wait().unwrap();
+            let mut batch = c.batch();
+            for id in 5_500..6_000 {
+                batch.upsert(id, &near_and_far(id, unit));
+            }
+            batch.commit().unwrap();
+            c.flush().unwrap();
+            assert_eq!(c.stats().list_segments, 2, "{what}");
             let snapshot = c.snapshot();
             let asked: Vec<Vec<f32>> = (0..120).map(|n| near_and_far(9_000_001 + n * 7, unit)).collect();
             let (mut right, mut looked) = (0, Vec::new());
@@ -359,6 +366,8 @@ fn a_part_of_the_nearest_is_found_with_fewer_lists_where_fewer_are_enough() {
                 let truth = snapshot.search(query).effort(Effort::Exact).run().unwrap();
                 right += ids(&truth).iter().filter(|id| ids(&hits).contains(id)).count();
                 looked.push(hits.explain().lists_probed);
+                let cold = snapshot.search(query).effort(Effort::Recall(0.98)).mode(SearchMode::Cold).run().unwrap();
+                assert_eq!((&*cold, cold.explain().lists_probed), (&*hits, hits.explain().lists_probed), "{what}");
                 let told = Effort::Probe { nprobe: 30, patience: usize::MAX };
                 let hits = snapshot.search(query).effort(told).run().unwrap();
                 assert_eq!(hits.explain().lists_probed, 30, "{what}: as many as were told");

@@ -616,6 +616,9 @@ mod tests {
         let short: Vec<u8> = whole.chunks_exact(72).flat_map(|entry| entry[..64].to_vec()).collect();
         let far = manifest.calibration.iter().map(|entry| Calibration { horizon: f32::INFINITY, ..*entry });
         assert_eq!(read(64, &short).unwrap().calibration, far.collect::<Vec<_>>());
+        let mut reserved = whole.clone();
+        reserved[68] = 1;
+        assert_eq!(read(72, &reserved).unwrap_err().kind(), ErrorKind::Corrupt);
         for width in [8, 56, 68, 80] {
             assert_eq!(read(width, &whole[..width]).unwrap_err().kind(), ErrorKind::Corrupt, "{width}");
         }

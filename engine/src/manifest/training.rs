@@ -101,7 +101,8 @@ impl Calibration {
             && read.recall <= 1.0
             && read.deviations.is_finite()
             && read.deviations >= 0.0
-            && read.horizon > f32::NEG_INFINITY;
+            && read.horizon > f32::NEG_INFINITY
+            && entry.reserved == [0; 4];
         sane.then_some(read).ok_or("a calibration holds an impossible number")
     }
 }
@@ -188,6 +189,8 @@ impl Manifest {
             rows: 0,
             nprobe: scale(entry.nprobe),
             patience: if entry.patience == u32::MAX { u32::MAX } else { scale(entry.patience).min(u32::MAX - 1) },
+            // Nobody has seen how far out the new lists hold nearer rows.
+            horizon: f32::INFINITY,
             ..*entry
         };
         let scaled: Vec<Calibration> = self.calibration_of(&from.hash).iter().map(scaled).collect();

@@ -495,7 +495,8 @@ impl<'s> Attempt<'s> {
         let part = found.unwrap_or(self.part / MORE_LISTS as f64);
         let more = |model: &OpenModel, probe: &Probe| {
             let wide = widened(probe, part);
-            Probe { nprobe: wide.nprobe.min(model.file.lists()), ..wide }
+            // More of them are to be found, wherever they are.
+            Probe { nprobe: wide.nprobe.min(model.file.lists()), horizon: f32::INFINITY, ..wide }
         };
         let mut next = Attempt {
             part,

@@ -93,7 +93,7 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
     fn ask_for_first(&self, waves: &mut Waves<'_>, mut ask: impl FnMut(Range<usize>)) {
         let Some(first) = waves.next(usize::MAX) else { return };
         let second = waves.after(&first, usize::MAX);
-        [first, second].into_iter().for_each(|turns| ask(waves.ask(turns)));
+        [first, second].into_iter().for_each(|turns| ask(waves.ask(&turns)));
     }
 
     /// Looks at the lists and asks for the rows that are to be measured. [`measure`](ColdSearch::measure) comes next, at any time.
@@ -178,7 +178,7 @@ impl<C: ColdLists, R: Rows> ColdSearch<'_, C, R> {
         self.ask_for_first(&mut waves, drop);
         while let Some(here) = waves.next(trace.most_lists(waves.looked())) {
             let next = waves.after(&here, trace.most_lists(waves.lists(here.end)));
-            self.ask(&waves.ask(next), scratch);
+            self.ask(&waves.ask(&next), scratch);
             let before = scratch.candidates.kth();
             self.wave(query, here.clone(), scratch, work, trace)?;
             waves.ended(here, (before, scratch.candidates.kth()), &mut scratch.probes);

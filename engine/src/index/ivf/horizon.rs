@@ -17,11 +17,12 @@ pub(crate) struct Horizon {
 }
 
 impl Horizon {
-    /// After the lists of the `first` wave; `kth` is the `k`-th best estimate, infinity if there are fewer: then no list is too far.
+    /// After the lists of the `first` wave; `kth` is the `k`-th best estimate or a larger number (see `Candidates`), infinity if there are fewer: then no list
+    /// is too far.
     pub(super) fn after(first: &[Probed], kth: f32, frame: &Frame, query: &QueryState) -> Horizon {
         let last = first.iter().map(|probed| probed.rank).fold(f32::NEG_INFINITY, f32::max);
         match frame.op() {
-            Op::L2 => Horizon { zero: 0.0, unit: 0.5 * (kth.max(0.0) + last) },
+            Op::L2 => Horizon { zero: 0.0, unit: (0.5 * (kth + last)).max(0.0) },
             Op::Dot => Horizon { zero: 0.5 * (kth - query.shift + last), unit: query.tables.norm_squared().sqrt() },
         }
     }

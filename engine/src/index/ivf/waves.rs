@@ -83,11 +83,12 @@ impl<'a> Waves<'a> {
         start..self.turns.min(start.saturating_add(turns))
     }
 
-    /// What was not asked for of some turns, and is from now on.
-    pub(super) fn ask(&mut self, turns: Range<usize>) -> Range<usize> {
-        let rest = turns.start.max(self.asked)..turns.end;
+    /// What was not asked for of the turns that were not looked at, up to the end of these, and is from now on. Lists that were left out may have
+    /// brought some of them forward.
+    pub(super) fn ask(&mut self, turns: &Range<usize>) -> Range<usize> {
+        let from = self.asked.max(self.start);
         self.asked = self.asked.max(turns.end);
-        rest
+        from..turns.end.max(from)
     }
 
     /// Notes that a wave was looked at, by which the `k`-th best estimate went from one number to another. After the first one lists that are too
@@ -127,5 +128,49 @@ impl<'a> Waves<'a> {
     pub(super) fn place(&self, probes: &[Probed]) -> f32 {
         let last = self.looked().checked_sub(1).and_then(|last| probes.get(last));
         last.map_or(f32::NEG_INFINITY, |last| self.horizon.place(last.rank))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_asked_for_before_they_are_looked_at_and_once() {
+        let frame = Frame::new(crate::metric::Metric::L2, vec![0.0; 8], 1, 1.0);
+        let query = QueryState::default();
+        // Far and near lists in turns, as they stand within a wave.
+        let ranks = |list: u32| if list < 4 || list % 2 == 1 { 1.0 } else { 9.0 };
+        for coder in [Coder::None, Coder::Bits(4)] {
+            for segments in [1, 2, 3, 5, 17, 70] {
+                let all: Vec<Probed> = (0..60).map(|list| Probed { list, rank: ranks(list), reach: 0.0 }).collect();
+                let mut probes = all.clone();
+                let probe = Probe { horizon: 1.5, ..Probe::new(60) };
+                let mut waves = Waves::new((&frame, &query, coder), segments, probes.len(), &probe);
+                let mut asked = std::collections::BTreeMap::new();
+                let (mut looked, mut last) = (0, f32::INFINITY);
+                let first = waves.next(usize::MAX).unwrap();
+                let second = waves.after(&first, usize::MAX);
+                for turns in [first, second] {
+                    for turn in waves.ask(&turns) {
+                        *asked.entry((probes[turn / segments].list, turn % segments)).or_insert(0) += 1;
+                    }
+                }
+                while let Some(here) = waves.next(usize::MAX) {
+                    for turn in waves.ask(&waves.after(&here, usize::MAX)) {
+                        *asked.entry((probes[turn / segments].list, turn % segments)).or_insert(0) += 1;
+                    }
+                    let names = here.clone().map(|turn| (probes[turn / segments].list, turn % segments));
+                    names.for_each(|name| assert!(asked.contains_key(&name), "{segments}: {name:?}"));
+                    looked += here.len();
+                    waves.ended(here, (last, 1.0), &mut probes);
+                    last = 1.0;
+                }
+                let near = all.iter().filter(|probed| probed.rank < 2.0 || probed.list < 4).count();
+                assert!(probes.len() == near && looked == near * segments, "{segments}");
+                let twice = asked.values().filter(|times| **times > 1).count();
+                assert!(twice < segments, "{segments}: {twice}");
+            }
+        }
     }
 }
