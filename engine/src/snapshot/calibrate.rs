@@ -70,7 +70,7 @@ pub(crate) struct Calibrated {
 
 /// What to do for each of some parts of the nearest ten and hundred rows, ascending by `k` and part: the least work that finds as much, on
 /// average over rows of the collection. Parts that no such search finds are left out. Nothing if there are few rows or no lists. Takes
-/// a second or so, and three mebibytes beside the vectors of some 512 rows; the same at any number of threads. `go_on` is asked now and then.
+/// a second or so, and some mebibytes beside the vectors of some 512 rows; the same at any number of threads. `go_on` is asked now and then.
 ///
 /// # Errors
 /// `Corrupt`; what `go_on` says.
