@@ -69,9 +69,13 @@ class Model(File):
 
 
 def block_bytes(padded, kind, value):
-    """Bytes of codes, of factors, and of the record of an entry, for 32 entries; None if there is no such layout."""
-    if kind == 1 and 1 <= value <= 8:
-        return 4 * padded, 128, 0 if value == 1 else padded // 8 * (value - 1) + 8
+    """Bytes of codes and of factors, for 32 entries, and between the starts of two records; None if there is no such layout."""
+    if kind == 1:
+        bits, rounded = value & ~256, value & 256 != 0
+        record = 0 if bits == 1 else padded // 8 * (bits - 1) + 8
+        if 1 <= bits <= 8 and (not rounded or record % LINE == LINE - 8):
+            return 4 * padded, 128, record + 8 * rounded
+        return None
     if kind == 3 and value < 1 << 32:
         parts, bits = value & 0xFFFFFF, value >> 24
         if parts and padded % parts == 0 and 4 <= bits <= 10:

@@ -18,7 +18,7 @@ pub struct Scene {
     make: Option<fn(&MemDir)>,
 }
 
-pub const SCENES: [Scene; 17] = [
+pub const SCENES: [Scene; 19] = [
     Scene { name: "empty", about: "created, nothing written, not closed", make: Some(empty) },
     Scene {
         name: "example",
@@ -57,6 +57,12 @@ pub const SCENES: [Scene; 17] = [
         about: "as `lists`, with product codes of 16 parts and 16 codewords, half a byte each",
         make: Some(nibbles),
     },
+    Scene {
+        name: "rounded",
+        about: "as `lists`, with codes of 7 bits, whose records fill up their lines",
+        make: Some(rounded),
+    },
+    Scene { name: "packed", about: "`rounded`, as builds wrote it whose records stood end to end", make: None },
     Scene { name: "uncoded", about: "as `lists`, without codes", make: Some(uncoded) },
     Scene {
         name: "lean",
@@ -257,6 +263,10 @@ fn replaced(disk: &MemDir) {
 
 fn lists(disk: &MemDir) {
     coded_lists(disk, Codes::Bits(3));
+}
+
+fn rounded(disk: &MemDir) {
+    coded_lists(disk, Codes::Bits(7));
 }
 
 fn nibbles(disk: &MemDir) {

@@ -133,8 +133,9 @@ impl<'a> CodedRows<'a> {
             if segment.shape().stride() > 0 {
                 segment.prove_record(spot.list as usize, spot.at)?;
             }
-            let layout = layout_of(segment.shape());
-            let entries = Entries { layout, signs: bytes.signs, factors: bytes.factors, records: bytes.records };
+            let (layout, stride) = (layout_of(segment.shape()), segment.shape().stride());
+            let entries =
+                Entries { layout, signs: bytes.signs, factors: bytes.factors, records: bytes.records, stride };
             match decoder.decode(spot.list as usize, &entries, spot.at as usize, &mut inside) {
                 Some(known) => take(i, &inside, known)?,
                 None => {

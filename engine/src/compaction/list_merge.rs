@@ -30,7 +30,8 @@ impl<'a> ListMerge<'a> {
     /// `InvalidArgument` if there are no inputs, or they differ in the number of lists or their shape. That they have one model
     /// was proven when they were opened.
     pub(crate) fn new(inputs: &'a [&'a ListFile], dead: &'a dyn Fn(u64) -> bool) -> Result<ListMerge<'a>> {
-        let alike = |a: &ListFile, b: &ListFile| a.lists() == b.lists() && a.shape() == b.shape();
+        let shape = |file: &ListFile| file.shape().of_new_files();
+        let alike = |a: &ListFile, b: &ListFile| a.lists() == b.lists() && shape(a) == shape(b);
         match inputs.first() {
             Some(first) if inputs.iter().all(|input| alike(first, input)) => {
                 Ok(ListMerge { inputs, dead, list: EncodedList::new(layout_of(first.shape())) })
@@ -92,7 +93,8 @@ impl<'a> ListMerge<'a> {
         }
         if stride > 0 {
             input.prove_record(list, at as u32)?;
-            out.records.extend_from_slice(bytes.records.get(at * stride..(at + 1) * stride).unwrap_or_default());
+            let record = bytes.records.get(at * stride..at * stride + shape.record_len());
+            out.records.extend_from_slice(record.unwrap_or_default());
         }
         Ok(())
     }
@@ -146,6 +148,6 @@ pub(crate) fn merge_lists(
     let seqs = facts.fold((u64::MAX, 0), |(min, max), facts| (min.min(facts.min_seq), max.max(facts.max_seq)));
     let (collection, origin) = ids;
     let first = inputs.first().ok_or_else(|| Error::argument("lists", "to be merged are none"))?;
-    let head = ListFileHead { collection, origin, shape: *first.shape(), model: *first.model(), seqs };
+    let head = ListFileHead { collection, origin, shape: first.shape().of_new_files(), model: *first.model(), seqs };
     write_segment(storage, &head, &mut Counted { inner: &mut merge, control }, new_id)
 }

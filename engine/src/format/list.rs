@@ -29,6 +29,9 @@ layout! {
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// What pieces start at and end with.
 pub const PIECE_ALIGN: usize = 64;
+/// Bytes that memory is read by, and what is left of a last line that is worth filling up.
+const LINE: usize = 64;
+const ALMOST: usize = LINE - 8;
 /// Bytes of a row word.
 pub const ROW_WORD_BYTES: usize = 4;
 /// The row word of a lane that no entry uses.
@@ -76,11 +79,16 @@ pub fn product_of(parameter: u32, padded: usize) -> Option<(u32, u32)> {
     (parts > 0 && padded.is_multiple_of(parts as usize)).then_some((parts, size))
 }
 
+/// Said beside the bits in a footer: records of eight bytes less than whole lines of 64 are followed by eight zeros each.
+const WHOLE_LINES: u32 = 1 << 8;
+
 /// What the layout of every list follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ListShape {
     padded: usize,
     code: ListCode,
+    /// Of a file from before records were rounded up to whole lines, where that makes a difference.
+    packed: bool,
 }
 
 impl ListShape {
@@ -95,12 +103,18 @@ impl ListShape {
             }
             ListCode::Rows => true,
         };
-        (whole && valid).then_some(ListShape { padded, code })
+        (whole && valid).then_some(ListShape { padded, code, packed: false })
+    }
+
+    /// The shape of new files that hold what files of this shape hold.
+    pub fn of_new_files(self) -> ListShape {
+        ListShape { packed: false, ..self }
     }
 
     /// How a footer states it, in front of the number of lists.
     pub fn parameters(&self, lists: u64) -> [u64; 4] {
         let (kind, value) = match self.code {
+            ListCode::Bits(bits) if self.stride() > self.record_len() => (1, bits | WHOLE_LINES),
             ListCode::Bits(bits) => (1, bits),
             ListCode::Raw(stride) => (2, stride),
             ListCode::Product { parts, size } => (3, product_parameter(parts, size)),
@@ -113,14 +127,17 @@ impl ListShape {
     pub fn from_parameters(parameters: [u64; 4]) -> Option<(ListShape, u64)> {
         let [lists, padded, kind, value] = parameters;
         let (value, padded) = (u32::try_from(value).ok()?, usize::try_from(padded).ok()?);
+        let lines = kind == 1 && value & WHOLE_LINES != 0;
         let code = match (kind, value) {
-            (1, bits) => ListCode::Bits(bits),
+            (1, value) => ListCode::Bits(value & !WHOLE_LINES),
             (2, stride) => ListCode::Raw(stride),
             (3, parameter) => product_of(parameter, padded).map(|(parts, size)| ListCode::Product { parts, size })?,
             (4, 0) => ListCode::Rows,
             _ => return None,
         };
-        Some((ListShape::new(padded, code)?, lists))
+        let shape = ListShape::new(padded, code)?;
+        let rounded = shape.stride() > shape.record_len();
+        (rounded || !lines).then_some((ListShape { packed: rounded && !lines, ..shape }, lists))
     }
 
     /// Components after padding.
@@ -158,13 +175,24 @@ impl ListShape {
         }
     }
 
-    /// Bytes between the starts of two records; 0 if there are none.
+    /// Bytes of a record; 0 if there are none.
     #[inline]
-    pub fn stride(&self) -> usize {
+    pub fn record_len(&self) -> usize {
         match self.code {
             ListCode::Bits(1) | ListCode::Product { .. } | ListCode::Rows => 0,
             ListCode::Bits(bits) => self.padded / 8 * (bits as usize - 1) + 8,
             ListCode::Raw(stride) => stride as usize,
+        }
+    }
+
+    /// Bytes between the starts of two records. One that eight bytes are missing of to a whole number of lines gets them: whoever reads it, and records are
+    /// read here and there, waits for a line less.
+    #[inline]
+    pub fn stride(&self) -> usize {
+        let length = self.record_len();
+        match (self.code, length % LINE) {
+            (ListCode::Bits(_), ALMOST) if !self.packed => length + LINE - ALMOST,
+            _ => length,
         }
     }
 
@@ -176,7 +204,7 @@ impl ListShape {
         let rows = factors + blocks * self.factor_bytes();
         let scan = rows + blocks * BLOCK_ENTRIES * ROW_WORD_BYTES;
         let records = (count as usize).saturating_mul(self.stride()).next_multiple_of(PIECE_ALIGN);
-        ListParts { count, factors, rows, scan, records, stride: self.stride() }
+        ListParts { count, factors, rows, scan, records, stride: self.stride(), record_len: self.record_len() }
     }
 }
 
@@ -189,6 +217,7 @@ pub struct ListParts {
     scan: usize,
     records: usize,
     stride: usize,
+    record_len: usize,
 }
 
 impl ListParts {
@@ -202,6 +231,23 @@ impl ListParts {
     #[inline]
     pub fn record_bytes(&self) -> usize {
         self.records
+    }
+
+    /// Lays out records that stand end to end as the piece has them; `None` if they are not as many bytes as the entries have.
+    pub fn lay_out_records(&self, records: &[u8], piece: &mut Vec<u8>) -> Option<()> {
+        piece.clear();
+        (records.len() == (self.count as usize).checked_mul(self.record_len)?).then_some(())?;
+        match self.stride == self.record_len {
+            true => piece.extend_from_slice(records),
+            false => {
+                for record in records.chunks_exact(self.record_len) {
+                    piece.extend_from_slice(record);
+                    piece.resize(piece.len() + self.stride - self.record_len, 0);
+                }
+            }
+        }
+        piece.resize(self.records, 0);
+        Some(())
     }
 
     /// Sign codes, within the piece.
@@ -273,8 +319,11 @@ mod tests {
         let product = |parts, size| ListCode::Product { parts, size };
         let bits = [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8)];
         let whole = [ListCode::Raw(1544), ListCode::Raw(1 << 20), ListCode::Rows];
-        for code in bits.into_iter().chain(whole).chain([product(3, 16), product(48, 256), product(1, 1024)]) {
-            let shape = ListShape::new(384, code).unwrap();
+        let of = |code| ListShape::new(384, code).unwrap();
+        let shapes = bits.into_iter().chain(whole).chain([product(3, 16), product(48, 256), product(1, 1024)]).map(of);
+        let lines = ListShape::new(128, ListCode::Bits(4)).unwrap();
+        for shape in shapes.chain([lines]) {
+            let code = shape.code();
             for count in [0, 1, 31, 32, 33, 425, 426, 3_000, 70_001] {
                 let parts = shape.parts(count);
                 let covered = |chunks: Vec<Range<usize>>, bytes: usize| {
@@ -295,11 +344,31 @@ mod tests {
     }
 
     #[test]
+    fn records_that_nearly_end_a_line_do() {
+        let shape = |padded, bits| ListShape::new(padded, ListCode::Bits(bits)).unwrap();
+        let strides = [(128, 4), (192, 3), (640, 4), (64, 7), (128, 1), (128, 5), (384, 4), (64, 8)];
+        let strides = strides.map(|(padded, bits)| (shape(padded, bits).record_len(), shape(padded, bits).stride()));
+        let expected = [(56, 64), (56, 64), (248, 256), (56, 64), (0, 0), (72, 72), (152, 152), (64, 64)];
+        assert_eq!(strides, expected);
+        let records: Vec<u8> = (1..=112).collect();
+        let (mut piece, parts) = (Vec::new(), shape(128, 4).parts(2));
+        assert_eq!(parts.lay_out_records(&records, &mut piece), Some(()));
+        assert_eq!(piece, [&records[..56], &[0; 8], &records[56..], &[0; 8]].concat());
+        assert_eq!(parts.lay_out_records(&records[..56], &mut piece), None);
+        // Files of before say nothing of it, and are read as they are.
+        let (packed, lists) = ListShape::from_parameters([7, 128, 1, 4]).unwrap();
+        assert!(packed.stride() == 56 && lists == 7 && packed.parameters(7) == [7, 128, 1, 4]);
+        assert!(packed != shape(128, 4) && packed.of_new_files() == shape(128, 4));
+        assert_eq!(ListShape::from_parameters([7, 384, 1, 4]), Some((shape(384, 4), 7)));
+    }
+
+    #[test]
     fn footers_state_shapes_and_refuse_what_is_none() {
         let shape = ListShape::new(384, ListCode::Bits(4)).unwrap();
         let product = |parts, size| ListShape::new(384, ListCode::Product { parts, size });
         let rows = ListShape::new(384, ListCode::Rows).unwrap();
-        for shape in [shape, rows, product(48, 16).unwrap(), product(384, 1024).unwrap()] {
+        let lines = ListShape::new(128, ListCode::Bits(4)).unwrap();
+        for shape in [shape, lines, rows, product(48, 16).unwrap(), product(384, 1024).unwrap()] {
             assert_eq!(ListShape::from_parameters(shape.parameters(7)), Some((shape, 7)));
             let block = shape.parts(1).scan_bytes();
             assert!(block.is_multiple_of(PIECE_ALIGN) && shape.parts(33).scan_bytes() == 2 * block, "{shape:?}");
@@ -318,6 +387,11 @@ mod tests {
             [7, 0, 1, 4],
             [7, 65, 1, 4],
             [7, 64, 1, 9],
+            [7, 128, 1, 4 | 2 << 8],
+            // Nothing there is to be rounded.
+            [7, 384, 1, 4 | 1 << 8],
+            [7, 128, 1, 1 | 1 << 8],
+            [7, 128, 4, 1 << 8],
             [7, 64, 1, 0],
             [7, 64, 5, 4],
             [7, 64, 2, 12],

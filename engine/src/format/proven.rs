@@ -31,6 +31,13 @@ impl ProvenBits {
         self.0.iter().for_each(|bits| bits.store(u64::MAX, Ordering::Relaxed));
     }
 
+    /// What [`has`](ProvenBits::has) looks at for one piece, to be asked for.
+    #[inline]
+    pub fn ahead(&self, piece: usize) -> &[AtomicU64] {
+        let word = piece / 64;
+        self.0.get(word..word.saturating_add(1)).unwrap_or_default()
+    }
+
     /// Whether the bit of one piece is set.
     #[inline]
     pub fn has(&self, piece: usize) -> bool {

@@ -206,10 +206,10 @@ impl Columns {
         let count = header.n_total.get() as usize;
         let fits = input.rows.len() == count
             && input.signs.len() == parts.signs().len()
-            && input.factors.len() == parts.factors().len()
-            && input.records.len().next_multiple_of(PIECE_ALIGN) == parts.record_bytes();
+            && input.factors.len() == parts.factors().len();
+        let unfit = || Error::argument("lists", "changed between two looks, or do not have the bytes of their shape");
         if !fits {
-            return Err(Error::argument("lists", "changed between two looks, or do not have the bytes of their shape"));
+            return Err(unfit());
         }
         self.piece.clear();
         self.piece.extend_from_slice(input.signs);
@@ -225,9 +225,7 @@ impl Columns {
         let chunks = (0..parts.scan_checks()).map(|i| parts.scan_chunk(i));
         append(&mut self.scan, self.file_seed, &self.piece, chunks, &mut self.checks)?;
         let Some(records) = &mut self.records else { return Ok(()) };
-        self.piece.clear();
-        self.piece.extend_from_slice(input.records);
-        self.piece.resize(parts.record_bytes(), 0);
+        parts.lay_out_records(input.records, &mut self.piece).ok_or_else(unfit)?;
         let chunks = (0..parts.record_checks()).map(|i| parts.record_chunk(i));
         append(records, self.file_seed, &self.piece, chunks, &mut self.checks)
     }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::blob::BlobColumn;
 use super::layout::{MAX_ROWS, RowLayout};
@@ -286,6 +287,12 @@ impl RowFile {
         let record = self.record(ordinal);
         let bytes = record.get(..self.layout.vector_bytes()).unwrap_or_default();
         Ok(Stored { bytes, element, length: norm_of(record) })
+    }
+
+    /// What [`proven_vector`](RowFile::proven_vector) looks at first, to be asked for.
+    #[inline]
+    pub(crate) fn proof(&self, ordinal: usize) -> &[AtomicU64] {
+        self.proven.ahead(ordinal)
     }
 
     #[cold]

@@ -73,6 +73,13 @@ impl Lists for HereLists<'_> {
         }
     }
 
+    fn stride(&self) -> usize {
+        match self {
+            HereLists::Mapped(lists) => lists.stride(),
+            HereLists::Read(file, _) => file.shape().stride(),
+        }
+    }
+
     fn list(&self, list: u32) -> Result<ListPieces<'_>> {
         match self {
             HereLists::Mapped(lists) => lists.list(list),

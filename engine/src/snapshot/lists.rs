@@ -1,5 +1,7 @@
 //! Files behind the faces that a search by lists sees.
 
+use std::sync::atomic::AtomicU64;
+
 use super::version::LiveRows;
 use crate::error::{Error, Result};
 use crate::format::list::{BYTE_WORDS, ListCode, ListShape, NIBBLE_WORDS};
@@ -102,6 +104,7 @@ impl OpenModel {
 pub(crate) struct CodedLists<'a> {
     view: ListView<'a>,
     bits: usize,
+    stride: usize,
 }
 
 impl<'a> CodedLists<'a> {
@@ -127,7 +130,7 @@ impl<'a> CodedLists<'a> {
             ListCode::Bits(bits) => bits as usize,
             _ => 0,
         };
-        CodedLists { view: file.view(), bits }
+        CodedLists { view: file.view(), bits, stride: file.shape().stride() }
     }
 }
 
@@ -146,6 +149,10 @@ pub(crate) fn layout_of(shape: &ListShape) -> EntryLayout {
 impl Lists for CodedLists<'_> {
     fn bits(&self) -> usize {
         self.bits
+    }
+
+    fn stride(&self) -> usize {
+        self.stride
     }
 
     #[inline]
@@ -232,6 +239,10 @@ impl<K: Fn(u64) -> bool> Rows for FileRows<'_, K> {
 
     fn ahead(&self, place: u64) -> &[u8] {
         self.at(place).map_or(&[], |(rows, ordinal)| rows.file.record(ordinal))
+    }
+
+    fn proof(&self, place: u64) -> &[AtomicU64] {
+        self.at(place).map_or(&[], |(rows, ordinal)| rows.file.proof(ordinal))
     }
 
     fn ask(&self, place: u64) {

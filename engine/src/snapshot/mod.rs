@@ -13,6 +13,7 @@ mod item;
 mod killed;
 mod lists;
 mod many;
+mod marks;
 mod mode;
 mod order;
 mod questions;

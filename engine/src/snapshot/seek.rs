@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use super::chosen::ChosenRows;
 use super::cold::ColdFile;
@@ -302,6 +303,10 @@ impl<K: Fn(u64) -> bool> Rows for Matching<'_, K> {
 
     fn ahead(&self, place: u64) -> &[u8] {
         self.rows.ahead(place)
+    }
+
+    fn proof(&self, place: u64) -> &[AtomicU64] {
+        self.rows.proof(place)
     }
 
     fn ask(&self, place: u64) {

@@ -1,9 +1,9 @@
 //! The immutable files of one manifest, opened.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::lists::OpenModel;
+use super::marks::Marks;
 use crate::delta::Generation;
 use crate::error::{Error, Result};
 use crate::id::IdRef;
@@ -36,7 +36,7 @@ pub(crate) struct LiveRows {
     dead_count: u64,
     /// One bit per ordinal: perhaps killed by a generation that is still in memory. Shared by all versions; only ever
     /// goes from 0 to 1, before the view that kills is published.
-    maybe_dead: Arc<[AtomicU64]>,
+    maybe_dead: Arc<Marks>,
     /// Each live row is in a list segment too.
     in_lists: bool,
 }
@@ -44,14 +44,8 @@ pub(crate) struct LiveRows {
 impl LiveRows {
     /// All rows of the file live.
     pub(crate) fn new(file: Arc<RowFile>) -> Self {
-        let words = file.len().div_ceil(64);
-        LiveRows {
-            file,
-            dead: Arc::new([]),
-            dead_count: 0,
-            maybe_dead: (0..words).map(|_| AtomicU64::new(0)).collect(),
-            in_lists: false,
-        }
+        let maybe_dead = Arc::new(Marks::new(file.len()));
+        LiveRows { file, dead: Arc::new([]), dead_count: 0, maybe_dead, in_lists: false }
     }
 
     /// The same file; whether its live rows are in list segments.
@@ -149,13 +143,11 @@ impl LiveRows {
     }
 
     pub(crate) fn maybe_dead_word(&self, word: usize) -> u64 {
-        self.maybe_dead.get(word).map_or(0, |bits| bits.load(Ordering::Acquire))
+        self.maybe_dead.word(word)
     }
 
     pub(crate) fn mark_maybe_dead(&self, ordinal: usize) {
-        if let Some(word) = self.maybe_dead.get(ordinal / 64) {
-            word.fetch_or(1 << (ordinal % 64), Ordering::Release);
-        }
+        self.maybe_dead.set(ordinal);
     }
 
     /// Ordinals dead by the tombstone files.

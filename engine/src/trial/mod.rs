@@ -203,6 +203,20 @@ impl Trial {
         })
     }
 
+    /// Writes a segment anew as files were before records were rounded up to whole lines.
+    #[cfg(test)]
+    fn pack(&mut self, at: usize) {
+        let head = self.head().unwrap();
+        let [lists, padded, kind, bits] = head.shape.parameters(self.lists() as u64);
+        let (shape, _) = crate::format::list::ListShape::from_parameters([lists, padded, kind, bits & 15]).unwrap();
+        let (id, head) = (new_id(&mut self.next), ListFileHead { shape, ..head });
+        let inputs = [&*self.segments[at]];
+        let facts = write_lists(&*self.storage, id, &head, &mut ListMerge::new(&inputs, &|_| false).unwrap()).unwrap();
+        let file = ListFile::open(&*self.storage, id, COLLECTION, COLLECTION, &head.model, &facts).unwrap();
+        assert!(file.shape().stride() < self.segments[at].shape().stride());
+        self.segments[at] = Arc::new(file);
+    }
+
     /// Merges all segments into one.
     ///
     /// # Errors
@@ -227,7 +241,7 @@ impl Trial {
     fn entries(&self) -> Vec<(usize, u64, bool, Vec<u8>, [u16; 2], Vec<u8>)> {
         let mut entries = Vec::new();
         for segment in &self.segments {
-            let (layout, stride) = (layout_of(segment.shape()), segment.shape().stride());
+            let (layout, shape) = (layout_of(segment.shape()), segment.shape());
             for list in 0..segment.lists() {
                 let loaded = segment.load(list).unwrap();
                 let bytes = loaded.bytes();
@@ -236,7 +250,7 @@ impl Trial {
                     let mut signs = Vec::new();
                     let factors = crate::index::ivf::take_entry(layout, bytes.signs, bytes.factors, at, &mut signs);
                     let factors = factors.map(|f| [f.add, f.rescale]).unwrap();
-                    let record = bytes.records[at * stride..(at + 1) * stride].to_vec();
+                    let record = bytes.records[at * shape.stride()..][..shape.record_len()].to_vec();
                     let first = at < bytes.primary as usize;
                     entries.push((list, segment.row(word).unwrap(), first, signs, factors, record));
                 }

@@ -270,6 +270,31 @@ fn segments_of_different_bits_are_searched_together_and_alike_on_every_path() {
     }
 }
 
+/// Files of before, whose records stand end to end, beside files in which each fills up its line.
+#[test]
+fn records_are_found_however_far_apart_they_are() {
+    for (dim, bits) in [(120, 4), (50, 7), (192, 3)] {
+        let whole = |count, seed| random(count, dim, seed).into_iter().map(|x| (4.0 * x).round()).collect::<Vec<f32>>();
+        let (values, queries) = (whole(1_500, 41), whole(20, 42));
+        let schema = schema(dim, Metric::L2);
+        let built = || build(&schema, &values, TrialOptions { bits, segments: 3, ..options(30) });
+        let (mut new, mut old) = (built(), built());
+        (0..3).filter(|at| *at != 1).for_each(|at| old.pack(at));
+        check_paths(&old, &queries, 0.0);
+        let found = |trial: &Trial| {
+            let mut seeker = trial.seeker().unwrap();
+            let of = |query| seeker.nearest(query, 10, &Effort::new(12)).unwrap().to_vec();
+            queries.chunks_exact(dim).map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(found(&old), found(&new));
+        assert!(old.entries() == new.entries());
+        new.merge().unwrap();
+        old.merge().unwrap();
+        assert!(old.entries() == new.entries() && old.segments[0].shape() == new.segments[0].shape());
+        assert_eq!(found(&old), found(&new));
+    }
+}
+
 /// [LIST-4]
 #[test]
 fn the_same_rows_give_the_same_bytes_on_any_number_of_threads() {

@@ -19,6 +19,8 @@ pub(crate) struct Entries<'a> {
     pub(crate) signs: &'a [u8],
     pub(crate) factors: &'a [u8],
     pub(crate) records: &'a [u8],
+    /// Bytes between the starts of two records.
+    pub(crate) stride: usize,
 }
 
 /// What is known of a vector beside where it seems to be.
@@ -65,7 +67,7 @@ impl<'a> EntryDecoder<'a> {
         let mut factors = stored.factors(self.frame.scale());
         match self.coder {
             Coder::None => return None,
-            Coder::Bits(bits) => factors = self.grid(bits, factors, entries.records, position, out)?,
+            Coder::Bits(bits) => factors = self.grid(bits, factors, entries, position, out)?,
             Coder::Product(book) => book.decode(&self.code, out),
         }
         let (mut square, mut product) = (0.0_f64, 0.0_f64);
@@ -95,7 +97,7 @@ impl<'a> EntryDecoder<'a> {
         &mut self,
         bits: usize,
         signs_alone: Factors,
-        records: &[u8],
+        entries: &Entries<'_>,
         position: usize,
         out: &mut Vec<f32>,
     ) -> Option<Factors> {
@@ -104,8 +106,8 @@ impl<'a> EntryDecoder<'a> {
         self.further.clear();
         self.further.resize(padded, 0);
         if further > 0 {
-            let stride = record_bytes(padded, further);
-            let record = records.get(position.checked_mul(stride)?..)?.get(..stride)?;
+            let start = position.checked_mul(entries.stride)?;
+            let record = entries.records.get(start..)?.get(..record_bytes(padded, further))?;
             take_code(record.get(..code_bytes(padded, further))?, further, &mut self.further);
             factors = take_factors(record);
         }
@@ -162,7 +164,8 @@ mod tests {
             frame.enter(kernels(), &row, 1.0, &mut inside);
             wanted.push(inside.clone());
         }
-        let entries = Entries { layout, signs: &list.signs, factors: &list.factors, records: &list.records };
+        let stride = list.records.len() / list.rows.len();
+        let entries = Entries { layout, signs: &list.signs, factors: &list.factors, records: &list.records, stride };
         let (mut decoder, mut centroid) = (EntryDecoder::new(&frame, set, coder), Vec::new());
         set.centroid(1, DIM, &mut centroid);
         let sum: f64 = (0..wanted.len())

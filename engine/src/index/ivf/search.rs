@@ -7,6 +7,7 @@
 //! the first is measured.
 
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 
 use super::candidates::{Candidate, Candidates};
 use super::centroids::{CentroidSet, Probed};
@@ -86,6 +87,9 @@ pub(crate) trait Lists {
     /// Bits per component of the codes.
     fn bits(&self) -> usize;
 
+    /// Bytes between the starts of two records; 0 if there are none.
+    fn stride(&self) -> usize;
+
     /// A list; what a scan reads of it is proven.
     ///
     /// # Errors
@@ -148,6 +152,11 @@ pub(crate) trait Rows {
 
     /// The bytes at a place, to be asked for. Not proven.
     fn ahead(&self, place: u64) -> &[u8];
+
+    /// What tells whether those bytes are proven, to be asked for.
+    fn proof(&self, _place: u64) -> &[AtomicU64] {
+        &[]
+    }
 
     /// Asks for what is at a place to be read soon, where it is not in memory.
     fn ask(&self, _place: u64) {}
@@ -458,6 +467,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     fn ask_for_rows<'c>(&self, candidates: impl IntoIterator<Item = &'c Candidate>) {
         for candidate in candidates {
             self.kernels.prefetch(self.rows.ahead(candidate.place));
+            self.kernels.prefetch_values(self.rows.proof(candidate.place));
         }
     }
 

@@ -70,11 +70,15 @@ impl Wave<'_> {
 }
 
 /// Survivors whose estimates are made by one call.
+#[derive(Default)]
 struct Batch<'a> {
     bits: usize,
     count: usize,
     records: [Record<'a>; RECORDS],
     places: [u32; RECORDS],
+    /// How many of the batch before are near enough, and those with their estimates: their row words are on the way.
+    near: usize,
+    waiting: [(f32, u32); RECORDS],
 }
 
 impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
@@ -103,7 +107,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 self.turn(turn + AHEAD, &scratch.probes).map_or(&[][..], |(_, lists, probed)| lists.ahead(probed.list));
             wave.scans.push(ScanTurn { list, terms: self.terms(query, &probed), ahead });
             let bits = lists.bits();
-            let stride = if bits > 1 { record_bytes(self.frame.padded(), bits - 1) } else { 0 };
+            let stride = lists.stride();
             wave.turns.push(Turn { segment, list: probed.list, bits, stride, pieces });
             scratch.work.0 += list.count;
         }
@@ -131,8 +135,8 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         list_terms(self.frame, query, probed)
     }
 
-    /// Takes the survivors with bounds in `(above, up_to]`, asks for their records and row words, all before the first is read, and
-    /// proves the records.
+    /// Takes the survivors with bounds in `(above, up_to]`, asks for their records, all before the first is read, and proves them. Of the row words
+    /// few will be read: those of entries without records are asked for here, others once it is known which.
     pub(super) fn ask(&self, above: f32, up_to: f32, wave: &mut Wave<'_>, scratch: &Scratch) -> Result<()> {
         let Wave { turns, sifted, records, proven, .. } = wave;
         self.kernels.sift(&scratch.survivors, above, up_to, sifted);
@@ -141,8 +145,10 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
             let (at, position) = place_parts(*place);
             let Some(turn) = turns.get(at) else { break };
             let record = turn.record(position).unwrap_or_default();
-            self.kernels.prefetch(record);
-            self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 1).unwrap_or_default());
+            match turn.bits < 2 {
+                true => self.ask_row(turn, position),
+                false => self.kernels.prefetch(record),
+            }
             records.push(record);
             if *proven >> at & 1 == 0 && turn.bits > 1 && self.prove(turn, position)? {
                 *proven |= 1 << at;
@@ -154,7 +160,7 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
     /// Scores what was asked for.
     pub(super) fn score(&self, query: &QueryState, wave: &Wave<'_>, scratch: &mut Scratch) -> Result<()> {
         let sifted = &wave.sifted;
-        let mut batch = Batch { bits: 0, count: 0, records: Default::default(), places: [0; RECORDS] };
+        let mut batch = Batch::default();
         let columns = sifted.positions().iter().zip(sifted.bounds()).zip(sifted.sums()).zip(&wave.records);
         for (((place, bound), sum), bytes) in columns {
             // The bound has tightened since they were sifted.
@@ -182,10 +188,12 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
                 batch.count += 1;
             }
         }
-        self.score_batch(query, &mut batch, wave, scratch)
+        self.score_batch(query, &mut batch, wave, scratch)?;
+        self.take_waiting(query, &mut batch, wave, scratch)
     }
 
-    /// Scores up to [`RECORDS`] survivors by their further bits and offers them.
+    /// Scores up to [`RECORDS`] survivors by their further bits, asks for the rows of those that are near enough, and offers what waits of the batch
+    /// before.
     fn score_batch(
         &self,
         query: &QueryState,
@@ -198,12 +206,39 @@ impl<L: Lists, R: Rows> IvfSearch<'_, L, R> {
         let mut scores = [0.0; RECORDS];
         self.kernels.estimate_records(&query.tables, self.frame.op(), batch.bits - 1, records, &mut scores);
         scratch.work.1 += count;
+        self.take_waiting(query, batch, wave, scratch)?;
         for (score, place) in scores.iter().zip(&batch.places).take(count) {
+            let (at, position) = place_parts(*place);
+            if *score < scratch.candidates.bound()
+                && let (Some(turn), Some(waiting)) = (wave.turns.get(at), batch.waiting.get_mut(batch.near))
+            {
+                self.ask_row(turn, position);
+                *waiting = (*score, *place);
+                batch.near += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers what waits for its rows.
+    fn take_waiting(
+        &self,
+        query: &QueryState,
+        batch: &mut Batch<'_>,
+        wave: &Wave<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        for (score, place) in batch.waiting.iter().take(std::mem::take(&mut batch.near)) {
             if *score < scratch.candidates.bound() {
                 self.take(query, *score, *place, wave, scratch)?;
             }
         }
         Ok(())
+    }
+
+    /// Asks for the row word of an entry.
+    fn ask_row(&self, turn: &Turn<'_>, position: usize) {
+        self.kernels.prefetch(turn.pieces.rows.get(position * 4..position * 4 + 4).unwrap_or_default());
     }
 
     /// Whether with the record of an entry all others of its list are proven now.

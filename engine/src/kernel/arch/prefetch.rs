@@ -1,12 +1,14 @@
 //! Asking for memory before it is read. A hint: nothing depends on it.
 
-/// Asks for the cache lines of `bytes`.
+/// Asks for the cache lines of `bytes`, wherever in its first line they start.
 #[inline(always)]
 pub(super) fn prefetch(bytes: &[u8]) {
-    prefetch_from(bytes.as_ptr(), bytes.len());
+    if !bytes.is_empty() {
+        prefetch_from(bytes.as_ptr(), bytes.as_ptr() as usize % 64 + bytes.len());
+    }
 }
 
-/// Asks for the cache lines of so many bytes, to be read after others that are asked for too: into the second cache. That has room for more
+/// Asks for a cache line and those after it, as many as so many bytes take, to be read after others that are asked for too: into the second cache. That has room for more
 /// misses at a time than the first one, whose few are wanted by what is being worked on; a line that is there is read at once.
 #[inline(always)]
 pub(super) fn prefetch_from(start: *const u8, length: usize) {
