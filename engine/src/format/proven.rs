@@ -3,6 +3,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// Words that stay in the fast caches: of as many pieces as 16 KiB have bits. To ask for those took longer than it saved.
+const AT_HAND: usize = 2048;
+
 /// One bit per piece, set once its checksum was found right. A droppable cache: a bit that another thread does not see yet
 /// only makes it check again, so relaxed order is enough.
 pub struct ProvenBits(Box<[AtomicU64]>);
@@ -31,11 +34,14 @@ impl ProvenBits {
         self.0.iter().for_each(|bits| bits.store(u64::MAX, Ordering::Relaxed));
     }
 
-    /// What [`has`](ProvenBits::has) looks at for one piece, to be asked for.
+    /// What [`has`](ProvenBits::has) looks at for one piece, to be asked for: nothing if the bits are few enough to be at hand.
     #[inline]
     pub fn ahead(&self, piece: usize) -> &[AtomicU64] {
         let word = piece / 64;
-        self.0.get(word..word.saturating_add(1)).unwrap_or_default()
+        match self.0.len() > AT_HAND {
+            true => self.0.get(word..word.saturating_add(1)).unwrap_or_default(),
+            false => &[],
+        }
     }
 
     /// Whether the bit of one piece is set.
