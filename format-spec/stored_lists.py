@@ -102,6 +102,7 @@ class Lists(File):
             raise self.bad(self.len - FOOTER_BYTES, "other codes than the schema asks for")
         self.lists, self.padded = lists, padded
         codes, factors, self.stride = layout
+        self.zeros = 8 if kind == 1 and value & 256 else 0
         self.block = codes + factors
 
     def read(self):
@@ -132,6 +133,12 @@ class Lists(File):
                 if used >= len(checks) or unit_crc(self.seed, at, self.data[at : at + size]) != checks[used]:
                     raise self.bad(at, f"checksum of list {number}")
                 used += 1
+            if records is not None and total * self.stride:
+                start = records.offset + record_at
+                piece = self.data[start : start + of_records]
+                starts = range(self.stride - self.zeros, total * self.stride, self.stride)
+                if any(any(piece[end : end + self.zeros]) for end in starts) or any(piece[total * self.stride :]):
+                    raise self.bad(start, f"records of list {number} are not followed by zeros")
             start = scan.offset + scan_at + words
             lanes = struct.unpack(f"<{blocks * LANES}I", self.data[start : start + blocks * 128])
             if any(word != NO_ROW for word in lanes[total:]):

@@ -260,6 +260,7 @@ fn many_queries_that_wait_for_the_disk_are_answered_as_each_alone() {
         (Access::Pread, Metric::Cosine, Codes::Product { m: 16, codebook_size: 16 }, Spill::On),
         (Access::Mmap, Metric::InnerProduct, Codes::None, Spill::On),
         (Access::Pread, Metric::InnerProduct, Codes::Bits(2), Spill::On),
+        (Access::Pread, Metric::L2, Codes::Bits(7), Spill::On),
     ] {
         let what = format!("{access:?} {metric:?} {codes:?}");
         let schema = Schema::new(DIM, metric).ids(IdKind::U64).index(lists_of(codes, spill));

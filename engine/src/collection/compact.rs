@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::build::all_dead;
-use super::flush::{Marks, older_manifests, publish, remove_all};
+use super::flush::{DeadMarks, older_manifests, publish, remove_all};
 use super::index_job::Wanted;
 use super::retired::Retired;
 use super::shared::{Shared, count};
@@ -376,7 +376,7 @@ impl Shared {
     ) -> Vec<FileName> {
         let new_rows = new_rows.filter(|_| !planted::is(Bug::InstallWithoutKillsInMemory));
         let before = self.view.load_full();
-        let marks = new_rows.map(|rows| Marks::set(rows, before.generations()));
+        let marks = new_rows.map(|rows| DeadMarks::set(rows, before.generations()));
         let mut writer = self.writer.lock();
         let old = self.view.load_full();
         if let Some(marks) = marks {

@@ -167,7 +167,7 @@ impl Shared {
         let before = self.view.load_full();
         let frozen = later(&before);
         let all = frozen.iter().map(|g| &**g).chain([&before.active]);
-        let marks = built.new_rows.as_ref().map(|rows| Marks::set(rows, all));
+        let marks = built.new_rows.as_ref().map(|rows| DeadMarks::set(rows, all));
         let mut writer = self.writer.lock();
         let old = self.view.load_full();
         let frozen = later(&old);
@@ -202,16 +202,16 @@ fn flush_memory(job: &Job) -> u64 {
 
 /// Sets the maybe-dead bits of rows of a new file that later generations have killed meanwhile, in two steps: nearly all without a
 /// lock, then, under the commit lock, those of the commits in between.
-pub(super) struct Marks<'r> {
+pub(super) struct DeadMarks<'r> {
     rows: &'r LiveRows,
     /// Kills whose rows are marked.
     done: Vec<Kills>,
 }
 
-impl<'r> Marks<'r> {
+impl<'r> DeadMarks<'r> {
     /// The first step, with the generations of some recent view.
-    pub(super) fn set<'g>(rows: &'r LiveRows, later: impl Iterator<Item = &'g Generation>) -> Marks<'r> {
-        let mut marks = Marks { rows, done: Vec::new() };
+    pub(super) fn set<'g>(rows: &'r LiveRows, later: impl Iterator<Item = &'g Generation>) -> DeadMarks<'r> {
+        let mut marks = DeadMarks { rows, done: Vec::new() };
         for generation in later {
             marks.mark(generation.kills());
             marks.done.push(generation.kills().clone());

@@ -21,6 +21,7 @@ use crate::compaction::{
 };
 use crate::delta::Generation;
 use crate::error::{Error, ErrorKind, Result};
+use crate::format::list::{ListCode, ListShape};
 use crate::kernel::cluster::{Parallel, Training};
 use crate::kernel::padded_dim;
 use crate::manifest::{HashedEntry, Training as TrainedOn};
@@ -393,9 +394,9 @@ impl Shared {
         let Some(options) = self.schema.index_kind().lists() else { return 0 };
         let dim = self.schema.dim();
         let copies = if options.spills(dim) { 2 } else { 1 };
-        let (record, block) = entry_bytes(options.codes_for(dim), padded_dim(dim) as u64);
+        let (entry, list) = shape_for(options.codes_for(dim), padded_dim(dim)).map_or((0, 0), most_bytes);
         let segments = rows.div_ceil(self.most_filed().max(1));
-        rows.saturating_mul(copies).saturating_mul(record) + segments * (lists * (block + 512) + (1 << 20))
+        rows.saturating_mul(copies).saturating_mul(entry) + segments * (lists * list + (1 << 20))
     }
 
     /// The most bytes that a model of so many lists takes.
@@ -439,7 +440,7 @@ impl Shared {
             if rows > 0 {
                 report.filed += rows;
                 report.bytes_written += bytes;
-                states.push((first, ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
+                states.push((first, ListState::of_new_file(rows, bytes)));
             }
         }
         states.sort_by_key(|(first, _)| *first);
@@ -451,19 +452,18 @@ impl Shared {
             let bytes = self.most_filed_bytes(lists, rows);
             report.refiled += rows;
             report.bytes_written += if rows > 0 { bytes } else { 0 };
-            states
-                .splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
+            states.splice(range, (rows > 0).then_some(ListState::of_new_file(rows, bytes)));
         }
         let scanned = scanned(version);
         while let Some(range) = choose_lists(&states, &self.policy(), what == Compact::Full, scanned) {
             let group = states.get(range.clone()).unwrap_or_default();
             let rows = group.iter().map(|list| list.rows.saturating_sub(list.dead)).sum();
-            let bytes = group.iter().map(|list| list.bytes).sum();
+            let (bytes, most) =
+                group.iter().fold((0, 0), |(read, most), list| (read + list.bytes, most + list.rewritten));
             report.list_merges += 1;
             report.bytes_read += bytes;
-            report.bytes_written += if rows > 0 { bytes + (1 << 20) } else { 0 };
-            states
-                .splice(range, (rows > 0).then_some(ListState { rows, dead: 0, bytes, unfiled_before: 0, old: false }));
+            report.bytes_written += if rows > 0 { most + (1 << 20) } else { 0 };
+            states.splice(range, (rows > 0).then_some(ListState::of_new_file(rows, most)));
         }
         Ok(())
     }
@@ -479,8 +479,7 @@ impl Shared {
             version.lists.get(range.clone()).unwrap_or_default().iter().map(|f| &**f).collect();
         let gone = inputs.iter().map(|file| file.id_of_file()).collect();
         let mut change = ListChange { gone, ..ListChange::default() };
-        let bytes: u64 = inputs.iter().map(|file| file.facts().len).sum();
-        report.bytes_read += bytes;
+        report.bytes_read += inputs.iter().map(|file| file.facts().len).sum::<u64>();
         let mut live = 0;
         for file in &inputs {
             live += live_between(version, file.facts().first_row, file.facts().last_row)?;
@@ -488,7 +487,8 @@ impl Shared {
         if live == 0 {
             return Ok(change);
         }
-        self.refuse_without_room("merge of lists", bytes + (1 << 20))?;
+        let most = inputs.iter().map(|file| file.most_rewritten()).sum::<u64>() + (1 << 20);
+        self.refuse_without_room("merge of lists", most)?;
         let lists = inputs.first().map_or(0, |file| file.lists() as u64);
         let _working = self.budget.reserve(Share::Compaction, (3 << 20) + lists * 64 + self.bytes_of_lists(&inputs))?;
         // A row that cannot be looked up is kept: whoever reads it meets what is wrong.
@@ -502,8 +502,8 @@ impl Shared {
 
     /// What a merge of segments holds of lists: the largest of each input where files are read, and what is made of them.
     pub(super) fn bytes_of_lists(&self, inputs: &[&ListFile]) -> u64 {
-        let largest =
-            |input: &&ListFile| (0..input.lists()).map(|list| input.list_bytes(list)).max().unwrap_or(0) as u64;
+        let bytes = |input: &ListFile, list| input.list_bytes(list, input.shape().of_new_files());
+        let largest = |input: &&ListFile| (0..input.lists()).map(|list| bytes(input, list)).max().unwrap_or(0) as u64;
         2 * inputs.iter().map(largest).sum::<u64>()
     }
 
@@ -661,16 +661,21 @@ impl Shared {
     }
 }
 
-/// The most bytes that an entry takes, and those that a block of 32 takes beside it, with codes of `padded` components.
-fn entry_bytes(codes: Codes, padded: u64) -> (u64, u64) {
-    match codes {
-        Codes::Bits(bits) => (padded / 8 * u64::from(bits) + 24, padded * 4),
-        Codes::Product { m, codebook_size } => {
-            let number = if codebook_size > 256 { 2 } else { 1 };
-            (u64::from(m) * number + 16, u64::from(m) * number * 32 + 512)
-        }
-        _ => (8, 128),
-    }
+/// The shape of new lists with such codes.
+fn shape_for(codes: Codes, padded: usize) -> Option<ListShape> {
+    let code = match codes {
+        Codes::Bits(bits) => ListCode::Bits(bits.into()),
+        Codes::Product { m, codebook_size } => ListCode::Product { parts: m, size: codebook_size },
+        _ => ListCode::Rows,
+    };
+    ListShape::new(padded, code)
+}
+
+/// The most bytes that an entry takes, with some for the pages and checksums that name it, and a list beside its entries: a header, two checksums, a
+/// block that may have one entry, and records that end with a line.
+fn most_bytes(shape: ListShape) -> (u64, u64) {
+    let block = shape.parts(1).scan_bytes() as u64;
+    (block.div_ceil(32) + shape.stride() as u64 + 8, block + 128)
 }
 
 /// What the policy knows of the list segments.
@@ -683,6 +688,7 @@ pub(super) fn list_states(version: &Version) -> Result<Vec<ListState>> {
             rows: facts.rows,
             dead: facts.rows.saturating_sub(live),
             bytes: facts.len,
+            rewritten: file.most_rewritten(),
             unfiled_before: before.count(),
             old: version.current_model().is_some_and(|model| model.file.hash() != file.model()),
         })

@@ -15,10 +15,19 @@ pub(crate) struct ListState {
     /// Rows that are dead, or in no row file any more.
     pub(crate) dead: u64,
     pub(crate) bytes: u64,
+    /// The most bytes that its entries take in a new file.
+    pub(crate) rewritten: u64,
     /// Row files before it that are not in lists.
     pub(crate) unfiled_before: usize,
     /// Whether it is of an older model than new rows are filed by.
     pub(crate) old: bool,
+}
+
+impl ListState {
+    /// Of a segment of so many rows and bytes that was just made.
+    pub(crate) fn of_new_file(rows: u64, bytes: u64) -> ListState {
+        ListState { rows, dead: 0, bytes, rewritten: bytes, unfiled_before: 0, old: false }
+    }
 }
 
 /// The dead part with which lists are rewritten at the latest, and the least that a policy that rewrites them sooner still waits for with training: to
@@ -131,7 +140,7 @@ mod tests {
     const POLICY: Policy = Policy { fanout: 4, dead_ratio: 0.2, most_bytes: 100 << 20, most_rows: 1_000_000 };
 
     fn list(kib: u64, dead_percent: u64, unfiled_before: usize) -> ListState {
-        ListState { rows: kib * 10, dead: kib * dead_percent / 10, bytes: kib << 10, unfiled_before, old: false }
+        ListState { dead: kib * dead_percent / 10, unfiled_before, ..ListState::of_new_file(kib * 10, kib << 10) }
     }
 
     #[test]

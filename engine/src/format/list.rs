@@ -29,7 +29,7 @@ layout! {
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// What pieces start at and end with.
 pub const PIECE_ALIGN: usize = 64;
-/// Bytes that memory is read by, and what is left of a last line that is worth filling up.
+/// Bytes that memory is read by, and how many of the last of them a record uses that is worth filling it up.
 const LINE: usize = 64;
 const ALMOST: usize = LINE - 8;
 /// Bytes of a row word.
@@ -196,6 +196,15 @@ impl ListShape {
         }
     }
 
+    /// Whether nothing but zeros follows each of `count` records in a piece.
+    pub fn records_end_in_zeros(&self, count: u32, piece: &[u8]) -> bool {
+        let (length, stride) = (self.record_len(), self.stride().max(1));
+        let (records, tail) =
+            piece.split_at_checked((count as usize).saturating_mul(self.stride())).unwrap_or((piece, &[]));
+        let ends = records.chunks_exact(stride).filter_map(|record| record.get(length..)).flatten();
+        ends.chain(tail).all(|byte| *byte == 0)
+    }
+
     /// Where the parts of a list of `count` entries lie in its pieces.
     #[inline]
     pub fn parts(&self, count: u32) -> ListParts {
@@ -231,6 +240,12 @@ impl ListParts {
     #[inline]
     pub fn record_bytes(&self) -> usize {
         self.records
+    }
+
+    /// Bytes of a record.
+    #[inline]
+    pub fn record_len(&self) -> usize {
+        self.record_len
     }
 
     /// Lays out records that stand end to end as the piece has them; `None` if they are not as many bytes as the entries have.

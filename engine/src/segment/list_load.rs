@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::list_file::ListFile;
 use super::list_view::ListBytes;
 use crate::error::Result;
-use crate::format::list::{ListHeader, ListParts};
+use crate::format::list::{ListHeader, ListParts, ListShape};
 use crate::format::section::Section;
 use crate::storage::Bytes;
 
@@ -96,9 +96,19 @@ impl ListFile {
         ]
     }
 
-    /// Bytes of a list; 0 if there is no such list.
-    pub(crate) fn list_bytes(&self, list: usize) -> usize {
-        let parts = self.header(list).map(|header| self.shape.parts(header.n_total.get()));
+    /// The most bytes that its entries take in a new file: records of files of before become longer.
+    pub(crate) fn most_rewritten(&self) -> u64 {
+        let (shape, new) = (self.shape, self.shape.of_new_files());
+        if shape == new {
+            return self.facts().len;
+        }
+        let bytes = |shape| (0..self.lists()).map(|list| self.list_bytes(list, shape) as u64).sum::<u64>();
+        self.facts().len.saturating_add(bytes(new).saturating_sub(bytes(shape)))
+    }
+
+    /// Bytes of a list in this shape, its own or that of new files; 0 if there is no such list.
+    pub(crate) fn list_bytes(&self, list: usize, shape: ListShape) -> usize {
+        let parts = self.header(list).map(|header| shape.parts(header.n_total.get()));
         parts.map_or(0, |parts| {
             parts.scan_bytes().saturating_add(if self.records.is_some() { parts.record_bytes() } else { 0 })
         })

@@ -35,8 +35,8 @@ impl ListFile {
     }
 
     /// Row words name pages, lanes behind the last entry name none, every row is once the first copy, every other copy has a
-    /// first one in another list and is the only one, every page is used, and the rows span what the footer says. Memory: at most 16
-    /// bytes per row, and one list.
+    /// first one in another list and is the only one, every page is used, and the rows span what the footer says; what follows records is zero. Memory:
+    /// at most 16 bytes per row, and one list.
     fn verify_rows(&self) -> Result<()> {
         let rows = self.file.container().footer().rows;
         let (mut first, mut others) = (RowSet::new(self.page_count(), rows), RowSet::new(self.page_count(), rows));
@@ -44,6 +44,9 @@ impl ListFile {
         for list in 0..self.lists() {
             let loaded = self.load(list)?;
             let bytes = loaded.bytes();
+            if !self.shape.records_end_in_zeros(bytes.count, bytes.records) {
+                return Err(self.corrupt_list(list, "records are not followed by zeros"));
+            }
             firsts.clear();
             for (lane, word) in bytes.rows.as_chunks::<4>().0.iter().enumerate() {
                 let word = u32::from_le_bytes(*word);

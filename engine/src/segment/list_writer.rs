@@ -206,7 +206,8 @@ impl Columns {
         let count = header.n_total.get() as usize;
         let fits = input.rows.len() == count
             && input.signs.len() == parts.signs().len()
-            && input.factors.len() == parts.factors().len();
+            && input.factors.len() == parts.factors().len()
+            && Some(input.records.len()) == count.checked_mul(parts.record_len());
         let unfit = || Error::argument("lists", "changed between two looks, or do not have the bytes of their shape");
         if !fits {
             return Err(unfit());

@@ -41,7 +41,7 @@ impl ColdLists for ColdFile<'_> {
     }
 
     fn bytes(&self, list: u32) -> usize {
-        self.file().list_bytes(list as usize)
+        self.file().list_bytes(list as usize, *self.file().shape())
     }
 
     fn bring<'h>(&'h self, lists: &mut dyn Iterator<Item = u32>) -> Result<HereLists<'h>> {

@@ -273,13 +273,16 @@ fn segments_of_different_bits_are_searched_together_and_alike_on_every_path() {
 /// Files of before, whose records stand end to end, beside files in which each fills up its line.
 #[test]
 fn records_are_found_however_far_apart_they_are() {
-    for (dim, bits) in [(120, 4), (50, 7), (192, 3)] {
+    for (dim, bits) in [(120, 4), (50, 7), (192, 3), (600, 4)] {
         let whole = |count, seed| random(count, dim, seed).into_iter().map(|x| (4.0 * x).round()).collect::<Vec<f32>>();
         let (values, queries) = (whole(1_500, 41), whole(20, 42));
         let schema = schema(dim, Metric::L2);
         let built = || build(&schema, &values, TrialOptions { bits, segments: 3, ..options(30) });
         let (mut new, mut old) = (built(), built());
         (0..3).filter(|at| *at != 1).for_each(|at| old.pack(at));
+        let long = |trial: &Trial| trial.segments.iter().map(|file| file.facts().len).collect::<Vec<_>>();
+        let rewritten = |trial: &Trial| trial.segments.iter().map(|file| file.most_rewritten()).collect::<Vec<_>>();
+        assert!(rewritten(&old) == long(&new) && rewritten(&new) == long(&new) && long(&old)[0] < long(&new)[0]);
         check_paths(&old, &queries, 0.0);
         let found = |trial: &Trial| {
             let mut seeker = trial.seeker().unwrap();

@@ -153,9 +153,14 @@ pub fn uncoded() -> Fixture {
     lists_of("uncoded", Codes::None)
 }
 
+/// The same with records that are followed by zeros.
+pub fn rounded() -> Fixture {
+    lists_of("rounded", Codes::Bits(7))
+}
+
 /// One of each kind of lists.
 pub fn all_lists() -> Vec<Fixture> {
-    vec![lists(), product(), nibbles(), uncoded()]
+    vec![lists(), rounded(), product(), nibbles(), uncoded()]
 }
 
 fn lists_of(name: &'static str, codes: Codes) -> Fixture {

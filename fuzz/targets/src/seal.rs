@@ -263,10 +263,13 @@ fn seal_pieces(bytes: &mut [u8], range: std::ops::Range<usize>, width: usize, se
     }
 }
 
-/// Bytes of codes and factors of 32 entries, and of the record of an entry, as the footer of a list segment states them.
+/// Bytes of codes and factors of 32 entries, and between the starts of two records, as the footer of a list segment states them.
 fn entry_bytes(padded: usize, kind: u64, value: usize) -> (usize, usize) {
     match kind {
-        1 => (padded * 4 + 128, if value <= 1 { 0 } else { padded / 8 * (value - 1) + 8 }),
+        1 => {
+            let (bits, zeros) = (value & !256, if value & 256 != 0 { 8 } else { 0 });
+            (padded * 4 + 128, if bits <= 1 { zeros } else { padded / 8 * (bits - 1) + 8 + zeros })
+        }
         2 => (0, value),
         3 if value >> 24 == 4 => ((4 * (value & 0xFF_FFFF)).next_multiple_of(64) * 4 + 128, 0),
         3 => {

@@ -41,7 +41,7 @@ struct Turn<'a> {
     segment: usize,
     list: u32,
     bits: usize,
-    /// Bytes of a record; 0 if there are none.
+    /// Bytes between the starts of two records; 0 if there are none.
     stride: usize,
     pieces: ListPieces<'a>,
 }

@@ -86,7 +86,7 @@ fn lists(shape: &ListShape, sizes: &[usize]) -> Source {
             let parts = shape.parts(rows.len() as u32);
             let signs = fill(&mut draw, parts.signs().len());
             let factors = fill(&mut draw, parts.factors().len());
-            let records = fill(&mut draw, rows.len() * shape.stride());
+            let records = fill(&mut draw, rows.len() * shape.record_len());
             OneList { rows, primary, signs, factors, records }
         })
         .collect();
@@ -195,8 +195,8 @@ fn read_all(dir: &BytesDir, name: FileName, facts: &FileFacts) -> usize {
 /// [LIST-1]
 #[test]
 fn lists_of_every_code_come_back() {
-    let bits = [ListCode::Bits(1), ListCode::Bits(4), ListCode::Bits(8), ListCode::Raw(264)];
-    for code in bits.into_iter().chain(OTHERS) {
+    let bits = [1, 4, 7, 8].map(ListCode::Bits).into_iter().chain([ListCode::Raw(264)]);
+    for code in bits.chain(OTHERS) {
         let dir = BytesDir::default();
         let (source, facts) = write(&dir, code, &[3, 0, 40, 1_500]);
         let file = open(&dir, &facts).unwrap();
@@ -206,7 +206,9 @@ fn lists_of_every_code_come_back() {
             let bytes = loaded.bytes();
             assert_eq!((bytes.count as usize, bytes.primary as usize), (expected.rows.len(), expected.primary));
             assert!(bytes.signs == expected.signs && bytes.factors == expected.factors);
-            assert!(bytes.records[..expected.records.len()] == expected.records);
+            let records = bytes.records.chunks_exact(shape(code).stride().max(1)).take(expected.rows.len());
+            let records: Vec<u8> = records.flat_map(|record| &record[..shape(code).record_len()]).copied().collect();
+            assert!(records == expected.records);
             let words = bytes.rows.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word));
             let rows: Vec<u64> = words.take(expected.rows.len()).map(|word| file.row(word).unwrap()).collect();
             assert_eq!(rows, expected.rows);
@@ -284,17 +286,49 @@ fn lists_that_no_segment_can_have_are_refused_and_leave_no_file() {
     twice[1].rows[0] = twice[0].rows[0];
     let mut short = good.0.clone();
     short[0].records.truncate(64);
+    let mut long = good.0.clone();
+    long[1].records.extend_from_slice(&[0; 32]);
     let mut orphan = good.0.clone();
     *orphan[1].rows.last_mut().unwrap() = 1 << 40;
     let mut greedy = good.0.clone();
     greedy[0].primary = 99;
-    for (what, lists) in
-        [("none", Vec::new()), ("twice", twice), ("short", short), ("orphan", orphan), ("greedy", greedy)]
-    {
+    for (what, lists) in [
+        ("none", Vec::new()),
+        ("twice", twice),
+        ("short", short),
+        ("long", long),
+        ("orphan", orphan),
+        ("greedy", greedy),
+    ] {
         assert!(write_lists(&dir, FILE, &head(shape), &mut Source(lists)).is_err(), "{what}");
         assert!(dir.names().is_empty(), "{what}");
     }
     assert!(write_lists(&dir, FILE, &head(shape), &mut Source(good.0)).is_ok());
+}
+
+/// [LIST-2]
+#[test]
+fn what_follows_a_record_is_zero_even_under_right_checksums() {
+    let dir = BytesDir::default();
+    let code = ListCode::Bits(7);
+    let (_, facts) = write(&dir, code, &[3, 0, 40]);
+    let good = dir.bytes(LIST_NAME);
+    let range = |kind: u32| {
+        let entry = section(&good, kind);
+        entry.offset.get() as usize..(entry.offset.get() + entry.length.get()) as usize
+    };
+    let places = [0x0402, 0x0403, 0x0404, 0x0406].map(range);
+    let records = places[2].start;
+    assert_eq!((shape(code).record_len(), shape(code).stride()), (56, 64));
+    for (at, wrong) in [(56, 1), (63, 128), (64 * 2 + 60, 4), (55, 0), (64, 0)] {
+        let mut bytes = good.clone();
+        bytes[records + at] ^= wrong.max(1);
+        let lied = reseal_lists(&mut bytes, &shape(code), places.clone());
+        dir.put(LIST_NAME, bytes);
+        assert_eq!(read_all(&dir, LIST_NAME, &lied) > 0, wrong > 0, "byte {at}");
+    }
+    dir.put(LIST_NAME, good);
+    assert_eq!(read_all(&dir, LIST_NAME, &facts), 0);
 }
 
 fn section(bytes: &[u8], kind: u32) -> SectionEntry {
@@ -332,7 +366,7 @@ fn reseal_lists(bytes: &mut [u8], shape: &ListShape, places: [std::ops::Range<us
 fn any_place_may_hold_anything_under_right_checksums() {
     let dir = BytesDir::default();
     let mut draw = Draw(21);
-    for code in [ListCode::Bits(1), ListCode::Bits(4), ListCode::Raw(16)].into_iter().chain(OTHERS) {
+    for code in [1, 4, 7].map(ListCode::Bits).into_iter().chain([ListCode::Raw(16)]).chain(OTHERS) {
         let (_, facts) = write(&dir, code, &[3, 0, 40]);
         let good = dir.bytes(LIST_NAME);
         let range = |kind: u32| {
