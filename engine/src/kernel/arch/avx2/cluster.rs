@@ -46,4 +46,4 @@ impl Bytewise for Avx2 {
     }
 }
 
-cluster_functions!(Avx2::assume(), 6, 1; #[target_feature(enable = "avx2,fma,f16c")]);
+cluster_functions!(Avx2::assume(), 6, 1; #[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);

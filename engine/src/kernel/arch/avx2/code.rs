@@ -97,7 +97,7 @@ impl Wide {
     }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn scan_list(
     query: &QueryTables,
@@ -153,7 +153,7 @@ unsafe fn scan_list(
     len
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line, out: &mut [f32]) {
     let lines = query.lines.len();
     let table = query.lines.as_ptr().cast::<u8>();
@@ -244,7 +244,7 @@ unsafe fn total(sum: __m256i) -> i32 {
     }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32, i32) {
     // SAFETY: the caller grants `8 * BITS` bytes for each of the `P / 64` runs; both planes have `P` components.
@@ -272,7 +272,7 @@ unsafe fn extra<const BITS: usize>(query: &QueryTables, code: *const u8) -> (i32
     }
 }
 
-super::super::scan_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
-super::super::product_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
-super::super::column_loop!(#[target_feature(enable = "avx2,fma,f16c")]);
-super::super::estimate_table!(#[target_feature(enable = "avx2,fma,f16c")]);
+super::super::scan_loop!(#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);
+super::super::product_loop!(#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);
+super::super::column_loop!(#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);
+super::super::estimate_table!(#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);

@@ -226,13 +226,13 @@ unsafe fn total(sums: [__m256; 4]) -> f32 {
     }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` floats and components.
     unsafe { rows::<C, T, 1>(query, dim, [row], 0)[0] }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
@@ -247,7 +247,7 @@ pub(super) unsafe fn many<C: Component, T: Term>(
     }
 }
 
-#[target_feature(enable = "avx2,fma,f16c")]
+#[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,

@@ -31,5 +31,5 @@ pub(super) static TABLE: Table = Table {
     estimates: code::ESTIMATES,
 };
 
-portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
-portable_compression!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c")]);
+portable_functions!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);
+portable_compression!(lanes::Avx2::assume(); #[target_feature(enable = "avx2,fma,f16c,bmi1,popcnt")]);

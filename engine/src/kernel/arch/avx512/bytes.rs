@@ -7,7 +7,7 @@ pub(super) const BYTES: [super::super::ByteFn; 5] = [sum::<0>, sum::<1>, sum::<2
 /// Bytes after which 32-bit sums are collected: a lane of one step gains at most 4 * 255^2.
 const PER_SUM: usize = 1 << 15;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vpopcntdq,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512vpopcntdq,avx2,fma,f16c,bmi1,popcnt")]
 unsafe fn sum<const OP: usize>(a: *const u8, b: *const u8, bytes: usize) -> i64 {
     let mut total = 0;
     let mut at = 0;

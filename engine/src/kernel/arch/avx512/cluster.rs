@@ -42,4 +42,4 @@ impl Bytewise for Avx512 {
     }
 }
 
-cluster_functions!(Avx512::assume(), 8, 3; #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c")]);
+cluster_functions!(Avx512::assume(), 8, 3; #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]);

@@ -96,7 +96,7 @@ impl Wide {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn scan_list(
     query: &QueryTables,
@@ -157,7 +157,7 @@ unsafe fn scan_list(
     len
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn sift(survivors: &Survivors, above: f32, up_to: f32, out: &mut Survivors) -> usize {
     let mut len = 0;
     // SAFETY: loads are masked to the survivors; the caller made room in `out` for as many and sixteen places of slack: each store
@@ -187,7 +187,7 @@ pub(super) unsafe fn sift(survivors: &Survivors, above: f32, up_to: f32, out: &m
     len
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u32]) -> usize {
     let mut count = 0;
     // SAFETY: loads are masked to the estimates; the caller made room for as many places and sixteen of slack: each store is sixteen
@@ -208,7 +208,7 @@ pub(super) unsafe fn places_up_to(estimates: &[f32], limit: f32, places: &mut [u
     count
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn estimate(query: &QueryTables, list: &SignList, line: &Line, out: &mut [f32]) {
     let lines = query.lines.len();
     let table = query.lines.as_ptr().cast::<u8>();
@@ -321,7 +321,7 @@ unsafe fn fold_eight(x: [__m512i; 8]) -> [i32; 8] {
 }
 
 /// As the loop of the other paths: eight records at a time, or four where both planes count.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 unsafe fn products<const BITS: usize>(query: &QueryTables, records: &[Record], out: &mut [(i32, i32)]) {
     let group = if needs_low_plane(BITS) { 4 } else { 8 };
     for (records, out) in records.chunks(group).zip(out.chunks_mut(group)) {
@@ -343,5 +343,5 @@ unsafe fn products<const BITS: usize>(query: &QueryTables, records: &[Record], o
     }
 }
 
-super::super::scan_loop!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);
-super::super::estimate_table!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]);
+super::super::scan_loop!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]);
+super::super::estimate_table!(#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]);

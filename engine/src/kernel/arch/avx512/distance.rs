@@ -244,13 +244,13 @@ unsafe fn total(sums: [__m512; 4]) -> f32 {
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn one<C: Component, T: Term>(query: *const f32, dim: usize, row: *const u8) -> f32 {
     // SAFETY: the caller grants `dim` floats and components.
     unsafe { rows::<C, T, 1>(query, dim, [row], 0)[0] }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn many<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
@@ -268,7 +268,7 @@ pub(super) unsafe fn many<C: Component, T: Term>(
 }
 
 /// The same for rows in the first cache: a load of the query serves several rows.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn block<C: Component, T: Term>(
     query: *const f32,
     dim: usize,
@@ -292,7 +292,7 @@ pub(super) unsafe fn block<C: Component, T: Term>(
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn gather<C: Component, T: Term>(
     query: *const f32,
     dim: usize,

@@ -32,4 +32,4 @@ pub(super) static TABLE: Table = Table {
     estimates: code::ESTIMATES,
 };
 
-portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c")]);
+portable_functions!(lanes::Avx512::assume(); #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi1,popcnt")]);

@@ -11,7 +11,7 @@ use super::code::Wide;
 /// Columns that sums of 16 bits can take: 257 bytes of 255 fit.
 const MOST_PARTS: usize = 256;
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 pub(super) unsafe fn scan_columns(tables: &ProductTables, turns: &[ScanTurn], threshold: f32, out: &mut Survivors) {
     let mut first_place = 0;
     for turn in turns {
@@ -22,7 +22,7 @@ pub(super) unsafe fn scan_columns(tables: &ProductTables, turns: &[ScanTurn], th
     }
 }
 
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn scan_list(
     tables: &ProductTables,
@@ -88,7 +88,7 @@ impl<'a> Blocks<'a> {
 }
 
 /// The sums of table bytes of the entries of two blocks.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn pair_sums(tables: &ProductTables, blocks: [&[u8]; 2]) -> [[u32; BLOCK]; 2] {
     if tables.number_bytes() > 1 {
@@ -106,7 +106,7 @@ unsafe fn pair_sums(tables: &ProductTables, blocks: [&[u8]; 2]) -> [[u32; BLOCK]
 
 /// Adds the bytes of up to 256 columns of two blocks to sums: entries of the first block in the lower half of a register, of the second in
 /// the upper.
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi1,popcnt")]
 #[inline]
 unsafe fn add_columns(low: &[[u8; BLOCK]], high: &[[u8; BLOCK]], tables: &[ByteTable], out: &mut [[u32; BLOCK]; 2]) {
     // SAFETY: each load is of the bytes of an array behind a reference, each store to the whole of `words`.
