@@ -413,3 +413,40 @@ fn confidence_finds_what_it_says_and_looks_at_less_where_less_is_enough() {
         assert!(least < most && most <= 150, "{part}: {looked:?}");
     }
 }
+
+/// Where what matches is far from the query nearly all lists would have to be looked at to find it: then it is measured, and nothing but a few
+/// lists was looked at before.
+#[test]
+fn ids_that_are_far_from_the_query_are_measured_and_near_ones_are_found_by_lists() {
+    for metric in METRICS {
+        let c = create(Schema::new(DIM, metric).ids(IdKind::U64).index(IndexKind::Ivf(IvfOptions::auto().nlist(200))));
+        put(&c, 0..20_000);
+        c.flush().unwrap();
+        c.compact(Compact::Auto).unwrap().wait().unwrap();
+        let snapshot = c.snapshot();
+        let wanted: Vec<u64> = (0..20_000).filter(|id| [3, 4].contains(&(id % 13))).collect();
+        let filter = Filter::ids(wanted.iter().copied());
+        // A set that is asked for again is known by its rows.
+        snapshot.search(&vector(1)).filter(filter.clone()).run().unwrap();
+        let (mut by_lists, mut measured, mut right) = (0, 0, 0);
+        for (kind, n) in [3u64, 4, 9, 10].into_iter().flat_map(|kind| (0..10).map(move |n| (kind, n))) {
+            let query = vector(13_000_000 + 13 * n + kind);
+            let search = |mode| snapshot.search(&query).filter(filter.clone()).mode(mode).run().unwrap();
+            let (hits, cold) = (search(SearchMode::Auto), search(SearchMode::Cold));
+            assert_eq!(*hits, *cold, "{metric:?} {kind}");
+            let truth = snapshot.search(&query).filter(filter.clone()).effort(Effort::Exact).run().unwrap();
+            right += ids(&truth).iter().filter(|id| ids(&hits).contains(id)).count();
+            let explain = hits.explain();
+            match kind < 9 {
+                true => by_lists += usize::from(explain.lists_probed > 0 && explain.rows_scored < 100),
+                false => {
+                    measured += usize::from(
+                        explain.lists_probed == 0 && explain.rows_scored == wanted.len() as u64 && *hits == *truth,
+                    )
+                }
+            }
+        }
+        assert!(right >= 380, "{metric:?}: {right} of 400");
+        assert!(by_lists >= 18 && measured >= 18, "{metric:?}: {by_lists} and {measured} of 20");
+    }
+}

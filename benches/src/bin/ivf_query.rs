@@ -194,7 +194,7 @@ fn filters(
     passes: usize,
 ) -> Result<Value, Box<dyn Error>> {
     let mut figures = Vec::new();
-    for part in [0.5, 0.1, 0.01, 0.001] {
+    for part in [0.5, 0.1, 0.03, 0.01, 0.003, 0.001] {
         let draw = |id: &u64| (id.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11) as f64 / (1u64 << 53) as f64;
         let random: Vec<u64> = (0..rows.len() as u64).filter(|id| draw(id) < part).collect();
         let mut aside: Vec<(f32, u64)> = rows.iter().zip(0..).map(|(row, id)| (row[0] + row[1], id)).collect();

@@ -29,6 +29,10 @@ const SCAN_PER_LOOKUP: u64 = 16;
 const MORE_LISTS: usize = 16;
 /// The part of the rows that a filter is taken to let through until rows have met it.
 const ASSUMED_PART: f64 = 0.5;
+/// Lists that are looked at to see how many rows near the query match, before many lists are, and the part of the cost of measuring all that match which
+/// may be lost by not doing so.
+const SCOUTED: usize = 16;
+const MAY_BE_LOST: f64 = 0.15;
 
 /// A search being described; [`Search::run`] carries it out.
 pub struct Search<'s> {
@@ -231,25 +235,46 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms, again: bool) ->
     let Some(ids) = terms.filter.as_ref().and_then(Filter::only_within) else {
         return Ok(lists.map_or(Plan::Scan, Plan::Lists));
     };
-    let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
     let chosen = ChosenRows::of(ids, snapshot, again)?;
+    let exact = Exact::of(snapshot, ids, chosen.as_ref());
     let costs = costs(snapshot, chosen.is_some());
-    let fresh: u64 = snapshot.view().generations().map(Generation::rows).sum();
-    let each = match &chosen {
-        Some(chosen) if fresh <= matching.saturating_mul(SCAN_PER_LOOKUP) => Some(Plan::Each(chosen.clone())),
-        _ if matching.saturating_mul(SCAN_PER_LOOKUP) <= rows => Some(Plan::LookUp(ids)),
-        _ => None,
-    };
-    let part = (matching as f64 / rows as f64).min(1.0);
-    let exact = match &each {
-        Some(_) => costs.each(matching),
-        None => costs.scan(),
-    };
+    let part = (ids.len() as f64 / snapshot.count().max(1) as f64).min(1.0);
     match lists {
-        Some(lists) if is_lean(snapshot) || costs.lists(&widened(&lists.together(), part), part) < exact => {
+        Some(lists) if is_lean(snapshot) || costs.lists(&widened(&lists.together(), part), part) < exact.cost => {
             Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists }))
         }
-        _ => Ok(each.filter(|_| costs.each(matching) <= costs.scan() || chosen.is_none()).unwrap_or(Plan::Scan)),
+        _ => Ok(exact.plan),
+    }
+}
+
+/// The cheapest way to measure all rows that match.
+struct Exact<'s> {
+    plan: Plan<'s>,
+    cost: f64,
+}
+
+impl<'s> Exact<'s> {
+    /// Of a filter that lets nothing through but some ids, whose rows may be known.
+    fn of(snapshot: &Snapshot, ids: &'s IdSet, chosen: Option<&Arc<ChosenRows>>) -> Self {
+        let (matching, rows) = (ids.len() as u64, snapshot.count().max(1));
+        let costs = costs(snapshot, chosen.is_some());
+        let fresh: u64 = snapshot.view().generations().map(Generation::rows).sum();
+        let (each, scan) = (costs.each(matching), costs.scan());
+        let few = matching.saturating_mul(SCAN_PER_LOOKUP);
+        match chosen {
+            Some(_) if each > scan => Exact { plan: Plan::Scan, cost: scan },
+            Some(chosen) if fresh <= few => Exact { plan: Plan::Each(chosen.clone()), cost: each },
+            _ if few <= rows => Exact { plan: Plan::LookUp(ids), cost: each },
+            _ => Exact { plan: Plan::Scan, cost: scan },
+        }
+    }
+
+    /// Of any filter, instead of a search by lists.
+    fn of_terms(snapshot: &Snapshot, terms: &'s Terms, plan: &Lists<'_>) -> Self {
+        match terms.filter.as_ref().and_then(Filter::only_within) {
+            Some(ids) => Exact::of(snapshot, ids, plan.chosen.as_ref()),
+            None => Exact { plan: Plan::Scan, cost: costs(snapshot, false).scan() },
+        }
     }
 }
 
@@ -315,11 +340,12 @@ fn is_lean(snapshot: &Snapshot) -> bool {
 
 fn costs(snapshot: &Snapshot, placed: bool) -> Costs {
     let schema = snapshot.schema();
-    let model = snapshot.view().version.current_model().filter(|model| matches!(model.coder(), Coder::None));
+    let model = snapshot.view().version.current_model();
     let copies = if schema.has_second_lists() { 2.0 } else { 1.0 };
-    let uncoded = model.map(|model| copies * snapshot.count() as f64 / model.file.lists() as f64);
+    let per_list = model.map_or(0.0, |model| copies * snapshot.count() as f64 / model.file.lists().max(1) as f64);
+    let coded = model.is_none_or(|model| !matches!(model.coder(), Coder::None));
     // Of the log: what plan is taken is not to depend on how rows came to files.
-    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), uncoded, placed }
+    Costs { rows: snapshot.count(), vector_bytes: schema.vector_bytes(), dim: schema.dim(), per_list, coded, placed }
 }
 
 /// Answers one query; the terms were checked.
@@ -344,7 +370,7 @@ pub(super) fn by_plan(
 /// Answers the query that was set in the room, by lists.
 fn by_lists<'s>(seek: &Seek<'s, '_>, terms: &Terms, plan: &Lists<'s>, room: &mut Room) -> Result<Hits> {
     plan.reserve(seek, room)?;
-    let attempt = Attempt::first(seek, plan);
+    let attempt = Attempt::first(seek, terms, plan);
     let seen = attempt.segments(seek, room)?;
     settle(attempt, seen, seek, terms, plan, room)
 }
@@ -422,6 +448,8 @@ pub(super) struct Attempt<'s> {
     part: f64,
     probe: Probe,
     older: Option<(&'s OpenModel, Probe)>,
+    /// It is made to see how many rows near the query match.
+    scouts: bool,
 }
 
 /// What an attempt comes to.
@@ -432,11 +460,27 @@ enum Outcome<'s> {
 }
 
 impl<'s> Attempt<'s> {
-    pub(super) fn first(seek: &Seek<'s, '_>, plan: &Lists<'s>) -> Self {
+    pub(super) fn first(seek: &Seek<'s, '_>, terms: &Terms, plan: &Lists<'s>) -> Self {
         let part = plan.part.unwrap_or(ASSUMED_PART);
         let widen = |probe: &Probe| if seek.filter.is_some() { widened(probe, part) } else { *probe };
-        let older = plan.older.as_ref().map(|(model, probe)| (*model, widen(probe)));
-        Attempt { part, probe: widen(&plan.probe), older }
+        let first = Attempt::new(part, plan, |_, probe| widen(probe));
+        let may_measure = plan.part.is_some() && !is_lean(seek.snapshot);
+        if !may_measure || first.cost(seek) < MAY_BE_LOST * Exact::of_terms(seek.snapshot, terms, plan).cost {
+            return first;
+        }
+        let few = |probe: &Probe| Probe { nprobe: SCOUTED, patience: usize::MAX, horizon: f32::INFINITY, ..*probe };
+        Attempt { scouts: true, ..Attempt::new(part, plan, |_, probe| few(probe)) }
+    }
+
+    fn new(part: f64, plan: &Lists<'s>, probe_of: impl Fn(&OpenModel, &Probe) -> Probe) -> Self {
+        let older = plan.older.as_ref().map(|(model, probe)| (*model, probe_of(model, probe)));
+        Attempt { part, probe: probe_of(plan.model, &plan.probe), older, scouts: false }
+    }
+
+    /// What it costs if so many rows match.
+    fn cost(&self, seek: &Seek<'s, '_>) -> f64 {
+        let all = together(&self.probe, self.older.as_ref().map(|(_, probe)| probe));
+        costs(seek.snapshot, seek.chosen.is_some()).lists(&all, self.part)
     }
 
     /// Searches the list segments. The part of the rows that met the filter and matched, if enough of them met it to tell.
@@ -482,6 +526,14 @@ impl<'s> Attempt<'s> {
         plan: &Lists<'s>,
         room: &mut Room,
     ) -> Result<Outcome<'s>> {
+        if self.scouts {
+            // Where none was met that matches there may be some farther on.
+            let part = match seen {
+                Some(0.0) => self.part / MORE_LISTS as f64,
+                seen => seen.map_or(self.part, |seen| seen.min(self.part)),
+            };
+            return self.go_on(part, seek, terms, plan, room);
+        }
         let hits = collect(seek, self.older.map(|(model, _)| model), terms, room)?;
         // Fewer match near the query than elsewhere.
         let found = seen.filter(|seen| *seen < self.part / 2.0);
@@ -492,22 +544,29 @@ impl<'s> Attempt<'s> {
         if (found.is_none() && !few) || everything || hits.explain.cut_short {
             return Ok(Outcome::Hits(hits));
         }
-        let part = found.unwrap_or(self.part / MORE_LISTS as f64);
+        self.go_on(found.unwrap_or(self.part / MORE_LISTS as f64), seek, terms, plan, room)
+    }
+
+    /// As is best where such a part of the rows near the query matches.
+    fn go_on(
+        self,
+        part: f64,
+        seek: &Seek<'s, '_>,
+        terms: &Terms,
+        plan: &Lists<'s>,
+        room: &mut Room,
+    ) -> Result<Outcome<'s>> {
         let more = |model: &OpenModel, probe: &Probe| {
             let wide = widened(probe, part);
-            // More of them are to be found, wherever they are.
-            Probe { nprobe: wide.nprobe.min(model.file.lists()), horizon: f32::INFINITY, ..wide }
+            // If fewer match than was taken for granted, more lists are to be looked at wherever they are.
+            let horizon = if part < self.part / 2.0 || !self.scouts { f32::INFINITY } else { probe.horizon };
+            Probe { nprobe: wide.nprobe.min(model.file.lists()), horizon, ..wide }
         };
-        let mut next = Attempt {
-            part,
-            probe: more(seek.model, &plan.probe),
-            older: plan.older.map(|(model, probe)| (model, more(model, &probe))),
-        };
-        let costs = costs(seek.snapshot, seek.chosen.is_some());
-        let all = together(&next.probe, next.older.as_ref().map(|(_, probe)| probe));
-        if costs.lists(&all, part) > costs.scan() {
+        let mut next = Attempt::new(part, plan, more);
+        let exact = Exact::of_terms(seek.snapshot, terms, plan);
+        if next.cost(seek) > exact.cost {
             if !is_lean(seek.snapshot) {
-                return measure(seek.snapshot, terms, &Plan::Scan, &room.query).map(Outcome::Hits);
+                return measure(seek.snapshot, terms, &exact.plan, &room.query).map(Outcome::Hits);
             }
             next.probe.nprobe = seek.model.file.lists();
             next.older = next.older.map(|(model, probe)| (model, Probe { nprobe: model.file.lists(), ..probe }));

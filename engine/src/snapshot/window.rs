@@ -118,7 +118,7 @@ impl<'s, 'q> Window<'s, 'q> {
         room.query.set(vector, self.snapshot.schema())?;
         let seek = self.plan.seek(self.snapshot, vector, self.terms, true);
         self.plan.reserve(&seek, &mut room)?;
-        let attempt = Attempt::first(&seek, self.plan);
+        let attempt = Attempt::first(&seek, self.terms, self.plan);
         attempt.begin(&seek, &mut room);
         self.asked.push_back(UnderWay { query, attempt, seen: None, room });
         Ok(())
