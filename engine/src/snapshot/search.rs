@@ -269,9 +269,9 @@ impl<'s> Exact<'s> {
         }
     }
 
-    /// Of any filter, instead of a search by lists.
+    /// Of any filter, instead of a search by lists. Rows whose vectors are gone are not measured one by one: all codes are looked at if that is cheaper.
     fn of_terms(snapshot: &Snapshot, terms: &'s Terms, plan: &Lists<'_>) -> Self {
-        match terms.filter.as_ref().and_then(Filter::only_within) {
+        match terms.filter.as_ref().and_then(Filter::only_within).filter(|_| !is_lean(snapshot)) {
             Some(ids) => Exact::of(snapshot, ids, plan.chosen.as_ref()),
             None => Exact { plan: Plan::Scan, cost: costs(snapshot, false).scan() },
         }
