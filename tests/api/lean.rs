@@ -37,7 +37,11 @@ fn lean(metric: Metric, ids: IdKind, bits: u8) -> Schema {
 }
 
 fn lean_with(metric: Metric, ids: IdKind, codes: Codes) -> Schema {
-    let options = IvfOptions::auto().nlist(30).codes(codes).spill(Spill::Off);
+    lean_spilling(metric, ids, codes, Spill::Off)
+}
+
+fn lean_spilling(metric: Metric, ids: IdKind, codes: Codes, spill: Spill) -> Schema {
+    let options = IvfOptions::auto().nlist(30).codes(codes).spill(spill);
     Schema::new(DIM, metric).ids(ids).rows(RowFormat::None).index(IndexKind::Ivf(options))
 }
 
@@ -255,6 +259,35 @@ fn estimates_of_rows_that_stay_in_their_lists_do_not_change() {
         let report = Collection::verify_in(&disk, Verify::Full).expect("verify");
         assert!(report.is_sound(), "{:?}", report.findings);
         check(&open(&disk).snapshot(), metric);
+    }
+}
+
+/// A row that moves to the list of its second copy has one copy there.
+#[test]
+fn lists_with_second_copies_are_made_anew_without_vectors() {
+    for (metric, codes) in [
+        (Metric::L2, Codes::Bits(1)),
+        (Metric::L2, Codes::Bits(7)),
+        (Metric::Cosine, Codes::Bits(4)),
+        (Metric::InnerProduct, Codes::Bits(2)),
+        (Metric::L2, Codes::Product { m: 16, codebook_size: 16 }),
+    ] {
+        for spill in [Spill::Auto, Spill::On] {
+            let disk = MemDir::new(1);
+            let c = filled(&disk, lean_spilling(metric, IdKind::U64, codes, spill));
+            let mut retrains = 0;
+            for what in [Compact::Full, Compact::Auto, Compact::Full] {
+                c.compact(what).expect("begin").wait().expect("compact");
+                retrains += c.compact(Compact::Retrain).expect("begin").wait().expect("retrain").retrains;
+                assert_eq!((c.stats().models, c.stats().rows_to_convert), (1, 0), "{codes:?}");
+                check(&c.snapshot(), metric);
+            }
+            assert!(retrains > 0, "{codes:?}");
+            c.close().expect("close");
+            let report = Collection::verify_in(&disk, Verify::Full).expect("verify");
+            assert!(report.is_sound(), "{codes:?}: {:?}", report.findings);
+            check(&open(&disk).snapshot(), metric);
+        }
     }
 }
 

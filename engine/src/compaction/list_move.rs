@@ -221,6 +221,13 @@ impl MovedLists<'_> {
         self.moved.get(start..end).unwrap_or_default()
     }
 
+    /// Row numbers of those, ascending: what is a second copy there is one no more.
+    fn numbers_arriving(&self, list: usize) -> Vec<u64> {
+        let mut numbers: Vec<u64> = self.arriving(list).iter().map(|(_, i)| self.rows.number(*i)).collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
     fn stays(&self, row: u64) -> bool {
         self.numbers.binary_search(&row).is_err()
     }
@@ -248,9 +255,9 @@ impl ListSource for MovedLists<'_> {
             Ok(())
         })?;
         rows.extend(self.arriving(list).iter().map(|(_, i)| self.rows.number(*i)));
-        let primary = rows.len();
+        let (primary, here) = (rows.len(), self.numbers_arriving(list));
         self.merge.copies(&loaded, true, &mut |_, _, _, row| {
-            rows.push(row);
+            rows.extend(here.binary_search(&row).is_err().then_some(row));
             Ok(())
         })?;
         take(&rows, primary);
@@ -272,8 +279,10 @@ impl ListSource for MovedLists<'_> {
             encoder.push_inside(self.rows.number(i), inside, known.excess, &mut out);
             Ok(())
         })?;
-        self.merge.copies(&loaded, true, &mut |input, bytes, at, row| {
-            ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out)
+        let here = self.numbers_arriving(list);
+        self.merge.copies(&loaded, true, &mut |input, bytes, at, row| match here.binary_search(&row) {
+            Err(_) => ListMerge::copy(input, from, bytes, at, row, &mut signs, &mut out),
+            Ok(_) => Ok(()),
         })?;
         let EncodedList { rows, signs, factors, records, .. } = &out;
         let outcome = take(ListInput { rows, signs, factors, records });

@@ -57,8 +57,18 @@ impl Costs {
             let row = ANY_ROW.0 + ANY_ROW.1 * self.vector_bytes as f64;
             return FIXED + lists * self.per_list * (entry / 2.0 + part * row);
         }
-        let blocks = (self.per_list / BLOCK_ENTRIES).ceil().max(1.0);
-        FIXED + lists * blocks * BLOCK * self.dim as f64 + ENTRIES / part.max(1e-9) * entry
+        FIXED + lists * self.list() + ENTRIES / part.max(1e-9) * entry
+    }
+
+    /// A look at so many lists that tells what part of their rows matches; at most so many of them do.
+    pub(super) fn scout(&self, lists: usize, part: f64) -> f64 {
+        let entries = (lists as f64 * self.per_list).min(ENTRIES / part.max(1e-9));
+        FIXED + lists as f64 * self.list() + entries * ENTRY.0
+    }
+
+    /// Scanning a list.
+    fn list(&self) -> f64 {
+        (self.per_list / BLOCK_ENTRIES).ceil().max(1.0) * BLOCK * self.dim as f64
     }
 }
 

@@ -30,9 +30,10 @@ const MORE_LISTS: usize = 16;
 /// The part of the rows that a filter is taken to let through until rows have met it.
 const ASSUMED_PART: f64 = 0.5;
 /// Lists that are looked at to see how many rows near the query match, before many lists are, and the part of the cost of measuring all that match which
-/// may be lost by not doing so.
+/// may be lost by that, or by not doing so. Where it is more lists are to be so much cheaper, since it is not known whether they are enough.
 const SCOUTED: usize = 16;
 const MAY_BE_LOST: f64 = 0.15;
+const UNSEEN: f64 = 0.65;
 
 /// A search being described; [`Search::run`] carries it out.
 pub struct Search<'s> {
@@ -240,11 +241,22 @@ pub(super) fn plan<'s>(snapshot: &'s Snapshot, terms: &'s Terms, again: bool) ->
     let costs = costs(snapshot, chosen.is_some());
     let part = (ids.len() as f64 / snapshot.count().max(1) as f64).min(1.0);
     match lists {
-        Some(lists) if is_lean(snapshot) || costs.lists(&widened(&lists.together(), part), part) < exact.cost => {
-            Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists }))
+        Some(lists) if is_lean(snapshot) => Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists })),
+        Some(lists) => {
+            let scouts = may_scout(terms, chosen.as_ref()) && costs.scout(SCOUTED, part) < MAY_BE_LOST * exact.cost;
+            let cost = costs.lists(&widened(&lists.together(), part), part);
+            match cost < exact.cost * if scouts { 1.0 } else { UNSEEN } {
+                true => Ok(Plan::Lists(Lists { chosen, part: Some(part), ..lists })),
+                false => Ok(exact.plan),
+            }
         }
-        _ => Ok(exact.plan),
+        None => Ok(exact.plan),
     }
+}
+
+/// Whether it costs no calls to see what matches: the rows of the filter's ids are known, and the filter is nothing but ids.
+fn may_scout(terms: &Terms, chosen: Option<&Arc<ChosenRows>>) -> bool {
+    chosen.is_some() && terms.filter.as_ref().is_some_and(|filter| filter.as_ids().is_some())
 }
 
 /// The cheapest way to measure all rows that match.
@@ -464,11 +476,17 @@ impl<'s> Attempt<'s> {
         let part = plan.part.unwrap_or(ASSUMED_PART);
         let widen = |probe: &Probe| if seek.filter.is_some() { widened(probe, part) } else { *probe };
         let first = Attempt::new(part, plan, |_, probe| widen(probe));
-        let may_measure = plan.part.is_some() && !is_lean(seek.snapshot);
-        if !may_measure || first.cost(seek) < MAY_BE_LOST * Exact::of_terms(seek.snapshot, terms, plan).cost {
+        let many = |attempt: &Attempt<'_>| {
+            attempt.probe.nprobe > SCOUTED || attempt.older.is_some_and(|(_, probe)| probe.nprobe > SCOUTED)
+        };
+        if is_lean(seek.snapshot) || !may_scout(terms, plan.chosen.as_ref()) || !many(&first) {
             return first;
         }
-        let few = |probe: &Probe| Probe { nprobe: SCOUTED, patience: usize::MAX, horizon: f32::INFINITY, ..*probe };
+        let may_be_lost = MAY_BE_LOST * Exact::of_terms(seek.snapshot, terms, plan).cost;
+        if first.cost(seek) < may_be_lost || costs(seek.snapshot, true).scout(SCOUTED, part) > may_be_lost {
+            return first;
+        }
+        let few = |probe: &Probe| Probe { exact: seek.k, deviations: probe.deviations, ..Probe::new(SCOUTED) };
         Attempt { scouts: true, ..Attempt::new(part, plan, |_, probe| few(probe)) }
     }
 
@@ -532,25 +550,27 @@ impl<'s> Attempt<'s> {
                 Some(0.0) => self.part / MORE_LISTS as f64,
                 seen => seen.map_or(self.part, |seen| seen.min(self.part)),
             };
-            return self.go_on(part, seek, terms, plan, room);
+            return self.go_on(part, false, seek, terms, plan, room);
         }
         let hits = collect(seek, self.older.map(|(model, _)| model), terms, room)?;
         // Fewer match near the query than elsewhere.
         let found = seen.filter(|seen| *seen < self.part / 2.0);
         let met = room.lists.found().len() + self.older.map_or(0, |_| room.older.found().len());
         let few = is_few(seek, terms, &hits, met);
-        let all = |model: &OpenModel, probe: &Probe| probe.nprobe >= model.file.lists();
+        let all = |model: &OpenModel, probe: &Probe| probe.nprobe >= model.file.lists() && probe.patience == usize::MAX;
         let everything = all(seek.model, &self.probe) && self.older.is_none_or(|(model, probe)| all(model, &probe));
         if (found.is_none() && !few) || everything || hits.explain.cut_short {
             return Ok(Outcome::Hits(hits));
         }
-        self.go_on(found.unwrap_or(self.part / MORE_LISTS as f64), seek, terms, plan, room)
+        self.go_on(found.unwrap_or(self.part / MORE_LISTS as f64), few, seek, terms, plan, room)
     }
 
-    /// As is best where such a part of the rows near the query matches.
+    /// As is best where such a part of the rows near the query matches. `few`: there were fewer hits than are wanted, so that no patience is to end the
+    /// search.
     fn go_on(
         self,
         part: f64,
+        few: bool,
         seek: &Seek<'s, '_>,
         terms: &Terms,
         plan: &Lists<'s>,
@@ -560,7 +580,8 @@ impl<'s> Attempt<'s> {
             let wide = widened(probe, part);
             // If fewer match than was taken for granted, more lists are to be looked at wherever they are.
             let horizon = if part < self.part / 2.0 || !self.scouts { f32::INFINITY } else { probe.horizon };
-            Probe { nprobe: wide.nprobe.min(model.file.lists()), horizon, ..wide }
+            let patience = if few { usize::MAX } else { wide.patience };
+            Probe { nprobe: wide.nprobe.min(model.file.lists()), patience, horizon, ..wide }
         };
         let mut next = Attempt::new(part, plan, more);
         let exact = Exact::of_terms(seek.snapshot, terms, plan);
@@ -568,8 +589,9 @@ impl<'s> Attempt<'s> {
             if !is_lean(seek.snapshot) {
                 return measure(seek.snapshot, terms, &exact.plan, &room.query).map(Outcome::Hits);
             }
-            next.probe.nprobe = seek.model.file.lists();
-            next.older = next.older.map(|(model, probe)| (model, Probe { nprobe: model.file.lists(), ..probe }));
+            let every = |model: &OpenModel, probe| Probe { nprobe: model.file.lists(), patience: usize::MAX, ..probe };
+            next.probe = every(seek.model, next.probe);
+            next.older = next.older.map(|(model, probe)| (model, every(model, probe)));
         }
         Ok(Outcome::More(next))
     }
